@@ -1,0 +1,47 @@
+"""What every test may ask for: real peers, the shared data, free ports, and a wait on a condition."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+T = TypeVar("T")
+
+
+def shared_path() -> Path | None:
+    """The folder with real radiographs and validators, or None where it is absent."""
+    path = Path(os.environ.get("HILUM_SHARED", ROOT.parent / "shared"))
+    return path if path.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    path = shared_path()
+    if path is None:
+        pytest.skip("the folder with real radiographs is absent (HILUM_SHARED, or ../shared)")
+    return path
+
+
+def require(*programs: str) -> None:
+    """Skip where a real peer's program is absent; under CI=true that is a failure."""
+    places = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+    absent = [p for p in programs if not shutil.which(p, path=places)]
+    if absent:
+        stop = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        stop(f"not installed: {', '.join(absent)}")
+
+
+def wait_for(condition: Callable[[], T], seconds: float = 30.0, what: str = "the condition") -> T:
+    """The first truthy value of `condition`, or a failure that names what was awaited."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    pytest.fail(f"waited {seconds:g} s for {what}")
