@@ -1,0 +1,1 @@
+"""What must outlive the process: spooled objects, the journal of every study, the audit trail."""
