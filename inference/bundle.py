@@ -1,0 +1,201 @@
+"""A bundle: a directory in MONAI's layout that holds everything the model's answer depends on.
+
+    configs/metadata.json       MONAI's metadata (name, version, description, task, network_data_format ...) and a
+                                "hilum" object:
+        {"labels": ["Atelectasis", ...],   findings, a subset of outputs, in the order of reports
+         "outputs": ["Atelectasis", ...],  what the network's outputs are, in order; "" for an unused one.
+                                           Optional, default: labels. May hold more (e.g. "Pathology")
+         "output": "logits",               or "probabilities" (foreign ONNX files)
+         "trained": true,                  false: every report says that the weights are untrained
+         "input_size": [128, 128],         rows, columns of the network's input
+         "input_channels": 1,              optional
+         "test_time": ["flip"]}            optional: also the mirrored picture; logits are averaged
+    configs/inference.json      "preprocessing": a monai.transforms.Compose that takes float32 [rows, columns] in 0..1
+                                and gives float32 [channels, S, S]; "network_def": a network. Listed classes only
+                                (inference/allowed.py) unless the digest is pinned by the administrator.
+    configs/calibration.json    optional, see inference/calibrate.py
+    configs/gate.json           optional, see inference/gate.py; with models/gate.safetensors
+    models/model.safetensors    the network's state dict (any float type; float32 in memory), or
+    models/model.pt             the same, loaded with weights_only=True, or
+    models/model.onnx           a whole network; then "network_def" is absent
+    golden/input.npy            uint8 [rows, columns], a drawn picture; golden/expected.json, see inference/golden.py
+    docs/README.md              the model card
+    LICENSE                     the weights' licence
+
+The digest is sha256 over every file but those below docs/ (a better model card is the same model) in sorted order of
+their relative names: name, NUL, length as eight bytes big-endian, content.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from inference.allowed import vet
+from inference.errors import BundleError, BundleNotFound, DigestMismatch
+
+PACKAGED = Path(__file__).resolve().parent / "bundles"
+DEFAULT = PACKAGED / "default"
+PINS = PACKAGED / "pins.json"  # {"default": "sha256:..."}: what this package was released with
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model as it lies on disk, read and checked, not yet loaded into an engine."""
+
+    directory: Path
+    name: str
+    version: str
+    digest: str  # "sha256:" and 64 hexadecimal digits
+    pinned: bool  # the digest is the one that the configuration or the package names
+    trained: bool
+    labels: tuple[str, ...]
+    outputs: tuple[str, ...]
+    output_kind: str  # "logits" or "probabilities"
+    input_size: tuple[int, int]  # rows, columns
+    input_channels: int
+    test_time: tuple[str, ...]
+    metadata: dict[str, Any]
+
+    @cached_property
+    def inference(self) -> dict[str, Any]:
+        """configs/inference.json, vetted unless the bundle is pinned."""
+        config = _read_json(self.directory / "configs/inference.json")
+        wanted = {key: config[key] for key in ("preprocessing", "network_def") if key in config}
+        return config if self.pinned else {key: vet(value, key) for key, value in wanted.items()}
+
+    @property
+    def weights(self) -> Path:
+        """The one file that holds the weights. Raises BundleNotFound."""
+        for name in ("model.safetensors", "model.pt", "model.onnx"):
+            path = self.directory / "models" / name
+            if path.is_file():
+                return path
+        raise BundleNotFound(f"{self.directory}/models holds none of model.safetensors, model.pt, model.onnx")
+
+    @cached_property
+    def calibration(self) -> dict[str, Any]:
+        """configs/calibration.json, or nothing where the bundle has none."""
+        return _read_optional(self.directory / "configs/calibration.json")
+
+    @cached_property
+    def gate(self) -> dict[str, Any]:
+        """configs/gate.json, or nothing where the bundle has none."""
+        return _read_optional(self.directory / "configs/gate.json")
+
+
+def load(directory: Path | str, pinned: str | None = None) -> Bundle:
+    """Read and check the bundle in `directory`.
+
+    `pinned` is the digest ("sha256:...") that the administrator expects; the package's own bundle is pinned by the
+    package. A bundle without a pin loads with listed classes only, and says `pinned=False`: whether it may run is the
+    caller's decision.
+
+    Raises BundleNotFound, BundleForbidden, DigestMismatch, BundleError (metadata that cannot be understood).
+    """
+    directory = Path(directory)
+    if not (directory / "configs/metadata.json").is_file():
+        raise BundleNotFound(f"{directory} is no bundle: it has no configs/metadata.json")
+    actual = digest(directory)
+    expected = pinned or package_pin(directory)
+    if expected and expected.lower().removeprefix("sha256:") != actual.removeprefix("sha256:"):
+        raise DigestMismatch(f"the bundle {directory} has the digest {actual}, but {expected} is pinned: it was changed "
+                             "after it was pinned, or it is another bundle")  # fmt: skip
+    bundle = _from_metadata(directory, actual, bool(expected))
+    bundle.weights, bundle.inference  # noqa: B018  (absent or forbidden parts are reported here, not at the first image)
+    return bundle
+
+
+def default_bundle() -> Bundle:
+    """The bundle that the package ships."""
+    return load(DEFAULT)
+
+
+def package_pin(directory: Path) -> str | None:
+    """The digest that the package pins for its own bundle in `directory`, None for any other directory."""
+    directory = directory.resolve()
+    if directory.parent != PACKAGED or not PINS.is_file():
+        return None
+    pin: str | None = _read_json(PINS).get(directory.name)
+    return pin
+
+
+def pin_packaged(name: str = "default") -> str:
+    """Write the digest of the packaged bundle `name` as it is now into the package's pins, and return it."""
+    pins = _read_optional(PINS) | {name: digest(PACKAGED / name)}
+    PINS.write_text(json.dumps(pins, indent=2, sort_keys=True) + "\n")
+    return str(pins[name])
+
+
+def digest(directory: Path) -> str:
+    """"sha256:..." over the bundle's files, as the module's docstring defines it. Raises BundleError on a link."""
+    state = sha256()
+    for path in sorted(directory.rglob("*"), key=lambda p: p.relative_to(directory).as_posix()):
+        name = path.relative_to(directory).as_posix()
+        if path.is_symlink():
+            raise BundleError(f"{path} is a link: a bundle holds plain files only")
+        if path.is_dir() or name.startswith("docs/"):
+            continue
+        content = path.read_bytes()
+        state.update(name.encode() + b"\0" + len(content).to_bytes(8, "big") + content)
+    return f"sha256:{state.hexdigest()}"
+
+
+def _from_metadata(directory: Path, actual: str, pinned: bool) -> Bundle:
+    metadata = _read_json(directory / "configs/metadata.json")
+    ours = metadata.get("hilum")
+    if not isinstance(ours, dict):
+        raise BundleError(f"{directory}/configs/metadata.json has no \"hilum\" object (labels, trained, input_size): "
+                          "`hilum model import` makes a bundle of a MONAI bundle")  # fmt: skip
+    try:
+        rows, columns = ours["input_size"]
+        bundle = Bundle(
+            directory=directory,
+            name=str(metadata.get("name") or directory.name),
+            version=str(metadata.get("version", "0")),
+            digest=actual,
+            pinned=pinned,
+            trained=bool(ours["trained"]),
+            labels=tuple(map(str, ours["labels"])),
+            outputs=tuple(map(str, ours.get("outputs") or ours["labels"])),
+            output_kind=str(ours.get("output", "logits")),
+            input_size=(int(rows), int(columns)),
+            input_channels=int(ours.get("input_channels", 1)),
+            test_time=tuple(map(str, ours.get("test_time", ()))),
+            metadata=metadata,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{directory}/configs/metadata.json, \"hilum\": {type(error).__name__}: {error}") from error
+    _check(bundle)
+    return bundle
+
+
+def _check(bundle: Bundle) -> None:
+    where = f"{bundle.directory}/configs/metadata.json"
+    strays = sorted(set(bundle.labels) - set(bundle.outputs))
+    if strays or not bundle.labels or len(set(bundle.labels)) != len(bundle.labels):
+        raise BundleError(f"{where}: labels must be distinct and among outputs; not among them: {strays}")
+    if bundle.output_kind not in ("logits", "probabilities"):
+        raise BundleError(f"{where}: output is {bundle.output_kind!r}, expected logits or probabilities")
+    if set(bundle.test_time) - {"flip"}:
+        raise BundleError(f"{where}: test_time is {list(bundle.test_time)}, only \"flip\" is known")
+    if min(bundle.input_size) < 1 or max(bundle.input_size) > 4096:
+        raise BundleError(f"{where}: input_size is {list(bundle.input_size)}, expected 1 to 4096")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleNotFound(f"{path} is missing") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BundleError(f"{path} is no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise BundleError(f"{path} holds a {type(content).__name__}, expected an object")
+    return content
+
+
+def _read_optional(path: Path) -> dict[str, Any]:
+    return _read_json(path) if path.is_file() else {}
