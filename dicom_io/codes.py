@@ -1,0 +1,161 @@
+"""Coded concepts: those of the templates that we write, and the reviewed table of findings in `findings.toml`."""
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from dicom_io.uids import derived_uid
+
+
+class UnknownFinding(ValueError):
+    """A model names findings that have no coded concept; the text lists them."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """A coded concept (PS3.3 8.8): Code Value of 16 characters at most, Coding Scheme Designator, Code Meaning."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class CodedFinding:
+    """What a finding is called for a reader, its concept, its site, and how sure the code is (see `findings.toml`)."""
+
+    display: str
+    code: Code
+    site: Code
+    status: str
+
+
+# Our own scheme, PS3.16 8.2: designators of private schemes begin with 99
+LOCAL_SCHEME = "99HILUM"
+LOCAL_SCHEME_UID = derived_uid("coding scheme", LOCAL_SCHEME)
+LOCAL_SCHEME_NAME = "Concepts of hilum that no standard scheme has"
+
+# Document titles, CID 7021 (extensible)
+IMAGING_MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")
+AI_CHEST_RADIOGRAPH_RESULT = Code("AICXR", LOCAL_SCHEME, "AI Chest Radiograph Result")
+TITLES = {
+    "imaging-measurement-report": IMAGING_MEASUREMENT_REPORT,
+    "ai-chest-radiograph-result": AI_CHEST_RADIOGRAPH_RESULT,
+}
+
+# TID 1204, CID 5000
+LANGUAGE = Code("121049", "DCM", "Language of Content Item and Descendants")
+LANGUAGES = {"en-US": Code("en-US", "RFC5646", "English (United States)")}
+
+# TID 1002, 1004
+OBSERVER_TYPE = Code("121005", "DCM", "Observer Type")
+DEVICE = Code("121007", "DCM", "Device")
+DEVICE_OBSERVER_UID = Code("121012", "DCM", "Device Observer UID")
+DEVICE_OBSERVER_NAME = Code("121013", "DCM", "Device Observer Name")
+DEVICE_OBSERVER_MANUFACTURER = Code("121014", "DCM", "Device Observer Manufacturer")
+DEVICE_OBSERVER_MODEL_NAME = Code("121015", "DCM", "Device Observer Model Name")
+DEVICE_OBSERVER_SERIAL_NUMBER = Code("121016", "DCM", "Device Observer Serial Number")
+
+# TID 1500, CID 100
+PROCEDURE_REPORTED = Code("121058", "DCM", "Procedure reported")
+IMAGING_PROCEDURE = Code("363679005", "SCT", "Imaging procedure")
+IMAGING_MEASUREMENTS = Code("126010", "DCM", "Imaging Measurements")
+QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
+SUMMARY = Code("121111", "DCM", "Summary")
+COMMENT = Code("121106", "DCM", "Comment")
+
+# TID 1600, 1602, CID 29
+IMAGE_LIBRARY = Code("111028", "DCM", "Image Library")
+IMAGE_LIBRARY_GROUP = Code("126200", "DCM", "Image Library Group")
+SOURCE = Code("260753009", "SCT", "Source")
+MODALITY = Code("121139", "DCM", "Modality")
+STUDY_DATE = Code("111060", "DCM", "Study Date")
+MODALITIES = {
+    "CR": Code("CR", "DCM", "Computed Radiography"),
+    "DX": Code("DX", "DCM", "Digital Radiography"),
+    "RG": Code("RG", "DCM", "Radiographic imaging"),
+}
+
+# TID 1501, 300, 320
+MEASUREMENT_GROUP = Code("125007", "DCM", "Measurement Group")
+TRACKING_IDENTIFIER = Code("112039", "DCM", "Tracking Identifier")
+TRACKING_UNIQUE_IDENTIFIER = Code("112040", "DCM", "Tracking Unique Identifier")
+FINDING = Code("121071", "DCM", "Finding")
+FINDING_SITE = Code("363698007", "SCT", "Finding Site")
+SOURCE_OF_MEASUREMENT = Code("121112", "DCM", "Source of Measurement")
+# TID 4127 defines it in percent, 0 to 100
+CERTAINTY_OF_FINDING = Code("111012", "DCM", "Certainty of Finding")
+PERCENT = Code("%", "UCUM", "Percent")
+
+# CID 240
+PRESENCE = Code("705057003", "SCT", "Presence")
+CALLS = {
+    "present": Code("52101004", "SCT", "Present"),
+    "absent": Code("272519000", "SCT", "Absent"),
+    "undetermined": Code("373068000", "SCT", "Undetermined"),
+}
+
+# TID 4019
+ALGORITHM_NAME = Code("111001", "DCM", "Algorithm Name")
+ALGORITHM_PARAMETERS = Code("111002", "DCM", "Algorithm Parameters")
+ALGORITHM_VERSION = Code("111003", "DCM", "Algorithm Version")
+
+# CID 6047
+PROCESSING_SUMMARY = Code("111017", "DCM", "CAD Processing and Findings Summary")
+ALL_SUCCEEDED_WITHOUT = Code("111241", "DCM", "All algorithms succeeded; without findings")
+ALL_SUCCEEDED_WITH = Code("111242", "DCM", "All algorithms succeeded; with findings")
+NOT_ALL_SUCCEEDED_WITHOUT = Code("111243", "DCM", "Not all algorithms succeeded; without findings")
+NOT_ALL_SUCCEEDED_WITH = Code("111244", "DCM", "Not all algorithms succeeded; with findings")
+NONE_SUCCEEDED = Code("111245", "DCM", "No algorithms succeeded; without findings")
+
+# CID 7005, purpose of Contributing Equipment
+PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
+
+# Whether anything at all is seen: no standard scheme has it
+PATHOLOGY = Code("ANYFINDING", LOCAL_SCHEME, "Any finding")
+
+# CID 4031 and 7151
+SITES = {
+    "lung": Code("39607008", "SCT", "Lung"),
+    "pleura": Code("3120008", "SCT", "Pleura"),
+    "heart": Code("80891009", "SCT", "Heart"),
+    "mediastinum": Code("72410000", "SCT", "Mediastinum"),
+    "chest": Code("816094009", "SCT", "Chest"),
+}
+CHEST = SITES["chest"]
+
+
+def _key(label: str) -> str:
+    return "".join(c for c in label.casefold() if c not in " _-")
+
+
+@cache
+def findings() -> dict[str, CodedFinding]:
+    """The table of `findings.toml`, by the label without case, blanks, hyphens and underscores; read once."""
+    rows = tomllib.loads(files("dicom_io").joinpath("findings.toml").read_text(encoding="utf-8"))
+    table: dict[str, CodedFinding] = {}
+    for name, row in rows.items():
+        code = Code(row["code"], row["scheme"], row["meaning"])
+        coded = CodedFinding(name.replace("_", " "), code, SITES[row["site"]], row["status"])
+        for label in (name, *row.get("labels", ())):
+            table[_key(label)] = coded
+    return table
+
+
+@cache
+def coded(label: str) -> CodedFinding:
+    """The coded concept of a model's `label`; raises UnknownFinding."""
+    check_findings([label])
+    return findings()[_key(label)]
+
+
+def check_findings(labels: Iterable[str]) -> None:
+    """Raises UnknownFinding for labels without a coded concept, so that this is seen at start and not at a report."""
+    unknown = [label for label in labels if _key(label) not in findings()]
+    if unknown:
+        raise UnknownFinding(
+            f"no coded concept for {', '.join(map(repr, unknown))}: add each to dicom_io/findings.toml, "
+            f"with a local code of the scheme {LOCAL_SCHEME} where no verified one exists"
+        )

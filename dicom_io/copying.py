@@ -1,0 +1,228 @@
+"""What a result object takes over from the radiograph that it belongs to, so that it lands in the same study.
+
+The rule. Names, identifiers and descriptions go byte for byte as they stand in the radiograph, whatever they hold and
+however long they are, together with its Specific Character Set: the archive matches patients and studies by them. A
+date, a time or a code string (PatientSex) that breaks its VR (PS3.5 6.2) or its enumerated values means nothing to any
+reader, and a strict archive refuses the object for it: it is emptied where it is Type 2 and left out where it is
+Type 3, never mended. So is what the source does not hold, what cannot be read, and what no length field can state.
+"""
+
+import re
+import struct
+from collections.abc import Iterable
+from functools import cache
+
+from pydicom.charset import convert_encodings
+from pydicom.datadict import dictionary_VR, keyword_for_tag
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_data_element
+from pydicom.tag import BaseTag
+from pydicom.uid import ComputedRadiographyImageStorage
+
+from dicom_io import encode
+from dicom_io.encode import element, item, sequence
+from dicom_io.uids import derived_uid
+
+# what pydicom raises on an element that it cannot read
+UNREADABLE = (
+    ValueError, TypeError, KeyError, IndexError, AttributeError, LookupError, OSError, EOFError, NotImplementedError,
+    RecursionError, OverflowError, struct.error,
+)  # fmt: skip
+
+TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR",
+                      "UT"})  # fmt: skip
+
+# PS3.5 6.2, and the older forms of dates and times that 6.2 asks readers to know
+VALID = {
+    "DA": re.compile(rb"\d{8}|\d{4}\.\d\d\.\d\d"),
+    "TM": re.compile(rb"\d\d(\d\d(\d\d(\.\d{1,6})?)?)?|\d\d:\d\d(:\d\d(\.\d{1,6})?)?"),
+    "CS": re.compile(rb"[A-Z0-9 _]{1,16}"),
+}
+ENUMERATED = {"PatientSex": frozenset({b"M", b"F", b"O"}), "PatientIdentityRemoved": frozenset({b"YES", b"NO"})}
+
+# PS3.3 C.7.1.1 Patient, C.7.2.1 General Study: Type 2 are there always, Type 3 where the source has them
+PATIENT_TYPE_2 = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
+PATIENT_TYPE_3 = (
+    "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "TypeOfPatientID", "PatientBirthTime",
+    "OtherPatientIDs", "OtherPatientNames", "OtherPatientIDsSequence", "PatientIdentityRemoved",
+    "DeidentificationMethod", "DeidentificationMethodCodeSequence",
+)  # fmt: skip
+STUDY_TYPE_2 = ("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID")
+STUDY_TYPE_3 = ("IssuerOfAccessionNumberSequence", "StudyDescription", "ProcedureCodeSequence")
+
+# PS3.3 C.17.2 Referenced Request Sequence, in the order of tags: keyword there, keyword in Request Attributes
+REQUEST_TYPE_2 = {
+    "AccessionNumber": "AccessionNumber",
+    "ReferencedStudySequence": "ReferencedStudySequence",
+    "RequestedProcedureDescription": "RequestedProcedureDescription",
+    "RequestedProcedureCodeSequence": "RequestedProcedureCodeSequence",
+    "RequestedProcedureID": "RequestedProcedureID",
+    "PlacerOrderNumberImagingServiceRequest": "PlacerOrderNumberImagingServiceRequest",
+    "FillerOrderNumberImagingServiceRequest": "FillerOrderNumberImagingServiceRequest",
+}
+
+
+def value(source: Dataset, keyword: str) -> bytes:
+    """The bytes of a text element's value as they stand in `source`, with their padding; b"" where none can be read."""
+    return _value(source, encode.tag_and_vr(keyword)[0])
+
+
+def stripped(source: Dataset, keyword: str) -> bytes:
+    """`value` without its padding (PS3.5 6.2)."""
+    return value(source, keyword).strip(b" \0")
+
+
+def text(source: Dataset, keyword: str) -> str:
+    """`stripped` as ASCII, with a question mark for whatever is none."""
+    return stripped(source, keyword).decode("ascii", errors="replace").replace("\ufffd", "?")
+
+
+def items(source: Dataset, keyword: str) -> list[Dataset]:
+    """The items of a sequence; none where it is missing or cannot be read."""
+    return _items(source, encode.tag_and_vr(keyword)[0])
+
+
+def sop_instance_uid(source: Dataset) -> str:
+    """As it stands, else that of the file meta information, which the sender's command gave (PS3.10 7.1)."""
+    return _uid(source, "SOPInstanceUID") or _meta_uid(source, "MediaStorageSOPInstanceUID") or derived_uid("no image")
+
+
+def sop_class_uid(source: Dataset) -> str:
+    """As it stands, else that of the file meta information."""
+    return (
+        _uid(source, "SOPClassUID")
+        or _meta_uid(source, "MediaStorageSOPClassUID")
+        or str(ComputedRadiographyImageStorage)
+    )
+
+
+def series_instance_uid(source: Dataset) -> str:
+    return _uid(source, "SeriesInstanceUID") or derived_uid("series of", sop_instance_uid(source))
+
+
+def study_instance_uid(source: Dataset) -> str:
+    return _uid(source, "StudyInstanceUID") or derived_uid("study of", sop_instance_uid(source))
+
+
+def _uid(source: Dataset, keyword: str) -> str:
+    """A UID as it stands; "" where the source has none that can be written, and a stand-in is needed for Type 1."""
+    found = text(source, keyword)
+    return found if len(found) <= encode.SHORT_VR_MAXIMUM else ""
+
+
+def _meta_uid(source: Dataset, keyword: str) -> str:
+    meta = getattr(source, "file_meta", None)
+    return _uid(meta, keyword) if isinstance(meta, Dataset) else ""
+
+
+def study_date(source: Dataset) -> bytes:
+    """Study Date for a DATE content item; b"" where it is none that PS3.5 6.2 knows."""
+    found = stripped(source, "StudyDate")
+    return found if re.fullmatch(rb"\d{8}", found) else b""
+
+
+def patient_and_study(source: Dataset) -> dict[str, bytes]:
+    """The elements of the modules Patient and General Study with their character set, encoded, by keyword."""
+    elements = {keyword: element(keyword) for keyword in (*PATIENT_TYPE_2, *STUDY_TYPE_2)}
+    wanted = (*PATIENT_TYPE_2, *PATIENT_TYPE_3, *STUDY_TYPE_2, *STUDY_TYPE_3, "SpecificCharacterSet")
+    for keyword in wanted:
+        if copied := copied_element(source, keyword):
+            elements[keyword] = copied
+    elements["StudyInstanceUID"] = element("StudyInstanceUID", study_instance_uid(source))
+    return elements
+
+
+def referenced_requests(source: Dataset) -> list[bytes]:
+    """Items of Referenced Request Sequence (0040,A370), one for each item of Request Attributes Sequence."""
+    return [_referenced_request(request, source) for request in items(source, "RequestAttributesSequence")]
+
+
+def _referenced_request(request: Dataset, source: Dataset) -> bytes:
+    elements = {
+        keyword: copied_element(request, from_) or element(keyword) for keyword, from_ in REQUEST_TYPE_2.items()
+    }
+    study = _uid(request, "StudyInstanceUID") or study_instance_uid(source)
+    elements["StudyInstanceUID"] = element("StudyInstanceUID", study)
+    if not stripped(request, "AccessionNumber"):
+        elements["AccessionNumber"] = copied_element(source, "AccessionNumber") or element("AccessionNumber")
+    if issuer := copied_element(request, "IssuerOfAccessionNumberSequence"):
+        elements["IssuerOfAccessionNumberSequence"] = issuer
+    return item(encode.dataset(elements))
+
+
+def procedure(source: Dataset) -> bytes | None:
+    """The first complete item of Procedure Code Sequence, encoded; None where there is none."""
+    words = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
+    for code in items(source, "ProcedureCodeSequence"):
+        found = {word: value(code, word) for word in (*words, "CodingSchemeVersion", "SpecificCharacterSet")}
+        if all(found[word].strip(b" \0") for word in words):
+            return item(encode.dataset({word: element(word, data) for word, data in found.items() if data}))
+    return None
+
+
+def copied_element(source: Dataset, keyword: str) -> bytes:
+    """The element by the rule above, encoded; b"" where it is to be left out."""
+    tag, vr = encode.tag_and_vr(keyword)
+    if vr == "SQ":
+        found = [_copied_item(one) for one in _items(source, tag)]
+        return sequence(keyword, found) if found else b""
+    data = _value(source, tag)
+    return element(keyword, data) if _acceptable(keyword, vr, data) else b""
+
+
+def _acceptable(keyword: str, vr: str, data: bytes) -> bool:
+    bare = data.strip(b" \0")
+    if not bare or len(data) > encode.SHORT_VR_MAXIMUM:
+        return False
+    if keyword == "SpecificCharacterSet":  # says how the copied bytes are to be read, so it goes with them
+        return True
+    if vr in VALID and not VALID[vr].fullmatch(bare):
+        return False
+    return bare in ENUMERATED.get(keyword, (bare,))
+
+
+def _copied_item(source: Dataset) -> bytes:
+    """An item with those of its standard elements that hold text or items, by the same rule."""
+    return item(*(copied_element(source, keyword) for keyword in _copyable(source.keys())))
+
+
+def _copyable(tags: Iterable[BaseTag]) -> list[str]:
+    return [keyword for keyword in map(_keyword_if_text, sorted(tags)) if keyword]
+
+
+@cache
+def _keyword_if_text(tag: BaseTag) -> str:
+    keyword = keyword_for_tag(tag)
+    return keyword if keyword and dictionary_VR(tag) in TEXT_VRS | {"SQ"} else ""
+
+
+def _value(source: Dataset, tag: int) -> bytes:
+    try:
+        found = source.get_item(BaseTag(tag))
+        if isinstance(found, RawDataElement):
+            return bytes(found.value or b"")
+        return _encoded_value(found, source) if isinstance(found, DataElement) else b""
+    except UNREADABLE:
+        return b""
+
+
+def _encoded_value(found: DataElement, source: Dataset) -> bytes:
+    """The bytes of a value that was set or read as Python's, in the character set of its data set."""
+    if found.VR not in TEXT_VRS or found.is_empty:
+        return b""
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, True
+    write_data_element(buffer, found, convert_encodings(source.get("SpecificCharacterSet", "ISO_IR 6")))
+    return buffer.getvalue()[8:]  # after tag and length (PS3.5 7.1.3)
+
+
+def _items(source: Dataset, tag: int) -> list[Dataset]:
+    try:
+        found = source[tag].value if tag in source else None
+        return (
+            [one for one in found if isinstance(one, Dataset)] if found and not isinstance(found, (str, bytes)) else []
+        )
+    except UNREADABLE:
+        return []

@@ -1,0 +1,115 @@
+"""The modules that all our result objects share (PS3.3 C.7.3, C.7.5, C.12), each as encoded elements by keyword."""
+
+from datetime import datetime, timedelta, timezone
+
+from pydicom.dataset import Dataset
+
+from dicom_io import codes, copying
+from dicom_io.codes import Code
+from dicom_io.encode import element, item, plain, sequence
+from dicom_io.header import MANUFACTURER
+from dicom_io.results import ModelIdentity, ReportOptions, series_uid
+from dicom_io.templates import code_item
+
+# Series Description, LO: 64 characters at most; begins with AI so that a list of series shows what it is
+SERIES_DESCRIPTION = "AI chest radiograph result - not for primary diagnosis"
+SERIES_DESCRIPTION_UNTRAINED = "AI UNTRAINED WEIGHTS - test only, values mean nothing"
+
+DISCLAIMER = "AI result - not for primary diagnosis"
+UNTRAINED = "The weights of this model are UNTRAINED: every value here is meaningless and only tests the connection."
+
+
+def series(
+    modality: str, number: str, sop_instance_uid: str, model: ModelIdentity, started: datetime, source: Dataset
+) -> dict[str, bytes]:
+    """General Series, PS3.3 C.7.3.1, or SR Document Series, C.17.1: one series for each object."""
+    day, time = day_and_time(started, source)
+    description = SERIES_DESCRIPTION if model.trained else SERIES_DESCRIPTION_UNTRAINED
+    return {
+        "Modality": element("Modality", modality),
+        "SeriesInstanceUID": element("SeriesInstanceUID", series_uid(sop_instance_uid)),
+        "SeriesNumber": element("SeriesNumber", number),
+        "SeriesDate": element("SeriesDate", day),
+        "SeriesTime": element("SeriesTime", time),
+        "SeriesDescription": element("SeriesDescription", description),
+    }
+
+
+def equipment(model: ModelIdentity, options: ReportOptions, started: datetime, source: Dataset) -> dict[str, bytes]:
+    """Enhanced General Equipment, PS3.3 C.7.5.2, and the model as Contributing Equipment, C.12.1.1.5 (IHE AIR)."""
+    software = plain(options.software_version, 64) or "unknown"
+    return {
+        "Manufacturer": element("Manufacturer", MANUFACTURER),
+        "ManufacturerModelName": element("ManufacturerModelName", MANUFACTURER),
+        "DeviceSerialNumber": element("DeviceSerialNumber", serial_number(model)),
+        "SoftwareVersions": element("SoftwareVersions", software),
+        "ContributingEquipmentSequence": sequence(
+            "ContributingEquipmentSequence", [_contributing_equipment(model, started, source)]
+        ),
+    }
+
+
+def serial_number(model: ModelIdentity) -> str:
+    """Names the very weights: the beginning of their digest."""
+    return plain(model.digest.removeprefix("sha256:"), 16) or "unknown"
+
+
+def _contributing_equipment(model: ModelIdentity, started: datetime, source: Dataset) -> bytes:
+    day, time = day_and_time(started, source)
+    return item(
+        element("Manufacturer", MANUFACTURER),
+        element("ManufacturerModelName", plain(model.name, 64) or "unknown"),
+        element("DeviceUID", model.device_uid),
+        element("SoftwareVersions", plain(model.version, 64) or "unknown"),
+        element("ContributionDateTime", day + time),
+        element("ContributionDescription", f"Classification of radiographs{'' if model.trained else ' (UNTRAINED)'}"),
+        sequence("PurposeOfReferenceCodeSequence", [code_item(codes.PROCESSING_EQUIPMENT)]),
+    )
+
+
+def sop_common(
+    sop_class_uid: str, sop_instance_uid: str, started: datetime, source: Dataset, used: tuple[Code, ...] = ()
+) -> dict[str, bytes]:
+    """SOP Common, PS3.3 C.12.1; names our coding scheme where one of the codes `used` is of it."""
+    day, time = day_and_time(started, source)
+    elements = {
+        "SOPClassUID": element("SOPClassUID", sop_class_uid),
+        "SOPInstanceUID": element("SOPInstanceUID", sop_instance_uid),
+        "InstanceCreationDate": element("InstanceCreationDate", day),
+        "InstanceCreationTime": element("InstanceCreationTime", time),
+        "InstanceNumber": element("InstanceNumber", "1"),
+    }
+    if offset := utc_offset(source):
+        elements["TimezoneOffsetFromUTC"] = element("TimezoneOffsetFromUTC", offset)
+    if any(code.scheme == codes.LOCAL_SCHEME for code in used):
+        elements["CodingSchemeIdentificationSequence"] = sequence(
+            "CodingSchemeIdentificationSequence", [_local_scheme()]
+        )
+    return elements
+
+
+def _local_scheme() -> bytes:
+    return item(
+        element("CodingSchemeDesignator", codes.LOCAL_SCHEME),
+        element("CodingSchemeUID", codes.LOCAL_SCHEME_UID),
+        element("CodingSchemeName", codes.LOCAL_SCHEME_NAME),
+        element("CodingSchemeResponsibleOrganization", MANUFACTURER),
+    )
+
+
+def utc_offset(source: Dataset) -> str:
+    """Timezone Offset From UTC (0008,0201) of the source, "+0900" for one; "" where it has no valid one."""
+    said = copying.text(source, "TimezoneOffsetFromUTC")
+    try:
+        zone = datetime.strptime(said, "%z").tzinfo if len(said) == 5 else None
+    except ValueError:
+        zone = None
+    return said if zone else ""
+
+
+def day_and_time(moment: datetime, source: Dataset) -> tuple[str, str]:
+    """Values of DA and TM for `moment`, in the zone that the source states for its times, else in its own."""
+    if offset := utc_offset(source):
+        sign = -1 if offset[0] == "-" else 1
+        moment = moment.astimezone(timezone(sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))))
+    return moment.strftime("%Y%m%d"), moment.strftime("%H%M%S")

@@ -1,0 +1,196 @@
+"""The templates of PS3.16 that a report is made of: one function for each, which returns encoded content items.
+
+Order matters and is that of each template's rows. A content item is `bytes`: an encoded item of Content Sequence
+(PS3.3 C.17.3), its elements in the order of their tags.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from dicom_io import codes
+from dicom_io.codes import Code
+from dicom_io.encode import element, item, plain, sequence
+
+TEXT_LENGTH = 4000  # far beyond what we write; UT itself has no practical limit
+
+
+@lru_cache(maxsize=1024)
+def code_item(code: Code) -> bytes:
+    """An item of a code sequence, PS3.3 8.8."""
+    return item(
+        element("CodeValue", code.value),
+        element("CodingSchemeDesignator", code.scheme),
+        element("CodeMeaning", code.meaning),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _head(relationship: str, value_type: str, name: Code) -> bytes:
+    return b"".join((
+        element("RelationshipType", relationship),
+        element("ValueType", value_type),
+        sequence("ConceptNameCodeSequence", [code_item(name)]),
+    ))  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def code(relationship: str, name: Code, value: Code) -> bytes:
+    return code_of_item(relationship, name, code_item(value))
+
+
+def code_of_item(relationship: str, name: Code, value: bytes) -> bytes:
+    """A CODE whose concept is encoded already."""
+    return item(_head(relationship, "CODE", name), sequence("ConceptCodeSequence", [value]))
+
+
+@lru_cache(maxsize=1024)
+def text(relationship: str, name: Code, value: str) -> bytes:
+    """A TEXT; lines of `value` stay lines, everything beyond printable ASCII becomes a question mark."""
+    lines = "\r\n".join(plain(line, TEXT_LENGTH) for line in value.splitlines())
+    return item(_head(relationship, "TEXT", name), element("TextValue", lines or "-"))
+
+
+def uidref(relationship: str, name: Code, uid: str) -> bytes:
+    return item(_head(relationship, "UIDREF", name), element("UID", uid))
+
+
+def date(relationship: str, name: Code, value: bytes) -> bytes:
+    return item(_head(relationship, "DATE", name), element("Date", value))
+
+
+def image(relationship: str, name: Code, sop_class_uid: str, sop_instance_uid: str) -> bytes:
+    reference = sop_reference(sop_class_uid, sop_instance_uid)
+    return item(sequence("ReferencedSOPSequence", [reference]), _head(relationship, "IMAGE", name))
+
+
+@lru_cache(maxsize=64)
+def sop_reference(sop_class_uid: str, sop_instance_uid: str) -> bytes:
+    """An item of Referenced SOP Sequence, PS3.3 10.8."""
+    return item(element("ReferencedSOPClassUID", sop_class_uid), element("ReferencedSOPInstanceUID", sop_instance_uid))
+
+
+def number(relationship: str, name: Code, value: str, unit: Code, children: Iterable[bytes]) -> bytes:
+    measured = item(sequence("MeasurementUnitsCodeSequence", [code_item(unit)]), element("NumericValue", value))
+    return item(
+        _head(relationship, "NUM", name),
+        sequence("MeasuredValueSequence", [measured]),
+        sequence("ContentSequence", children),
+    )
+
+
+def container(relationship: str, name: Code, children: Iterable[bytes], template: str = "") -> bytes:
+    """A CONTAINER; SEPARATE, because viewers drop the concept names of CONTINUOUS ones."""
+    return item(
+        _head(relationship, "CONTAINER", name),
+        element("ContinuityOfContent", "SEPARATE"),
+        sequence("ContentTemplateSequence", [template_item(template)]) if template else b"",
+        sequence("ContentSequence", children),
+    )
+
+
+@lru_cache(maxsize=16)
+def template_item(identifier: str) -> bytes:
+    return item(element("MappingResource", "DCMR"), element("TemplateIdentifier", identifier))
+
+
+def tid_1204_language(language: str) -> list[bytes]:
+    """TID 1204: the language of everything in the report."""
+    return [code("HAS CONCEPT MOD", codes.LANGUAGE, codes.LANGUAGES[language])]
+
+
+def tid_1001_observation_context(device_uid: str, name: str, manufacturer: str, serial: str) -> list[bytes]:
+    """TID 1001 with 1002 and 1004: who observed, a device; `name` names the model, `serial` its very weights."""
+    said = (
+        (codes.DEVICE_OBSERVER_NAME, name),
+        (codes.DEVICE_OBSERVER_MANUFACTURER, manufacturer),
+        (codes.DEVICE_OBSERVER_MODEL_NAME, name),
+        (codes.DEVICE_OBSERVER_SERIAL_NUMBER, serial),
+    )
+    return [
+        code("HAS OBS CONTEXT", codes.OBSERVER_TYPE, codes.DEVICE),
+        uidref("HAS OBS CONTEXT", codes.DEVICE_OBSERVER_UID, device_uid),
+        *(text("HAS OBS CONTEXT", concept, value) for concept, value in said),
+    ]
+
+
+def procedure_reported(encoded: bytes | None) -> list[bytes]:
+    """TID 1500 row 5: the procedure of the images, not that of the algorithm; any imaging where they name none."""
+    return [code_of_item("HAS CONCEPT MOD", codes.PROCEDURE_REPORTED, encoded or code_item(codes.IMAGING_PROCEDURE))]
+
+
+def tid_1600_image_library(groups: Sequence[bytes]) -> list[bytes]:
+    """TID 1600: the images that the report is about, analysed or not."""
+    return [container("CONTAINS", codes.IMAGE_LIBRARY, groups)]
+
+
+def tid_1602_image_library_group(modality: str, study_date: bytes, images: Iterable[tuple[str, str]]) -> bytes:
+    """TID 1600 row 2 with 1602: what a group of images has in common, then the images as (class, instance)."""
+    context = []
+    if modality in codes.MODALITIES:
+        context.append(code("HAS ACQ CONTEXT", codes.MODALITY, codes.MODALITIES[modality]))
+    if study_date:
+        context.append(date("HAS ACQ CONTEXT", codes.STUDY_DATE, study_date))
+    members = (image("CONTAINS", codes.SOURCE, *one) for one in images)
+    return container("CONTAINS", codes.IMAGE_LIBRARY_GROUP, [*context, *members])
+
+
+def tid_4019_algorithm(name: str, version: str, parameters: Iterable[str]) -> list[bytes]:
+    """TID 4019: what computed the measurement."""
+    return [
+        text("HAS CONCEPT MOD", codes.ALGORITHM_NAME, name),
+        text("HAS CONCEPT MOD", codes.ALGORITHM_VERSION, version),
+        *(text("HAS CONCEPT MOD", codes.ALGORITHM_PARAMETERS, parameter) for parameter in parameters),
+    ]
+
+
+def tid_300_measurement(percent: str, images: Iterable[tuple[str, str]]) -> list[bytes]:
+    """TID 300 with 320: the certainty in percent, and what it was inferred from."""
+    sources = [image("INFERRED FROM", codes.SOURCE_OF_MEASUREMENT, *one) for one in images]
+    return [number("CONTAINS", codes.CERTAINTY_OF_FINDING, percent, codes.PERCENT, sources)]
+
+
+def tid_1501_measurement_group(
+    identifier: str,
+    tracking_uid: str,
+    finding: Code,
+    site: Code,
+    algorithm: Sequence[bytes],
+    percent: str,
+    call: str,
+    images: Sequence[tuple[str, str]],
+) -> bytes:
+    """TID 1501: one finding on the images given (class, instance), with its certainty and whether it is present."""
+    return container(
+        "CONTAINS",
+        codes.MEASUREMENT_GROUP,
+        [
+            text("HAS OBS CONTEXT", codes.TRACKING_IDENTIFIER, identifier),
+            uidref("HAS OBS CONTEXT", codes.TRACKING_UNIQUE_IDENTIFIER, tracking_uid),
+            code("CONTAINS", codes.FINDING, finding),
+            code("HAS CONCEPT MOD", codes.FINDING_SITE, site),
+            *algorithm,
+            *tid_300_measurement(percent, images),
+            code("CONTAINS", codes.PRESENCE, codes.CALLS[call]),
+            *(image("CONTAINS", codes.SOURCE_OF_MEASUREMENT, *one) for one in images),
+        ],
+    )
+
+
+def imaging_measurements(groups: Sequence[bytes]) -> list[bytes]:
+    """TID 1500 row 6; left out where nothing was measured."""
+    return [container("CONTAINS", codes.IMAGING_MEASUREMENTS, groups)] if groups else []
+
+
+def qualitative_evaluations(processing: Code, summary: str, comments: Iterable[str]) -> list[bytes]:
+    """TID 1500 row 12: CODE and TEXT only (rows 13, 14), so numbers stand in the measurement groups."""
+    return [
+        container(
+            "CONTAINS",
+            codes.QUALITATIVE_EVALUATIONS,
+            [
+                code("CONTAINS", codes.PROCESSING_SUMMARY, processing),
+                text("CONTAINS", codes.SUMMARY, summary),
+                *(text("CONTAINS", codes.COMMENT, comment) for comment in comments),
+            ],
+        )
+    ]
