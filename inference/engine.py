@@ -1,0 +1,135 @@
+"""The classifier: the one thing that the daemon, the command line and the evaluation use."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from inference import golden
+from inference.bundle import Bundle
+from inference.calibrate import Calibration, log_odds
+from inference.errors import EngineError
+from inference.gate import Gate
+from inference.prediction import Prediction, refused
+from inference.prediction import summary as summary_of
+from inference.preprocess import Image, build, check_image, preprocess, preprocess_all
+
+
+class Engine(Protocol):
+    """Runs a network: float32 [n, channels, S, S] -> outputs [n, k], feature map [n, c, h, w] (c may be 0).
+
+    `head` [k, c] and `bias` [k] are the linear layer behind the averaged feature map, None where there is none.
+    """
+
+    name: str
+    head: Image | None
+    bias: Image | None
+
+    def run(self, batch: Image) -> tuple[Image, Image]: ...
+
+
+def open_engine(
+    bundle: Bundle, engine: str = "auto", device: str = "auto", threads: int = 0, precision: str = "auto",
+    cache: Path | None = None,
+) -> Engine:  # fmt: skip
+    """The engine asked for. auto: torch where it has a GPU (unless a device says otherwise), else OpenVINO, else torch.
+
+    Raises EngineError, and what reading the weights raises.
+    """
+    chosen = _choose(engine, device) if engine == "auto" else engine
+    if bundle.weights.suffix == ".onnx" and engine == "auto":
+        chosen = "openvino"
+    if chosen == "openvino":
+        if importlib.util.find_spec("openvino") is None:
+            raise EngineError("OpenVINO is not installed: install openvino, or set model.engine to torch")
+        from inference.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(bundle, device, threads, precision, cache)
+    if chosen == "torch":
+        from inference.torch_engine import TorchEngine
+
+        return TorchEngine(bundle, device, threads, precision)
+    raise EngineError(f"model.engine is {engine!r}, expected auto, openvino or torch")
+
+
+def _choose(engine: str, device: str) -> str:
+    import torch
+
+    if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
+        return "torch"
+    return "openvino" if importlib.util.find_spec("openvino") else "torch"
+
+
+class Classifier:
+    """A bundle in an engine, with its preprocessing, gate and calibration."""
+
+    def __init__(
+        self, bundle: Bundle, engine: str = "auto", device: str = "auto", threads: int = 0, precision: str = "auto",
+        cache: Path | None = None,
+    ) -> None:  # fmt: skip
+        self.bundle = bundle
+        self.transform = build(bundle)
+        self.calibration = Calibration(bundle)
+        self.gate = Gate(bundle)
+        self.engine = open_engine(bundle, engine, device, threads, precision, cache)
+
+    @property
+    def model(self) -> dict[str, str]:
+        """name, version and digest, as every answer states them."""
+        return {"name": self.bundle.name, "version": self.bundle.version, "digest": self.bundle.digest}
+
+    def predict(self, images: Sequence[Image]) -> list[Prediction]:
+        """One Prediction for each picture, float32 [rows, columns] with display values 0 (black) to 1 (white).
+
+        All are run as one batch. A constant picture and one with values that are not finite are refused with a reason,
+        and so is one that the bundle's gate does not take for what the network is for. Raises BadImage.
+        """
+        faults = [fault(image) for image in images]
+        good = [image for image, reason in zip(images, faults, strict=True) if not reason]
+        answers = iter(self._predict(preprocess_all(self.transform, good)) if good else [])
+        return [refused(reason) if reason else next(answers) for reason in faults]
+
+    def _predict(self, batch: Image) -> list[Prediction]:
+        logits, maps = self.run(batch)
+        predictions = self.calibration.predictions(logits)
+        reasons = [self.gate.reason(float(score)) for score in self.gate.scores(batch, logits, maps)]
+        return [refused(reason) if reason else p for p, reason in zip(predictions, reasons, strict=True)]
+
+    def run(self, batch: Image) -> tuple[Image, Image]:
+        """Preprocessed pictures [n, channels, S, S] -> logits [n, outputs], feature maps of the unmirrored pictures."""
+        outputs, maps = self.engine.run(batch)
+        logits = self._logits(outputs)
+        if "flip" in self.bundle.test_time:
+            mirrored, _ = self.engine.run(np.ascontiguousarray(batch[..., ::-1]))
+            logits = (logits + self._logits(mirrored)) / 2
+        return logits, maps
+
+    def _logits(self, outputs: Image) -> Image:
+        return outputs if self.bundle.output_kind == "logits" else np.asarray(log_odds(outputs), np.float32)
+
+    def self_check(self) -> float:
+        """Run the golden input; the largest difference of a probability. Raises SelfCheckFailed, BundleError."""
+        logits, _ = self.run(preprocess(self.transform, golden.read_input(self.bundle))[None])
+        return golden.compare(self.bundle, logits, self.engine.name)
+
+    def heatmaps(self, image: Image) -> dict[str, Image]:
+        """For each finding a class activation map; see inference.explain.heatmaps."""
+        from inference import explain
+
+        return explain.heatmaps(self, image)
+
+    @staticmethod
+    def summary(predictions: Sequence[Prediction]) -> Prediction:
+        """A study's answer: the highest probability of each finding over its images."""
+        return summary_of(predictions)
+
+
+def fault(image: Image) -> str:
+    """Why a picture cannot be analysed, whatever the network; empty if it can. Raises BadImage for no picture at all."""
+    check_image(image)
+    low, high = float(image.min()), float(image.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return "the picture holds values that are not finite"
+    return "every pixel has the same value" if low == high else ""

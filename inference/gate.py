@@ -1,0 +1,149 @@
+"""Is this picture one that the network is for? A small model from the bundle, on what the network computed anyway.
+
+configs/gate.json:
+
+    {"features": ["statistics", "penultimate"],   in this order; see `describe`
+     "threshold": 0.5,                            refused below
+     "expects": "a frontal chest radiograph of an adult"}
+    {} or no file: every picture passes.
+
+models/gate.safetensors, float32:
+
+    mean [d], scale [d]                           z = (features - mean) / scale, limited to +-10
+    weight0 [h, d], bias0 [h], weight1 ...        layers with ReLU between them, the last one with one output;
+                                                  score = sigmoid of it. One layer is a logistic regression.
+    centre [p], whiten [k, p]  (optional)         d = |whiten @ (penultimate - centre)| / sqrt(k), appended to the
+                                                  features before `mean` and `scale` (Mahalanobis distance, Lee 2018)
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import load_file, save_file
+
+from inference.bundle import Bundle
+from inference.calibrate import sigmoid
+from inference.errors import BundleError, BundleNotFound
+
+Array = npt.NDArray[np.float32]
+THUMBNAIL = 12
+_KINDS = ("statistics", "penultimate", "outputs")
+
+
+class Gate:
+    """A bundle's gate. Raises BundleError for one whose parts do not fit together."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.config: dict[str, Any] = bundle.gate
+        self.threshold = float(self.config.get("threshold", 0.5))
+        self.expects = str(self.config.get("expects", "a frontal chest radiograph of an adult"))
+        self.features = list(self.config.get("features", []))
+        self.tensors: dict[str, Array] = {}
+        if self.config:
+            self._load(bundle)
+
+    def _load(self, bundle: Bundle) -> None:
+        path = bundle.directory / "models/gate.safetensors"
+        if not path.is_file():
+            raise BundleNotFound(f"{path} is missing, but configs/gate.json is there")
+        if not self.features or set(self.features) - set(_KINDS):
+            raise BundleError(f"{bundle.directory}/configs/gate.json: features is {self.features}, expected some of "
+                              f"{', '.join(_KINDS)}")  # fmt: skip
+        self.tensors = load_file(path)
+
+    def scores(self, batch: Array, outputs: Array, maps: Array) -> Array:
+        """How much each picture looks like what the network is for, 0..1, [n]; 1 where the bundle has no gate.
+
+        batch: the network's input [n, channels, S, S]; outputs [n, k] and maps [n, c, h, w] as the engine gave them.
+        """
+        if not self.config:
+            return np.ones(len(batch), np.float32)
+        return apply(self.tensors, describe(self.features, batch, outputs, maps), penultimate(maps))
+
+    def reason(self, score: float) -> str:
+        """Why a picture with this score is refused; empty if it passes."""
+        if score >= self.threshold:
+            return ""
+        return f"the picture does not look like {self.expects} (score {score:.2f}, needs {self.threshold:.2f})"
+
+
+def describe(features: list[str], batch: Array, outputs: Array, maps: Array) -> Array:
+    """The features [n, d] in the order asked for."""
+    parts = {
+        "statistics": lambda: statistics(batch),
+        "penultimate": lambda: penultimate(maps),
+        "outputs": lambda: outputs,
+    }
+    return np.concatenate([parts[name]() for name in features], axis=1).astype(np.float32)
+
+
+def penultimate(maps: Array) -> Array:
+    """The feature map's means over its pixels, [n, c]: what the network's last layer sees."""
+    return maps.mean(axis=(2, 3), dtype=np.float32)
+
+
+def statistics(batch: Array) -> Array:
+    """What the network's input looks like, independent of brightness and contrast, [n, THUMBNAIL ** 2 + 21]."""
+    return np.stack([_statistics(picture.mean(axis=0)) for picture in batch])
+
+
+def _statistics(picture: Array) -> Array:
+    spread = float(picture.std()) or 1.0
+    z = (picture - picture.mean()) / spread
+    small = _thumbnail(z)
+    across, down = np.abs(np.diff(z, axis=1)), np.abs(np.diff(z, axis=0))
+    shape = [
+        _correlation(z, z[:, ::-1]),  # left and right of a chest look alike
+        _correlation(z, z[::-1]),  # top and bottom do not
+        _correlation(z, z.T if z.shape[0] == z.shape[1] else z),
+        across.mean(), down.mean(), across.std(), down.std(),
+        _correlation(z[:, 1:], z[:, :-1]), _correlation(z[1:], z[:-1]),  # noise has no neighbours
+        float((z == z.min()).mean()), float((z == z.max()).mean()),
+        float((across == 0).mean()),
+    ]  # fmt: skip
+    quantiles = np.quantile(z, [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99])
+    return np.concatenate([small.ravel(), quantiles, shape]).astype(np.float32)
+
+
+def _thumbnail(z: Array) -> Array:
+    """Means over a THUMBNAIL x THUMBNAIL grid."""
+    rows = np.linspace(0, z.shape[0], THUMBNAIL + 1).astype(int)
+    columns = np.linspace(0, z.shape[1], THUMBNAIL + 1).astype(int)
+    total = np.pad(z.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))[np.ix_(rows, columns)]
+    sums = total[1:, 1:] - total[:-1, 1:] - total[1:, :-1] + total[:-1, :-1]
+    area = np.outer(np.diff(rows), np.diff(columns))
+    result: Array = (sums / np.maximum(area, 1)).astype(np.float32)
+    return result
+
+
+def _correlation(a: Array, b: Array) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / scale if scale > 0 else 0.0
+
+
+def apply(tensors: dict[str, Array], features: Array, pooled: Array) -> Array:
+    """The gate model of the module's docstring on features [n, d] and penultimate features [n, p]: scores [n]."""
+    if "whiten" in tensors:
+        distance = np.linalg.norm((pooled - tensors["centre"]) @ tensors["whiten"].T, axis=1, keepdims=True)
+        features = np.concatenate([features, distance / np.sqrt(len(tensors["whiten"]))], axis=1)
+    if features.shape[1] != len(tensors["mean"]):
+        raise BundleError(f"models/gate.safetensors is for {len(tensors['mean'])} features, this network gives "
+                          f"{features.shape[1]}")  # fmt: skip
+    value = np.clip((features - tensors["mean"]) / tensors["scale"], -10, 10)
+    layers = sum(name.startswith("weight") for name in tensors)
+    for i in range(layers):
+        value = value @ tensors[f"weight{i}"].T + tensors[f"bias{i}"]
+        value = np.maximum(value, 0) if i + 1 < layers else value
+    scores: Array = sigmoid(value[:, 0]).astype(np.float32)
+    return scores
+
+
+def save(tensors: dict[str, Array], bundle_directory: Any, config: dict[str, Any]) -> None:
+    """Write a fitted gate into a bundle's directory."""
+    import json
+
+    save_file({name: np.ascontiguousarray(t, np.float32) for name, t in tensors.items()},
+              bundle_directory / "models/gate.safetensors")  # fmt: skip
+    (bundle_directory / "configs/gate.json").write_text(json.dumps(config, indent=2) + "\n")

@@ -1,0 +1,134 @@
+"""The network of a bundle in torch, with its last feature map as a second output."""
+
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+from safetensors.torch import load_file
+from torch import nn
+
+from inference.bundle import Bundle
+from inference.errors import BundleError, BundleForbidden, EngineError, WeightsMismatch
+
+State = dict[str, torch.Tensor]
+
+
+def build_network(bundle: Bundle) -> nn.Module:
+    """The bundle's network with its weights, float32 on the CPU, in eval mode.
+
+    Raises BundleError, BundleForbidden (weights that are more than tensors), WeightsMismatch.
+    """
+    network = define_network(bundle.inference, str(bundle.directory))
+    state = read_state(bundle)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsMismatch(f"{bundle.weights} does not fit the network of configs/inference.json: "
+                              f"{str(error)[:400]}") from error  # fmt: skip
+    return network.float().eval()
+
+
+def define_network(inference: dict[str, Any], where: str) -> nn.Module:
+    """The network that `network_def` describes, with random weights. Raises BundleError."""
+    if "network_def" not in inference:
+        raise BundleError(f"{where}/configs/inference.json has no \"network_def\"")
+    try:
+        network = ConfigParser(inference).get_parsed_content("network_def")
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise BundleError(f"{where}/configs/inference.json, network_def: {error.__cause__ or error}") from error
+    if not isinstance(network, nn.Module):
+        raise BundleError(f"{where}/configs/inference.json: network_def gave a {type(network).__name__}, not a network")
+    if hasattr(network, "set_swish"):
+        network.set_swish(memory_efficient=False)  # its memory-saving form cannot be traced
+    return network
+
+
+def read_state(bundle: Bundle) -> State:
+    """The tensors of the bundle's weights by name. Nothing but tensors is ever unpickled."""
+    if bundle.weights.suffix == ".safetensors":
+        state: State = load_file(bundle.weights)
+        return state
+    if bundle.weights.suffix == ".onnx":
+        raise EngineError(f"{bundle.weights.name} runs in OpenVINO only: set model.engine to openvino or auto")
+    try:
+        loaded = torch.load(bundle.weights, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise BundleForbidden(f"{bundle.weights} does not load with weights_only=True: it holds more than tensors. "
+                              "`hilum model import --trust-pickle` converts such a file.") from error  # fmt: skip
+    return as_state(loaded, str(bundle.weights))
+
+
+def as_state(loaded: Any, where: str) -> State:
+    """The state dict in what a checkpoint holds. Raises WeightsMismatch."""
+    for key in ("state_dict", "model_state_dict", "model", "net"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+        raise WeightsMismatch(f"{where} holds no state dict (tensors by name)")
+    return loaded
+
+
+class Mapped(nn.Module):
+    """A network whose second output is the feature map before its global average pooling, [n, channels, h, w].
+
+    `head` is the linear layer that follows the pooling: the class activation map of output k is head.weight[k] times
+    the feature map (Zhou et al. 2016), and its mean plus head.bias[k] is the logit. Both are None for a network that
+    does not end in average pooling and one linear layer; the second output then is empty.
+    """
+
+    def __init__(self, network: nn.Module, example: torch.Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.head: nn.Linear | None = None
+        self._map: torch.Tensor | None = None
+        pool, head = _ending(network, example)
+        if pool is not None:
+            self.head = head
+            pool.register_forward_pre_hook(self._keep)
+
+    def _keep(self, _module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        self._map = inputs[0]
+
+    def forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self._map = None
+        logits = self.network(batch)
+        features = self._map if self._map is not None else logits.new_zeros((logits.shape[0], 0, 1, 1))
+        self._map = None
+        return logits, features
+
+
+def mapped(bundle: Bundle) -> Mapped:
+    """The bundle's network with both outputs. Raises what `build_network` raises, and WeightsMismatch."""
+    example = torch.zeros((1, bundle.input_channels, *bundle.input_size))
+    network = build_network(bundle)
+    with torch.inference_mode():
+        wrapped = Mapped(network, example)
+        logits, _ = wrapped(example)
+    if logits.shape != (1, len(bundle.outputs)):
+        raise WeightsMismatch(f"{bundle.directory}: the network gives {list(logits.shape)}, but metadata.json names "
+                              f"{len(bundle.outputs)} outputs")  # fmt: skip
+    return wrapped.eval()
+
+
+def _ending(network: nn.Module, example: torch.Tensor) -> tuple[nn.Module | None, nn.Linear | None]:
+    """The pooling and the linear layer that the network ends with, found by running it once."""
+    calls: list[tuple[nn.Module, torch.Tensor, torch.Tensor]] = []
+
+    def note(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        calls.append((module, inputs[0].clone(), output.clone()))
+
+    kinds = (nn.Linear, nn.AdaptiveAvgPool2d)
+    hooks = [module.register_forward_hook(note) for module in network.modules() if isinstance(module, kinds)]
+    try:
+        with torch.inference_mode():
+            logits = network.eval()(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if len(calls) < 2:
+        return None, None
+    (pool, _, pooled), (head, given, answer) = calls[-2:]
+    ends = isinstance(pool, nn.AdaptiveAvgPool2d) and isinstance(head, nn.Linear)
+    if ends and torch.equal(pooled.flatten(1), given) and torch.equal(answer, logits):
+        return pool, head  # type: ignore[return-value]
+    return None, None
