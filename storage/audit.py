@@ -1,0 +1,156 @@
+"""The audit trail: append-only rows, each sealed by a digest over itself and the digest of the row before it.
+
+What the chain shows: a row that was changed, removed or inserted by somebody who does not write all later rows anew.
+The triggers of the schema refuse UPDATE and DELETE to everybody who does not remove them first.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Text, insert, select, type_coerce, update
+
+from storage.database import reading, writing
+from storage.records import Fault
+from storage.schema import audit, audit_head, canonical_json, clean, outbox
+
+_HEAD = select(audit_head.c.id, audit_head.c.digest)
+_INSERT = insert(audit)
+_SEALED = ("event", "study_instance_uid", "sop_instance_uid", "actor", "from_state", "to_state", "previous")
+_CHUNK = 5000
+
+
+def seal(row: Mapping[Any, Any], at: datetime | str, detail: str) -> str:
+    """SHA-256, in hexadecimal, of the canonical JSON of a row, its `previous` included.
+
+    `at` and `detail` as they are stored: ISO 8601 in UTC with microseconds, and canonical JSON text.
+    """
+    moment = at if isinstance(at, str) else at.astimezone(UTC).isoformat(timespec="microseconds")
+    content = {name: row[name] for name in _SEALED}
+    text = canonical_json({**content, "id": row["id"], "at": moment, "detail": detail})
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Trail:
+    """The audit rows of one transaction. Its writer holds the turn, so that the newest row stays the newest."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._rows: list[dict[str, Any]] = []
+
+    def add(
+        self,
+        event: str,
+        now: datetime,
+        *,
+        actor: str,
+        study_instance_uid: str = "",
+        sop_instance_uid: str = "",
+        from_state: str = "",
+        to_state: str = "",
+        detail: dict[str, Any] | None = None,
+    ) -> None:
+        """Note what happened. `from_state` and `to_state` are those of the study, empty where it did not move."""
+        self._rows.append(
+            {
+                "at": now,
+                "event": event,
+                "study_instance_uid": clean(study_instance_uid),
+                "sop_instance_uid": clean(sop_instance_uid),
+                "actor": clean(actor),
+                "from_state": from_state,
+                "to_state": to_state,
+                "detail": detail or {},
+            }
+        )
+
+    def write(self) -> None:
+        """Seal the rows and write them; called once, at the end of the transaction."""
+        if not self._rows:
+            return
+        last, previous = self._connection.execute(_HEAD).one()
+        for number, row in enumerate(self._rows, last + 1):
+            row.update(id=number, previous=previous)
+            row["digest"] = previous = seal(row, row["at"], canonical_json(row["detail"]))
+        self._connection.execute(_INSERT, self._rows)
+        self._connection.execute(update(audit_head).values(id=number, digest=previous))
+
+
+def verify(engine: Engine) -> list[Fault]:
+    """Check the whole trail; the faults found, in the order of the rows. None: it is as it was written."""
+    with reading(engine) as connection:
+        newest, digest = connection.execute(_HEAD).one_or_none() or (0, "")
+        return list(_faults(_rows(connection), newest, digest))
+
+
+def _rows(connection: Connection) -> Iterator[Mapping[Any, Any]]:
+    """All rows by their id, with `at` and `detail` as they are stored."""
+    raw = Text() if connection.dialect.name == "sqlite" else audit.c.at.type
+    stored = {"at": raw, "detail": Text()}
+    query = select(*(type_coerce(c, stored[c.name]).label(c.name) if c.name in stored else c for c in audit.c))
+    after: int | None = None
+    while True:
+        chunk = query if after is None else query.where(audit.c.id > after)
+        rows = connection.execute(chunk.order_by(audit.c.id).limit(_CHUNK)).mappings().all()
+        if not rows:
+            return
+        yield from rows
+        after = rows[-1]["id"]
+
+
+def _faults(rows: Iterator[Mapping[Any, Any]], newest: int, digest: str) -> Iterator[Fault]:
+    """Walk the chain. `newest` and `digest` are those of the last row that was written."""
+    expected, previous = 1, ""
+    suspect: Mapping[Any, Any] | None = None  # a sound row that does not follow from the one before it
+    for row in rows:
+        number = row["id"]
+        if number < 1 or number > newest:
+            yield Fault(number, "inserted", f"row {number} is outside of the trail, which goes from 1 to {newest}")
+            continue
+        if number > expected:
+            yield Fault(expected, "removed", _missing(expected, number - 1))
+            previous = row["previous"]  # nothing is left to compare it with
+        if suspect is not None:
+            yield _blame(suspect, row["previous"])
+            suspect = None
+        if seal(row, row["at"], row["detail"]) != row["digest"]:
+            yield Fault(number, "changed", f"row {number} ({row['event']}) is not what its digest was made of")
+        elif row["previous"] != previous:
+            suspect = row
+        expected, previous = number + 1, row["digest"]
+    if expected <= newest:
+        yield Fault(expected, "removed", _missing(expected, newest))
+    elif suspect is not None:
+        yield _blame(suspect, digest)
+    elif previous != digest:
+        yield Fault(newest, "changed", f"row {newest} is not the one that was written last")
+
+
+def _blame(row: Mapping[Any, Any], successor_names: str) -> Fault:
+    """Which side of a broken link was forged: what comes after a row vouches for it, or not."""
+    number = row["id"]
+    if successor_names == row["digest"]:
+        return Fault(number - 1, "changed", f"row {number - 1} is not the one that row {number} was linked to")
+    return Fault(number, "inserted", f"row {number} ({row['event']}) is linked neither to the row before nor after it")
+
+
+def _missing(first: int, last: int) -> str:
+    return f"row {first} is missing" if first == last else f"rows {first} to {last} are missing"
+
+
+def pending(engine: Engine, reader: str, limit: int) -> list[dict[str, Any]]:
+    """The oldest rows that `reader`, e.g. a syslog server, has not confirmed; at most `limit`."""
+    confirmed = select(outbox.c.audit_id).where(outbox.c.reader == reader).scalar_subquery()
+    with reading(engine) as connection:
+        after = connection.execute(select(confirmed)).scalar() or 0
+        query = select(audit).where(audit.c.id > after).order_by(audit.c.id).limit(limit)
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def confirm(engine: Engine, reader: str, audit_id: int) -> None:
+    """Note that `reader` has all rows up to `audit_id`."""
+    with writing(engine) as connection:
+        moved = connection.execute(update(outbox).where(outbox.c.reader == reader).values(audit_id=audit_id))
+        if not moved.rowcount:
+            connection.execute(insert(outbox).values(reader=reader, audit_id=audit_id))

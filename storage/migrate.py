@@ -1,0 +1,32 @@
+"""Alembic, driven from the package's own files inside the caller's transaction."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from storage.errors import DatabaseTooNew
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the schema to the newest version. Raises `DatabaseTooNew` for one that this version does not know.
+
+    The caller holds the writer's turn, so that processes which start together do not migrate together.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    script = ScriptDirectory.from_config(config)
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found == script.get_current_head():
+        return
+    known = {revision.revision for revision in script.walk_revisions()}
+    if found is not None and found not in known:
+        raise DatabaseTooNew(
+            f"found schema {found} in the database, expected one of {', '.join(sorted(known))}: "
+            "a later version of hilum wrote it; run that version, or restore a backup"
+        )
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

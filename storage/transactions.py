@@ -1,0 +1,105 @@
+"""One transaction of the journal: a change, and its audit row in the same commit."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, select, update
+
+from storage.audit import Trail
+from storage.database import writing
+from storage.errors import UnknownStudy
+from storage.records import State
+from storage.schema import delivery, study
+from storage.spool import no_fault
+
+FAULT_VERBS = ("received", "settled", "analysed", "sent")
+"""The verbs on a study's way: `fault` is called with "journal.<verb>:before-commit" and with ":after-commit"."""
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """An open transaction and the audit rows that will be committed with it."""
+
+    sql: Connection
+    trail: Trail
+
+    def move(
+        self, row: Row[Any], state: str, event: str, now: datetime, *, actor: str = "hilum", reason: str = "",
+        detail: dict[str, Any] | None = None, **values: Any,
+    ) -> None:
+        """Move a study to a state and note it: the one place where a study changes its state."""
+        self.sql.execute(update(study).where(study.c.id == row.id).values(state=state, reason=reason, **values))
+        self.trail.add(
+            event, now, actor=actor, study_instance_uid=row.study_instance_uid, from_state=row.state, to_state=state,
+            detail={**(detail or {}), **({"reason": reason} if reason else {})},
+        )
+
+    def study(self, study_id: int) -> Row[Any]:
+        """A study's row by its key."""
+        return self.sql.execute(select(study).where(study.c.id == study_id)).one()
+
+    def study_by_uid(self, study_instance_uid: str) -> Row[Any]:
+        """A study's row; `UnknownStudy` where nothing of it was received."""
+        row = self.sql.execute(select(study).where(study.c.study_instance_uid == study_instance_uid)).one_or_none()
+        if row is None:
+            raise UnknownStudy(f"no study {study_instance_uid} in the journal; hilum audit studies lists them")
+        return row
+
+
+class Book:
+    """The base of the journal's parts: opens transactions."""
+
+    def __init__(self, engine: Engine, fault: Callable[[str], None] = no_fault) -> None:
+        self._engine = engine
+        self._fault = fault
+
+    @contextmanager
+    def _transaction(self, verb: str) -> Iterator[Transaction]:
+        with writing(self._engine) as connection:
+            transaction = Transaction(connection, Trail(connection))
+            yield transaction
+            transaction.trail.write()
+            self._fault(f"journal.{verb}:before-commit")
+        self._fault(f"journal.{verb}:after-commit")
+
+
+def conclude_deliveries(tx: Transaction, row: Row[Any], now: datetime) -> None:
+    """Move an analysed study on where its deliveries say so: DELIVERED, COMMITTED, QUARANTINED, or back to ANALYSED."""
+    if row.state not in (State.ANALYSED, State.DELIVERED, State.COMMITTED, State.IGNORED):
+        return
+    columns = (delivery.c.state, delivery.c.commitment, delivery.c.destination, delivery.c.status)
+    rows = tx.sql.execute(select(*columns).where(delivery.c.study_id == row.id).order_by(delivery.c.id)).all()
+    state, reason = _state_by(rows)
+    if row.state == State.IGNORED and state != State.QUARANTINED:
+        if state in (State.DELIVERED, State.COMMITTED) and row.delivered_at is None:
+            tx.sql.execute(update(study).where(study.c.id == row.id).values(delivered_at=now))
+        return
+    if state == row.state:
+        return
+    values: dict[str, Any] = {}
+    if state in (State.DELIVERED, State.COMMITTED) and row.delivered_at is None:
+        values["delivered_at"] = now
+    if state == State.COMMITTED:
+        values["committed_at"] = now
+    if state == State.ANALYSED:
+        values.update(delivered_at=None, committed_at=None)
+    tx.move(row, state, state, now, reason=reason or row.reason, **values)
+
+
+def _state_by(deliveries: Sequence[Any]) -> tuple[str, str]:
+    """The state that a study's deliveries amount to, and the reason where that is QUARANTINED."""
+    counted = [d for d in deliveries if d.state != "CANCELLED"]
+    if not counted or any(d.state == "PENDING" for d in counted):
+        return State.ANALYSED, ""
+    refused = next((d for d in counted if d.state == "REFUSED"), None)
+    if refused is not None:
+        status = "" if refused.status is None else f" with status 0x{refused.status:04X}"
+        return State.QUARANTINED, f"refused by {refused.destination}{status}"
+    failed = next((d for d in counted if d.commitment == "FAILED"), None)
+    if failed is not None:
+        return State.QUARANTINED, f"{failed.destination} does not commit to what it accepted"
+    asked = [d for d in counted if d.commitment]
+    return (State.COMMITTED if asked and all(d.commitment == "COMMITTED" for d in asked) else State.DELIVERED), ""
