@@ -1,0 +1,257 @@
+"""The elements before Pixel Data, read once and tolerantly: hospitals send missing, empty and malformed values."""
+
+import io
+import warnings
+import zlib
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+import pydicom
+from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.errors import BytesLengthException
+from pydicom.filereader import read_dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from dicom_io.refusals import NotDicom, Refused, TooLarge
+
+MANUFACTURER = "hilum"  # Manufacturer (0008,0070) of every object we make; images that carry it are never analysed
+
+PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})  # Float, Double Float and Pixel Data
+INFLATED_LIMIT = 1 << 30  # bytes a deflated data set may grow to; a few kilobytes can inflate to gigabytes
+_PREAMBLE, _GROUP_LENGTH_ELEMENT = 132, 12  # PS3.10 7.1: preamble and prefix, then (0002,0000) UL
+
+
+@dataclass(frozen=True)
+class Header:
+    """The header of one object. `dataset` holds the elements before Pixel Data as they came (raw until asked for)."""
+
+    path: Path
+    dataset: Dataset
+    transfer_syntax_uid: str
+    pixel_offset: int  # of the Pixel Data element in the file, or in the inflated data set; the end where it is absent
+
+    def text(self, keyword: str) -> str:
+        """The element's value without padding, decoded by Specific Character Set; "" when missing. Never raises.
+
+        Values of a multi-valued element stay joined by a backslash. The element in `dataset` stays raw.
+        """
+        return element_text(self.dataset, keyword)
+
+    def texts(self, keyword: str) -> tuple[str, ...]:
+        """The values of a multi-valued element, each stripped; () when missing."""
+        text = self.text(keyword)
+        return tuple(part.strip() for part in text.split("\\")) if text else ()
+
+    def numbers(self, keyword: str) -> tuple[float, ...]:
+        """The numbers of a DS, IS, US or SS element; () when missing or malformed."""
+        return element_numbers(self.dataset, keyword)
+
+    def integer(self, keyword: str, default: int = 0) -> int:
+        """The first number as an integer, or `default`."""
+        numbers = self.numbers(keyword)
+        return int(numbers[0]) if numbers else default
+
+    def items(self, keyword: str) -> tuple[Dataset, ...]:
+        """The items of a sequence; () when missing, empty or unreadable."""
+        return element_items(self.dataset, keyword)
+
+    @property
+    def study_instance_uid(self) -> str:
+        return self.text("StudyInstanceUID")
+
+    @property
+    def series_instance_uid(self) -> str:
+        return self.text("SeriesInstanceUID")
+
+    @property
+    def sop_class_uid(self) -> str:
+        return self.text("SOPClassUID") or element_text(self.dataset.file_meta, "MediaStorageSOPClassUID")
+
+    @property
+    def sop_instance_uid(self) -> str:
+        return self.text("SOPInstanceUID") or element_text(self.dataset.file_meta, "MediaStorageSOPInstanceUID")
+
+    @property
+    def patient_id(self) -> str:
+        return self.text("PatientID")
+
+    @property
+    def accession_number(self) -> str:
+        return self.text("AccessionNumber")
+
+    @property
+    def study_date(self) -> str:
+        return self.text("StudyDate")
+
+    @property
+    def modality(self) -> str:
+        return self.text("Modality").upper()
+
+    @property
+    def body_part_examined(self) -> str:
+        return self.text("BodyPartExamined").upper()
+
+    @property
+    def view_position(self) -> str:
+        return self.text("ViewPosition").upper()
+
+    @property
+    def presentation_intent_type(self) -> str:
+        return self.text("PresentationIntentType").upper()
+
+    @property
+    def photometric_interpretation(self) -> str:
+        return self.text("PhotometricInterpretation").upper()
+
+    @property
+    def rows(self) -> int:
+        return self.integer("Rows")
+
+    @property
+    def columns(self) -> int:
+        return self.integer("Columns")
+
+    @property
+    def patient_age_years(self) -> float | None:
+        """By Patient's Age, else by the birth and study dates; None when neither can be read."""
+        age = _age(self.text("PatientAge"))
+        return age if age is not None else _years_between(self.text("PatientBirthDate"), self.study_date)
+
+
+def read_header(path: Path) -> Header:
+    """Read the elements before Pixel Data; raises NotDicom, and TooLarge for a data set that inflates beyond 1 GiB."""
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # dirty values are normal and are kept as they are
+            dataset, offset = _read_deflated(file) if _is_deflated(file) else _read(file)
+    except Refused:
+        raise
+    except OSError:
+        raise  # the disk's trouble, not the object's
+    except Exception as error:  # pydicom's parser raises whatever its building blocks do on garbage (fuzzed)
+        raise NotDicom(f"not a readable DICOM Part 10 file ({type(error).__name__} while parsing)") from error
+    meta = dataset.file_meta
+    for keyword, fallback in (("SOPClassUID", "MediaStorageSOPClassUID"),
+                              ("SOPInstanceUID", "MediaStorageSOPInstanceUID")):
+        if not element_text(dataset, keyword) and not element_text(meta, fallback):
+            raise NotDicom(f"no {keyword}: not a composite object")
+    return Header(path, dataset, element_text(meta, "TransferSyntaxUID"), offset)
+
+
+def open_data_set(header: Header) -> BinaryIO:
+    """The stream that `pixel_offset` counts in: the file, or the inflated data set."""
+    file = header.path.open("rb")
+    if header.transfer_syntax_uid != DeflatedExplicitVRLittleEndian:
+        return file
+    with file:
+        _read_meta(file)
+        return io.BytesIO(_inflate(file.read()))
+
+
+def element_text(dataset: Dataset, keyword: str) -> str:
+    """As `Header.text`, of any data set."""
+    element = _get(dataset, keyword)
+    if element is None or element.value is None:
+        return ""
+    value = element.value
+    if isinstance(value, bytes):
+        return _decoded(value, dataset).strip(" \0")
+    if isinstance(value, str):
+        return value.strip(" \0")
+    return "\\".join(str(part) for part in value) if hasattr(value, "__iter__") else str(value)
+
+
+def element_numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """As `Header.numbers`, of any data set."""
+    try:
+        value = dataset.get(keyword)
+        if value is None or value == "":
+            return ()
+        return tuple(float(part) for part in value) if hasattr(value, "__iter__") else (float(value),)
+    except (ValueError, TypeError, OverflowError, NotImplementedError, BytesLengthException):
+        return ()
+
+
+def element_items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
+    """As `Header.items`, of any data set."""
+    try:
+        value = dataset.get(keyword)
+    except Exception:  # a sequence that cannot be parsed raises anything; it is as good as missing
+        return ()
+    return tuple(value) if isinstance(value, Sequence) else ()
+
+
+def _read(file: BinaryIO) -> tuple[Dataset, int]:
+    dataset = pydicom.dcmread(file, stop_before_pixels=True)
+    return dataset, file.tell()  # pydicom goes back to the start of the element it stopped at
+
+
+def _is_deflated(file: BinaryIO) -> bool:
+    head = file.read(1024)
+    file.seek(0)
+    return DeflatedExplicitVRLittleEndian.encode() in head
+
+
+def _read_deflated(file: BinaryIO) -> tuple[Dataset, int]:
+    meta = _read_meta(file)
+    if element_text(meta, "TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        file.seek(0)
+        return _read(file)
+    stream = io.BytesIO(_inflate(file.read()))
+    dataset = read_dataset(stream, False, True, stop_when=lambda tag, _vr, _length: tag in PIXEL_TAGS)
+    dataset.file_meta = meta
+    return dataset, stream.tell()
+
+
+def _read_meta(file: BinaryIO) -> FileMetaDataset:
+    """File Meta Information; leaves the file at the first byte after it (PS3.10 7.1)."""
+    file.seek(_PREAMBLE)
+    meta = FileMetaDataset(read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag >= 0x00030000))
+    file.seek(_PREAMBLE + _GROUP_LENGTH_ELEMENT + int(meta.FileMetaInformationGroupLength))
+    return meta
+
+
+def _inflate(data: bytes) -> bytes:
+    """PS3.5 A.5: the data set, deflated without a zlib header."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = inflater.decompress(data, INFLATED_LIMIT)
+    if inflater.unconsumed_tail:
+        raise TooLarge(f"the deflated data set grows beyond {INFLATED_LIMIT} bytes")
+    return inflated
+
+
+def _get(dataset: Dataset, keyword: str) -> DataElement | RawDataElement | None:
+    tag = tag_for_keyword(keyword)
+    return None if tag is None or tag not in dataset else dataset.get_item(tag)  # get_item leaves it raw
+
+
+def _decoded(value: bytes, dataset: Dataset) -> str:
+    charset = dataset.get("SpecificCharacterSet") or "ISO_IR 6"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return decode_bytes(value, convert_encodings(charset), {0x5C, 0x3D, 0x5E})
+    except (LookupError, UnicodeError, ValueError, TypeError):
+        return value.decode("latin-1")
+
+
+def _age(age: str) -> float | None:
+    """AS, PS3.5 6.2: nnnD, nnnW, nnnM or nnnY; a number alone is taken as years, as senders mean it."""
+    number, unit = (age[:-1], age[-1:].upper()) if age[-1:].isalpha() else (age, "Y")
+    per_year = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}.get(unit)
+    return int(number) / per_year if per_year and number.isascii() and number.isdigit() else None
+
+
+def _years_between(birth: str, study: str) -> float | None:
+    try:
+        days = datetime.strptime(study[:8], "%Y%m%d") - datetime.strptime(birth[:8], "%Y%m%d")
+    except ValueError:
+        return None
+    years = days.days / 365.25
+    return years if 0 <= years < 130 else None  # 1 January 1800 stands for "unknown" in the field

@@ -1,0 +1,199 @@
+"""Is this image one that the model is for? By the header alone, each verdict with its reason.
+
+Missing tags are normal in the field and refuse nothing; a tag that is there and says otherwise does. Where the coded
+attributes are silent, the words of the descriptions are asked: a lateral chest often says so only in SeriesDescription.
+Reasons quote coded values and single words, never free text, which may name the patient.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from pydicom.uid import (
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    DigitalXRayImageStorageForProcessing,
+    SecondaryCaptureImageStorage,
+)
+
+from dicom_io.header import MANUFACTURER, Header, element_text
+
+# The region in the words of the field: CHEST and THORAX, and RIBCAGE, which frontal chests carry by mistake or by
+# translation. A rib series says RIB or RIBS: another exposure, and not ours.
+CHEST_PARTS = (
+    "CHEST", "THORAX", "LUNG", "LUNGS", "RIBCAGE", "CHESTPA", "CHESTAP", "CHEST PA", "CHEST AP", "PORTCHEST",
+    "PORT CHEST", "CHEST PORT", "BEDSIDE CHEST", "TORAX", "TÓRAX", "THORACIC", "POUMON", "POUMONS", "BRUST", "LUNGE",
+)  # fmt: skip
+# CHEST in Context Group 4 (PS3.16) and its retired SNOMED-RT code
+CHEST_CODES = ("816094009", "51185008", "43799004", "T-D3000", "39607008", "T-28000")
+# Lateral, oblique and decubitus (PS3.3 C.8.7.1.1.1, C.8.11.5): the model has learned PA and AP alone
+OTHER_VIEWS = (
+    "LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT", "LLD", "RLD", "LAO", "RAO", "LPO", "RPO", "LLO", "RLO", "OBLIQUE",
+    "DECUBITUS",
+)  # fmt: skip
+OTHER_VIEW_WORDS = ("LAT", "LATERAL", "LATERALE", "SEITLICH", "PROFIL", "OBLIQUE", "DECUBITUS", "DECUB")
+OTHER_PART_WORDS = (
+    "ABDOMEN", "ABD", "KUB", "PELVIS", "HIP", "SPINE", "CSPINE", "TSPINE", "LSPINE", "CERVICAL", "LUMBAR", "SKULL",
+    "TEETH", "DENTAL", "MANDIBLE", "SINUS", "SINUSES", "SHOULDER", "CLAVICLE", "HUMERUS", "ELBOW", "FOREARM", "WRIST",
+    "HAND", "FINGER", "FEMUR", "KNEE", "PATELLA", "TIBIA", "ANKLE", "FOOT", "TOE", "CALCANEUS", "BREAST", "MAMMO",
+    "MAMMOGRAPHY", "EXTREMITY", "RIBS", "STERNUM", "SCAPULA",
+)  # fmt: skip
+ANIMAL_WORDS = ("CANINE", "FELINE", "EQUINE", "BOVINE", "AVIAN", "VETERINARY", "VETERINARIAN", "VETERINAR", "TIERARZT")
+HUMAN_CODES = ("337915000", "L-85B00")  # Homo sapiens, SNOMED CT and SNOMED-RT
+
+_DESCRIPTIONS = ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription",
+                 "PerformedProcedureStepDescription", "StudyDescription")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SelectionRules:
+    """What is analysed. The defaults suit a model for frontal chest radiographs of adults and children."""
+
+    modalities: tuple[str, ...] = ("CR", "DX")
+    body_parts: tuple[str, ...] = CHEST_PARTS
+    excluded_views: tuple[str, ...] = OTHER_VIEWS
+    excluded_image_types: tuple[str, ...] = ("LOCALIZER", "SUBTRACTION", "TOMOSYNTHESIS", "SCREEN SAVE", "REFORMATTED")
+    for_processing: bool = False  # raw detector data; the model has seen images for presentation
+    secondary_capture: bool = False  # digitised films, but annotated copies and other programs' results too
+    read_descriptions: bool = True
+    animals: bool = False
+    minimum_age_years: float = 0.0  # 0: no limit; an unknown age passes
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`eligible`, or ignored; `reason` is a sentence for the journal, without patient data."""
+
+    eligible: bool
+    reason: str
+
+    @property
+    def kind(self) -> Literal["eligible", "ignored"]:
+        return "eligible" if self.eligible else "ignored"
+
+
+def select(header: Header, rules: SelectionRules | None = None) -> Verdict:
+    """The first rule that speaks against the image decides; none does: it is eligible."""
+    rules = rules or SelectionRules()
+    for rule in _RULES:
+        reason = rule(header, rules)
+        if reason:
+            return Verdict(False, reason)
+    return Verdict(True, "a frontal chest radiograph as far as its header tells")
+
+
+def _our_own(header: Header, rules: SelectionRules) -> str:
+    """A result of ours that comes back must never be analysed: the loop would not end."""
+    equipment = [header.dataset, *header.items("ContributingEquipmentSequence")]
+    ours = any(
+        element_text(item, keyword).lower() == MANUFACTURER
+        for item in equipment
+        for keyword in ("Manufacturer", "ManufacturerModelName")
+    )
+    return "made by this program" if ours else ""
+
+
+def _sop_class(header: Header, rules: SelectionRules) -> str:
+    uid = header.sop_class_uid
+    if uid in (ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation):
+        return ""
+    if uid == DigitalXRayImageStorageForProcessing:
+        return "" if rules.for_processing else "DX For Processing: detector data, not an image to look at"
+    if uid == SecondaryCaptureImageStorage:
+        return "" if rules.secondary_capture else "a Secondary Capture, not an image as the modality made it"
+    return f"SOP Class {uid} is no radiograph"
+
+
+def _modality(header: Header, rules: SelectionRules) -> str:
+    wrong = header.modality and header.modality not in rules.modalities
+    return f"Modality is {header.modality!r}, not {_listed(rules.modalities)}" if wrong else ""
+
+
+def _presentation_intent_type(header: Header, rules: SelectionRules) -> str:
+    for_processing = header.presentation_intent_type == "FOR PROCESSING" and not rules.for_processing
+    return "PresentationIntentType is FOR PROCESSING" if for_processing else ""
+
+
+def _image_type(header: Header, rules: SelectionRules) -> str:
+    """DERIVED and SECONDARY refuse nothing: many CR systems and every gateway that recompresses writes them."""
+    found = [value for value in header.texts("ImageType") if value.upper() in rules.excluded_image_types]
+    return f"ImageType is {found[0].upper()}" if found else ""
+
+
+def _species(header: Header, rules: SelectionRules) -> str:
+    """PS3.3 C.7.1.1: the species, the breed, and an owner are attributes of animals."""
+    if rules.animals:
+        return ""
+    codes = [element_text(item, "CodeValue") for item in header.items("PatientSpeciesCodeSequence")]
+    species = header.text("PatientSpeciesDescription").lower()
+    animal = (
+        (species and not re.search(r"human|homo sapiens", species))
+        or (codes and not set(codes) & set(HUMAN_CODES))
+        or header.text("PatientBreedDescription")
+        or header.items("PatientBreedCodeSequence")
+        or header.text("ResponsiblePersonRole").upper() == "OWNER"
+        or _first_word(header, ("ResponsibleOrganization", "InstitutionName", *_DESCRIPTIONS), ANIMAL_WORDS)
+    )
+    return "not a human patient" if animal else ""
+
+
+def _body_part(header: Header, rules: SelectionRules) -> str:
+    part = header.body_part_examined
+    if part:
+        return "" if part in rules.body_parts else f"BodyPartExamined is {_coded(part)}, not the chest"
+    codes = {element_text(item, "CodeValue") for item in header.items("AnatomicRegionSequence")} - {""}
+    if codes:
+        return "" if codes & set(CHEST_CODES) else f"AnatomicRegionSequence says {_listed(codes)}, not the chest"
+    if not rules.read_descriptions or _first_word(header, _DESCRIPTIONS, rules.body_parts):
+        return ""
+    word = _first_word(header, _DESCRIPTIONS, OTHER_PART_WORDS)
+    return f"no BodyPartExamined, and a description says {word}" if word else ""
+
+
+def _view_position(header: Header, rules: SelectionRules) -> str:
+    view = header.view_position
+    if view:
+        return f"ViewPosition is {_coded(view)}, not PA or AP" if view in rules.excluded_views else ""
+    for item in header.items("ViewCodeSequence"):
+        found = _words(element_text(item, "CodeMeaning")) & set(OTHER_VIEW_WORDS)
+        if found:
+            return f"ViewCodeSequence says {min(found)}"
+    # PS3.3 C.7.6.1.1.1: rows of a frontal image run to the left or right, of a lateral to the front or back
+    if header.text("PatientOrientation").upper()[:1] in ("A", "P") and len(header.texts("PatientOrientation")) == 2:
+        return "PatientOrientation is that of a lateral image"
+    word = _first_word(header, _DESCRIPTIONS[:-1], OTHER_VIEW_WORDS) if rules.read_descriptions else ""
+    return f"no ViewPosition, and a description says {word}" if word else ""
+
+
+def _age(header: Header, rules: SelectionRules) -> str:
+    age = header.patient_age_years
+    young = age is not None and age < rules.minimum_age_years
+    return f"younger than {rules.minimum_age_years:g} years" if young else ""
+
+
+_RULES: tuple[Callable[[Header, SelectionRules], str], ...] = (
+    _our_own, _sop_class, _modality, _presentation_intent_type, _image_type, _species, _body_part, _view_position, _age,
+)  # fmt: skip
+
+
+def _first_word(header: Header, keywords: Iterable[str], words: Iterable[str]) -> str:
+    """The first of the upper-case `words` that stands as a word in one of the elements."""
+    for keyword in keywords:
+        found = _words(header.text(keyword)) & set(words)
+        if found:
+            return min(found)
+    return ""
+
+
+def _words(text: str) -> set[str]:
+    return set(re.split(r"[\W_\d]+", text.upper()))
+
+
+def _coded(value: str) -> str:
+    """A Code String as it is; anything else may be free text and is not repeated."""
+    return value if re.fullmatch(r"[A-Z0-9 _]{1,16}", value) else "another value"
+
+
+def _listed(values: Iterable[str]) -> str:
+    return " or ".join(sorted(values))
