@@ -71,7 +71,7 @@ class Peer(Section):
 
     ae_title: AeTitle
     host: str
-    priority: int = Field(0, ge=-100, le=100)
+    priority: int = Field(1, ge=0, le=2)
 
 
 class Destination(Section):
@@ -112,10 +112,8 @@ class Select(Section):
     """Which images the model is for; a tag that is missing never refuses by itself."""
 
     modalities: tuple[str, ...] = ("CR", "DX")
-    body_parts: tuple[str, ...] = ("CHEST", "THORAX", "LUNG", "LUNGS", "RIBCAGE", "CHEST PA", "CHEST AP")
-    refused_views: tuple[str, ...] = (
-        "LL", "RL", "LATERAL", "LAT", "LLD", "RLD", "LLO", "RLO", "RAO", "LAO", "RPO", "LPO",
-    )
+    body_parts: tuple[str, ...] = ()
+    excluded_views: tuple[str, ...] = ()
     for_processing: bool = False
     secondary_capture: bool = False
     minimum_age_years: float = Field(18.0, ge=0)

@@ -1,0 +1,195 @@
+"""Studies per second, end to end: dcmtk's dcmsend -> hilum -> dcmtk's storescp, all on this machine.
+
+    python benchmarks/throughput.py [--studies 200] [--senders 4] [--compressed] [--naive FILE] [--out FILE.json]
+
+Each study is one 2048 x 2500 DX image (10 MB uncompressed) of a drawn thorax. Prints throughput, the time from the last
+byte sent to the report's arrival (unloaded: one study at a time), processor time by part, and peak memory; --naive
+runs a script that is called as `python FILE PORT PACS_PORT` the same way, for comparison.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, JPEGLSLossless, generate_uid
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from dicom_io.phantom import draw_thorax
+from tests.conftest import ROOT, wait_for
+from tests.harness import Daemon, sink
+from tests.peers import free_port, storescp
+
+ROWS, COLUMNS = 2500, 2048
+
+
+def make_studies(directory: Path, number: int, compressed: bool) -> list[Path]:
+    """`number` files, each a study of its own; every fourth one JPEG-LS where `compressed`."""
+    directory.mkdir(parents=True)
+    pixels = draw_thorax(1, "effusion", ROWS, COLUMNS).astype(np.uint16)
+    files = []
+    for n in range(number):
+        ds = Dataset()
+        ds.file_meta = FileMetaDataset()
+        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        ds.SOPClassUID, ds.SOPInstanceUID = DigitalXRayImageStorageForPresentation, generate_uid()
+        ds.StudyInstanceUID, ds.SeriesInstanceUID = generate_uid(), generate_uid()
+        ds.PatientName, ds.PatientID, ds.AccessionNumber = "Bench^Mark", f"BENCH{n}", f"B{n}"
+        ds.PatientBirthDate, ds.PatientSex, ds.StudyID, ds.StudyDate, ds.StudyTime = "19600101", "F", "1", "20260101", "101010"
+        ds.Modality, ds.BodyPartExamined, ds.ViewPosition = "DX", "CHEST", "PA"
+        ds.Rows, ds.Columns, ds.SamplesPerPixel = ROWS, COLUMNS, 1
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 14, 13, 0
+        ds.PhotometricInterpretation, ds.PresentationLUTShape = "MONOCHROME2", "IDENTITY"
+        ds.WindowCenter, ds.WindowWidth = float(pixels.mean()), float(pixels.std() * 4)
+        ds.PixelData = pixels.tobytes()
+        if compressed and n % 4 == 0:
+            ds.compress(JPEGLSLossless, generate_instance_uid=False)
+        files.append(directory / f"{n:05}.dcm")
+        ds.save_as(files[-1], enforce_file_format=True)
+    return files
+
+
+def send(files: list[Path], port: int, called: str = "HILUM") -> None:
+    """One dcmsend with these files, in their own transfer syntaxes."""
+    done = subprocess.run(
+        ["dcmsend", "-aec", called, "--decompress-never", "127.0.0.1", str(port), *map(str, files)],
+        capture_output=True, text=True, check=False,
+    )
+    if done.returncode:
+        sys.exit(f"dcmsend failed: {done.stderr}")
+
+
+def send_together(files: list[Path], port: int, senders: int) -> None:
+    """Several dcmsend at once, each with its share."""
+    with ThreadPoolExecutor(senders) as pool:
+        list(pool.map(lambda share: send(share, port), [files[n::senders] for n in range(senders)]))
+
+
+def arrived(directory: Path, number: int, seconds: float = 600) -> float:
+    """Wait for `number` files; when the last one was written, as time.time()."""
+    wait_for(lambda: len(os.listdir(directory)) >= number, seconds, f"{number} reports in the sink")
+    return max(f.stat().st_mtime for f in directory.iterdir())
+
+
+def processor_seconds(events: list[dict[str, Any]]) -> dict[str, float]:
+    """User and system time of each part, by the pid it logged."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    seconds = {}
+    for event in events:
+        stat = Path(f"/proc/{event.get('pid')}/stat")
+        if event.get("event") == "started" and stat.exists():
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+            seconds[event["part"]] = (int(fields[11]) + int(fields[12])) / ticks
+    return seconds
+
+
+def memory_bytes(events: list[dict[str, Any]]) -> int:
+    """Proportional set size of all parts now: shared pages count once."""
+    total = 0
+    for event in events:
+        rollup = Path(f"/proc/{event.get('pid')}/smaps_rollup")
+        if event.get("event") == "started" and rollup.exists():
+            line = next(line for line in rollup.read_text().splitlines() if line.startswith("Pss:"))
+            total += int(line.split()[1]) * 1024
+    return total
+
+
+def percentiles(values: list[float]) -> dict[str, float]:
+    return {f"p{p}": round(float(np.percentile(values, p)), 1) for p in (50, 95, 99)}
+
+
+def unloaded_ms(files: list[Path], port: int, reports: Path) -> list[float]:
+    """For one study after another: from the end of dcmsend's sending to the report's arrival, ms."""
+    times = []
+    for file in files:
+        before = len(os.listdir(reports))
+        send([file], port)
+        sent = time.time()
+        times.append(max(0.0, arrived(reports, before + 1) - sent) * 1000)
+    return times
+
+
+def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
+    files = make_studies(work / "studies", arguments.studies + arguments.single + 8, arguments.compressed)
+    warm, single, many = files[:8], files[8 : 8 + arguments.single], files[8 + arguments.single :]
+    with storescp(work / "sink") as pacs, Daemon(work / "hilum", [sink("pacs", pacs.port)]) as daemon:
+        daemon.await_event("ready to analyse")
+        send(warm, daemon.port)
+        arrived(pacs.directory, len(warm))
+        latency = unloaded_ms(single, daemon.port, pacs.directory)
+        before, began, peak = processor_seconds(daemon.events), time.time(), memory_bytes(daemon.events)
+        with ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(send_together, many, daemon.port, arguments.senders)
+            while not sending.done():
+                peak = max(peak, memory_bytes(daemon.events))
+                time.sleep(0.5)
+            sending.result()
+        last = arrived(pacs.directory, len(files))
+        used = processor_seconds(daemon.events)
+        return {
+            "studies": len(many),
+            "megabytes_each": round(many[1].stat().st_size / 1e6, 1),
+            "studies_per_second": round(len(many) / (last - began), 2),
+            "unloaded_last_byte_to_report_ms": percentiles(latency),
+            "cpu_ms_per_study": {part: round(1000 * (used[part] - before[part]) / len(many), 1) for part in used},
+            "peak_memory_mb": round(peak / 1e6),
+        }
+
+
+def measure_naive(script: Path, number: int, work: Path) -> float:
+    """Studies per second of a script that does the same job."""
+    files = make_studies(work / "naive-studies", number + 2, False)
+    with storescp(work / "naive-sink") as pacs:
+        port = free_port()
+        process = subprocess.Popen([sys.executable, str(script), str(port), str(pacs.port)], cwd=script.parent,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_for(lambda: subprocess.run(["echoscu", "127.0.0.1", str(port)], capture_output=True).returncode in (0,)
+                     or _listens(port), 120, "the naive daemon")
+            send_together(files[:2], port, 2)
+            arrived(pacs.directory, 2)
+            began = time.time()
+            send_together(files[2:], port, 4)
+            return number / (arrived(pacs.directory, len(files)) - began)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _listens(port: int) -> bool:
+    return any(f":{port:04X} " in line and " 0A " in line for line in Path("/proc/net/tcp").read_text().splitlines())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=200)
+    parser.add_argument("--single", type=int, default=20, help="studies sent one by one, for the time unloaded")
+    parser.add_argument("--senders", type=int, default=4)
+    parser.add_argument("--compressed", action="store_true", help="every fourth image JPEG-LS")
+    parser.add_argument("--naive", type=Path, help="a script to compare with")
+    parser.add_argument("--naive-studies", type=int, default=12)
+    parser.add_argument("--out", type=Path, default=ROOT / "bench-output/throughput.json")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="hilum-bench-") as work:
+        figures = measure(arguments, Path(work))
+        if arguments.naive:
+            naive = measure_naive(arguments.naive, arguments.naive_studies, Path(work))
+            figures["naive_studies_per_second"] = round(naive, 2)
+            figures["times_naive"] = round(figures["studies_per_second"] / naive, 1)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(figures, indent=1) + "\n")
+    for key, value in figures.items():
+        print(f"{key:34} {value}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""`python -m daemon` is `hilum`."""
+
+from daemon.cli import app
+
+app(prog_name="hilum")

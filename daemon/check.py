@@ -1,0 +1,72 @@
+"""`hilum check`: everything that can be wrong before the first study comes, one line each."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from config.settings import Destination, Settings
+from daemon import wiring
+from daemon.clock import now
+from daemon.decisions import CannotWork
+from dicom_io import tls
+from dicom_io.codecs import readable_transfer_syntaxes
+from storage.errors import StorageError
+
+WARN_DAYS = 30
+
+
+def check(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What was looked at, and its fault or ""."""
+    yield "peers", _peers(settings)
+    yield "destinations", "" if settings.destination else "none configured; results would go nowhere"
+    yield "spool", _spool(settings)
+    yield "database", _tried(lambda: wiring.open_journal(settings).counts())
+    yield "decoders", _decoders()
+    yield "bundle", _tried(lambda: wiring.open_classifier(settings).self_check())
+    if settings.tls.enabled:
+        yield "certificates", "; ".join(_certificates(settings))
+    for destination in settings.destination:
+        yield f"C-ECHO to {destination.name}", _echo(settings, destination)
+
+
+def _tried(action: Callable[[], object]) -> str:
+    try:
+        action()
+    except (CannotWork, StorageError, OSError) as fault:
+        return str(fault)
+    return ""
+
+
+def _peers(settings: Settings) -> str:
+    if settings.peer or settings.dicom.accept_any_peer:
+        return ""
+    return "nobody may send to us; list the senders as [[peer]], or set dicom.accept_any_peer = true"
+
+
+def _spool(settings: Settings) -> str:
+    fault = _tried(lambda: wiring.open_spool(settings))
+    if fault:
+        return fault
+    free = shutil.disk_usage(settings.storage.directory).free
+    if free < settings.storage.min_free_bytes:
+        return f"{free:,} bytes free, storage.min_free_bytes wants {settings.storage.min_free_bytes:,}"
+    return ""
+
+
+def _decoders() -> str:
+    return "" if len(readable_transfer_syntaxes()) > 4 else "no decoder for compressed images is installed"
+
+
+def _certificates(settings: Settings) -> list[str]:
+    files = settings.tls
+    return tls.check_files(Path(files.certificate), Path(files.key), Path(files.ca), now(), WARN_DAYS)
+
+
+def _echo(settings: Settings, destination: Destination) -> str:
+    sender = wiring.open_sender(settings, destination)
+    try:
+        answer = sender.echo()
+    finally:
+        sender.close()
+    where = f"{destination.ae_title}@{destination.host}:{destination.port}"
+    return "" if answer.outcome == "ACCEPTED" else f"{where}: {answer.comment}"

@@ -1,0 +1,160 @@
+"""`hilum audit`, `quarantine`, `retry`, `replay`: what happened to a study, and what to do about it."""
+
+import getpass
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy import Engine
+
+from config.settings import ConfigurationError, load
+from daemon.clock import now
+from daemon.tables import show
+from storage import audit as trail
+from storage import query
+from storage.database import open_database
+from storage.errors import StorageError
+from storage.journal import Journal
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", envvar="HILUM_CONFIG", help="The configuration file (TOML).", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON array.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+Since = Annotated[str, typer.Option(help="From this time on: 2026-11-21, 2026-11-21T03:00, or 90m, 12h, 7d ago.")]
+Until = Annotated[str, typer.Option(help="Up to this time, written likewise.")]
+StudyUid = Annotated[str, typer.Argument(help="The Study Instance UID.", metavar="STUDY_UID")]
+
+audit = typer.Typer(help="Ask the audit database what happened.", no_args_is_help=True)
+quarantine = typer.Typer(help="Studies that need a person.", no_args_is_help=True)
+
+
+def _engine(config: Path | None) -> Engine:
+    try:
+        settings = load(config, os.environ)
+        return open_database(settings.storage.database_url(), settings.storage.directory)
+    except (ConfigurationError, StorageError, OSError) as fault:
+        typer.echo(str(fault), err=True)
+        raise typer.Exit(2) from None
+
+
+def _time(written: str) -> datetime | None:
+    """A moment from ISO 8601 (local time where it has no offset) or from "12h" before now."""
+    if not written:
+        return None
+    units = {"m": "minutes", "h": "hours", "d": "days"}
+    if written[-1] in units and written[:-1].isdigit():
+        return now() - timedelta(**{units[written[-1]]: int(written[:-1])})
+    try:
+        return datetime.fromisoformat(written).astimezone(UTC)
+    except ValueError:
+        raise typer.BadParameter(f"{written!r} is no time; write 2026-11-21, 2026-11-21T03:00 or 12h") from None
+
+
+@audit.command()
+def studies(
+    config: Config = None, since: Since = "", until: Until = "",
+    patient: Annotated[str, typer.Option(help="Patient ID.")] = "",
+    accession: Annotated[str, typer.Option(help="Accession Number.")] = "",
+    finding: Annotated[str, typer.Option(help="Only studies in which this finding is present.")] = "",
+    state: Annotated[str, typer.Option(help="RECEIVED, ANALYSED, DELIVERED, COMMITTED, IGNORED or QUARANTINED.")] = "",
+    limit: Annotated[int, typer.Option(help="At most this many, newest first.")] = 100,
+    as_json: AsJson = False, as_csv: AsCsv = False,
+) -> None:
+    """The studies: where each stands, why, and what was found."""
+    rows = query.studies(
+        _engine(config), since=_time(since), until=_time(until), patient=patient, accession=accession,
+        finding=finding, state=state.upper(), limit=limit,
+    )
+    show(rows, ["accession_number", "patient_id", "state", "findings", "reason", "received_at", "delivered_at",
+                "study_instance_uid"], as_json, as_csv)
+
+
+@audit.command()
+def events(
+    study: Annotated[str, typer.Option(help="Only of this Study Instance UID.")] = "",
+    config: Config = None, since: Since = "", until: Until = "",
+    accession: Annotated[str, typer.Option(help="Only of the study with this Accession Number.")] = "",
+    limit: Annotated[int, typer.Option(help="At most this many, the newest.")] = 1000,
+    as_json: AsJson = False, as_csv: AsCsv = False,
+) -> None:
+    """The audit trail, step by step."""
+    rows = query.events(
+        _engine(config), study, accession=accession, since=_time(since), until=_time(until), limit=limit
+    )
+    show(rows, ["id", "at", "event", "from_state", "to_state", "actor", "detail"], as_json, as_csv)
+
+
+@audit.command()
+def deliveries(
+    destination: Annotated[str, typer.Option(help="Only to this destination.")] = "",
+    state: Annotated[str, typer.Option(help="PENDING, ACCEPTED, WARNING, REFUSED or COMMITTED.")] = "",
+    config: Config = None, as_json: AsJson = False, as_csv: AsCsv = False,
+) -> None:
+    """The result objects: what went where, and what the destination said."""
+    rows = query.deliveries(_engine(config), destination=destination, state=state.upper())
+    show(rows, ["destination", "kind", "state", "attempts", "status", "comment", "next_attempt_at", "delivered_at",
+                "study_instance_uid"], as_json, as_csv)
+
+
+@audit.command()
+def verify(config: Config = None) -> None:
+    """Check the trail's hash chain; name each row that was changed, removed or inserted, and end with 1."""
+    faults = trail.verify(_engine(config))
+    for fault in faults:
+        typer.echo(f"row {fault.id}: {fault.kind}: {fault.detail}")
+    typer.echo("the audit trail is as it was written" if not faults else f"{len(faults)} faults")
+    raise typer.Exit(1 if faults else 0)
+
+
+@quarantine.command("list")
+def quarantined(config: Config = None, as_json: AsJson = False) -> None:
+    """The studies that need a person, and why."""
+    show(query.quarantined(_engine(config)),
+         ["accession_number", "patient_id", "reason", "received_at", "attempts", "study_instance_uid"], as_json)
+
+
+@quarantine.command("show")
+def shown(study_uid: StudyUid, config: Config = None, as_json: AsJson = False) -> None:
+    """Every step that a study took."""
+    show(query.events(_engine(config), study_uid), ["id", "at", "event", "from_state", "to_state", "actor", "detail"],
+         as_json)
+
+
+@quarantine.command()
+def release(study_uid: StudyUid, config: Config = None) -> None:
+    """Let the daemon try the study again."""
+    _do(config, lambda journal: journal.release(study_uid, now(), _actor()), "released")
+
+
+@quarantine.command()
+def discard(study_uid: StudyUid, config: Config = None) -> None:
+    """Give the study up: it is marked IGNORED, and stays in the audit trail."""
+    _do(config, lambda journal: journal.discard(study_uid, now(), _actor()), "discarded")
+
+
+def retry(study_uid: StudyUid, config: Config = None) -> None:
+    """Deliver a study's results again at once, those that were refused too."""
+    _do(config, lambda journal: journal.retry(study_uid, now(), _actor()), "due at once")
+
+
+def replay(study_uid: StudyUid, config: Config = None) -> None:
+    """Analyse a study again from the spool; a result that differs becomes a new report that names the old one."""
+    _do(config, lambda journal: journal.replay(study_uid, now(), _actor()), "will be analysed again")
+
+
+def _actor() -> str:
+    return f"operator {getpass.getuser()}"
+
+
+def _do(config: Path | None, action: Callable[[Journal], int | None], done: str) -> None:
+    try:
+        number = action(Journal(_engine(config)))
+    except StorageError as fault:
+        typer.echo(str(fault), err=True)
+        raise typer.Exit(1) from None
+    typer.echo(done if number is None else f"{number} {done}")

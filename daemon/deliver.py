@@ -1,0 +1,120 @@
+"""The delivering part: one thread for each destination, so that none holds up another."""
+
+import threading
+from datetime import timedelta
+
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobExecutionEvent
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from config.settings import Delivery as DeliverySettings
+from config.settings import Destination, Settings
+from daemon import log, pipeline, wiring
+from daemon.bells import Bells
+from daemon.clock import now
+from daemon.doorbell import Doorbell
+from daemon.stopping import on_sigterm
+from dicom_io.send import Sender
+from storage.errors import DatabaseUnavailable
+from storage.journal import Journal
+from storage.records import Delivery, Sending
+
+BATCH = 16
+LOOK_SECONDS = 1.0
+
+
+def run(settings: Settings, bells: Bells, _name: str) -> None:
+    """Deliver until SIGTERM; what is in flight then is finished."""
+    stop = on_sigterm()
+    journal = wiring.open_journal(settings)
+    threads = [
+        threading.Thread(
+            target=Courier(settings, destination, journal, bells.deliver[destination.name], stop).work,
+            name=f"deliver-{destination.name}",
+        )
+        for destination in settings.destination
+    ]
+    for thread in threads:
+        thread.start()
+    schedule = scheduler()
+    for destination in settings.destination:
+        schedule.add_job(_ring_if_due, "interval", [journal, destination.name, bells], seconds=LOOK_SECONDS)
+    schedule.start()
+    stop.wait()
+    bells.ring_deliver()
+    schedule.shutdown()
+    for thread in threads:
+        thread.join()
+
+
+def scheduler() -> BackgroundScheduler:
+    """A schedule that drops no job and says what went wrong with one."""
+    schedule = BackgroundScheduler(
+        timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+    )
+    schedule.add_listener(_went_wrong, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
+    return schedule
+
+
+def _went_wrong(event: JobExecutionEvent) -> None:
+    error = type(event.exception).__name__ if event.exception else "missed"
+    log.get().warning("scheduled job failed", job=event.job_id, error=error)
+
+
+def _ring_if_due(journal: Journal, destination: str, bells: Bells) -> None:
+    """The schedule of retries stands in the journal; this wakes the thread when its time has come."""
+    due = journal.next_due(destination)
+    if due and due <= now():
+        bells.deliver[destination].ring()
+
+
+class Courier:
+    """Brings one destination what the journal holds for it."""
+
+    def __init__(
+        self, settings: Settings, destination: Destination, journal: Journal, bell: Doorbell, stop: threading.Event
+    ):
+        self._policy, self._destination = settings.delivery, destination
+        self._journal, self._bell, self._stop = journal, bell, stop
+        self._sender = wiring.open_sender(settings, destination)
+
+    def work(self) -> None:
+        """Until `stop` is set: deliver what is due, then wait for the bell."""
+        while not self._stop.is_set():
+            try:
+                if not self.deliver_due():
+                    self._bell.wait(self._policy.idle_release_seconds)
+                    self._sender.release_if_idle()
+            except DatabaseUnavailable:
+                log.get().warning("the database is not to be reached", destination=self._destination.name)
+                self._stop.wait(LOOK_SECONDS)
+        self._sender.close()
+
+    def deliver_due(self) -> int:
+        """Deliver what is due now; the number of objects tried."""
+        deliveries = self._journal.due(self._destination.name, now(), BATCH)
+        for number, delivery in enumerate(deliveries, 1):
+            if not self._deliver(delivery) or self._stop.is_set():
+                return number
+        return len(deliveries)
+
+    def _deliver(self, delivery: Delivery) -> bool:
+        """Deliver one object and write down how it went; False where the destination had better be left alone."""
+        began = now()
+        result = pipeline.deliver(delivery, self._sender)
+        reached = result.outcome != Sending.UNREACHABLE
+        again = None if reached else now() + timedelta(seconds=pause_seconds(delivery.attempts, self._policy))
+        self._journal.sent(delivery.id, result, now(), again)
+        log.get().info(
+            "sent" if reached else "not reached", delivery=delivery.id, study=delivery.study_id, kind=delivery.kind,
+            destination=self._destination.name, outcome=result.outcome, status=result.status,
+            seconds=round((now() - began).total_seconds(), 3),
+        )
+        if again:
+            self._journal.postpone(self._destination.name, again)
+            self._stop.wait(self._policy.first_retry_seconds)
+        return reached
+
+
+def pause_seconds(attempts: int, policy: DeliverySettings) -> float:
+    """The pause after one more failure: doubled with each, up to the longest."""
+    return float(min(policy.first_retry_seconds * 2.0 ** min(attempts, 30), policy.longest_retry_seconds))

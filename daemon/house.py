@@ -1,0 +1,52 @@
+"""The house-keeping part: scheduled chores, and health, metrics and the audit database over HTTP."""
+
+from datetime import timedelta
+
+import uvicorn
+
+from config.settings import Settings
+from daemon import log, wiring
+from daemon.bells import Bells
+from daemon.clock import now
+from daemon.deliver import scheduler
+from daemon.http import application
+from daemon.stopping import on_sigterm
+from storage.journal import Journal
+from storage.spool import Spool
+
+PURGE_EVERY_MINUTES = 10
+
+
+def run(settings: Settings, _bells: Bells, _name: str) -> None:
+    """Keep house until SIGTERM."""
+    engine = wiring.open_engine(settings)
+    journal, spool = Journal(engine), wiring.open_spool(settings)
+    schedule = scheduler()
+    schedule.add_job(purge, "interval", [settings, journal, spool], minutes=PURGE_EVERY_MINUTES, id="purge")
+    schedule.start()
+    if settings.http.enabled:
+        _serve_http(settings, application(settings, engine, journal, spool))
+    else:
+        on_sigterm().wait()
+    schedule.shutdown()
+
+
+def _serve_http(settings: Settings, app: object) -> None:
+    """Until SIGTERM, which uvicorn handles itself."""
+    server = uvicorn.Server(
+        uvicorn.Config(app, host=settings.http.host, port=settings.http.port, log_config=None, access_log=False)  # type: ignore[arg-type]
+    )
+    log.get().info("http", host=settings.http.host, port=settings.http.port)
+    server.run()
+
+
+def purge(settings: Settings, journal: Journal, spool: Spool) -> int:
+    """Remove the spooled objects of studies that ended longer ago than `storage.keep_days`; the rows stay."""
+    if not settings.storage.keep_days:
+        return 0
+    names = journal.expired(now() - timedelta(days=settings.storage.keep_days), now())
+    for name in names:
+        spool.remove(name)
+    if names:
+        log.get().info("purged", objects=len(names))
+    return len(names)

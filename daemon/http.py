@@ -1,0 +1,51 @@
+"""HTTP for programs: health, metrics, and the audit database read-only."""
+
+from typing import Any
+
+from fastapi import FastAPI, Query, Response
+from fastapi.responses import JSONResponse
+from sqlalchemy import Engine
+
+import daemon.metrics
+from config.settings import Settings
+from storage import query
+from storage.errors import DatabaseUnavailable
+from storage.journal import Journal
+from storage.spool import Spool
+
+
+def application(settings: Settings, engine: Engine, journal: Journal, spool: Spool) -> FastAPI:
+    """The routes, over one journal and spool."""
+    app = FastAPI(title="hilum", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+
+    @app.exception_handler(DatabaseUnavailable)
+    def database_unavailable(_request: Any, _error: Exception) -> JSONResponse:
+        return JSONResponse({"error": "the database is not to be reached"}, status_code=503)
+
+    @app.get("/health")
+    def health() -> JSONResponse:
+        """200 while new studies can be taken: the database answers and the spool has room."""
+        journal.counts()
+        free = spool.free_bytes()
+        room = free >= settings.storage.min_free_bytes
+        body = {"status": "ok" if room else "spool is full", "spool_free_bytes": free}
+        return JSONResponse(body, status_code=200 if room else 503)
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(daemon.metrics.render(journal.counts(), spool.free_bytes()), media_type="text/plain; version=0.0.4")
+
+    @app.get("/studies")
+    def studies(
+        patient_id: str = "", accession_number: str = "", finding: str = "", state: str = "",
+        limit: int = Query(100, ge=1, le=10_000),
+    ) -> list[dict[str, Any]]:
+        return query.studies(
+            engine, patient=patient_id, accession=accession_number, finding=finding, state=state, limit=limit
+        )
+
+    @app.get("/studies/{study_instance_uid}/events")
+    def events(study_instance_uid: str) -> list[dict[str, Any]]:
+        return query.events(engine, study_instance_uid)
+
+    return app

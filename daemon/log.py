@@ -1,0 +1,38 @@
+"""Logs: one JSON object a line on standard error, without patient data.
+
+An event names what happened and carries opaque identifiers (study row, delivery row, counts, seconds), never a name,
+a patient ID, an accession number or a value out of an image. The libraries that would print such values are silenced.
+"""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+SILENT = ("pynetdicom", "pydicom", "highdicom", "sqlalchemy", "alembic", "apscheduler", "uvicorn", "monai", "openvino")
+
+
+def configure(level: str, part: str) -> None:
+    """Send this process's log to standard error; `part` names the process in each line."""
+    for name in SILENT:
+        logger = logging.getLogger(name)
+        logger.handlers = [logging.NullHandler()]
+        logger.propagate = False
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(part=part)
+
+
+def get() -> Any:
+    """The logger of this process."""
+    return structlog.get_logger()

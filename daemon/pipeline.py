@@ -1,0 +1,185 @@
+"""The line that every study follows, from top to bottom.
+
+    receive -> spool + journal -> select -> decode -> infer -> report -> journal -> deliver -> journal
+
+The three parts (receive, analyse, deliver) run as processes of their own and meet only in the journal and the spool.
+Each function here takes what the part was wired with, calls the leaves, and returns; who loops, waits, retries and
+logs is `daemon.parts`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+
+from config.settings import Destination, Settings
+from daemon import translate
+from dicom_io.decode import decode
+from dicom_io.errors import ObjectMismatch
+from dicom_io.header import Header, read_header
+from dicom_io.receive import Answer, Arrived
+from dicom_io.refusals import Refused
+from dicom_io.report import SourceImage, structured_report
+from dicom_io.secondary_capture import secondary_capture
+from dicom_io.select import select
+from dicom_io.send import Sender
+from dicom_io.statuses import Status
+from inference.engine import Classifier
+from inference.prediction import Prediction
+from storage.journal import Journal
+from storage.records import (
+    Arrival,
+    Delivery,
+    Instance,
+    InstanceOutcome,
+    Outcome,
+    ResultObject,
+    SendResult,
+    Study,
+)
+from storage.spool import Spool
+
+
+# --- receive -----------------------------------------------------------------------------------------------------
+
+
+def receive(arrived: Arrived, spool: Spool, journal: Journal, now: datetime) -> Answer:
+    """Spool and journal one object; the answer Success means that both are durable (DESIGN 3.1).
+
+    Raises ObjectMismatch, NotDicom, SpoolUnavailable or DatabaseUnavailable. After the last the spooled file stays, for
+    the commit may have taken effect; a file that no row knows is swept at the next start.
+    """
+    header = read_header(arrived.path)
+    _agrees(header, arrived)
+    spooled = spool.adopt(arrived.path)
+    arrival = journal.received(translate.received_object(header, arrived, spooled), now)
+    if arrival is Arrival.NEW:
+        return Answer(Status.SUCCESS, "")
+    spool.remove(spooled.name)
+    if arrival is Arrival.DUPLICATE:
+        return Answer(Status.SUCCESS, "already held, the same bytes")
+    return Answer(Status.CANNOT_UNDERSTAND, "other bytes are held under this SOP Instance UID")
+
+
+def _agrees(header: Header, arrived: Arrived) -> None:
+    """PS3.4 B.2.3: A900 where the data set is not what the command announced."""
+    if header.sop_class_uid != arrived.sop_class_uid:
+        raise ObjectMismatch("SOP Class UID of command and data set differ")
+    if header.sop_instance_uid != arrived.sop_instance_uid:
+        raise ObjectMismatch("SOP Instance UID of command and data set differ")
+    if not header.study_instance_uid:
+        raise ObjectMismatch("the data set has no Study Instance UID")
+
+
+# --- analyse -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Looked:
+    """One image on its way: its header and either pixels, or the reason why there are none."""
+
+    instance: Instance
+    header: Header
+    verdict: str  # analysed | ignored | refused
+    reason: str = ""
+    pixels: np.ndarray | None = None  # float32 [rows, columns], 0 black .. 1 white
+    prediction: Prediction | None = None
+
+
+def look(study: Study, spool: Spool, settings: Settings, size_hint: int) -> tuple[Looked, ...]:
+    """Select and decode a study's images. Raises SpoolDamaged where the spool lost one."""
+    rules = translate.selection_rules(settings.select)
+    return tuple(_look(i, spool, rules, settings.dicom.max_pixels, size_hint) for i in study.instances)
+
+
+def _look(instance: Instance, spool: Spool, rules: object, max_pixels: int, size_hint: int) -> Looked:
+    path = spool.verified(instance.spool_name, instance.sha256)
+    header = read_header(path)
+    verdict = select(header, rules)
+    if not verdict.eligible:
+        return Looked(instance, header, "ignored", verdict.reason)
+    try:
+        return Looked(instance, header, "analysed", pixels=decode(path, max_pixels, size_hint))
+    except Refused as refusal:
+        return Looked(instance, header, "refused", str(refusal))
+
+
+def classify(studies: Sequence[tuple[Looked, ...]], classifier: Classifier, batch: int) -> list[tuple[Looked, ...]]:
+    """The same images with predictions: those that wait together run together, at most `batch` at a time."""
+    images = [image.pixels for study in studies for image in study if image.pixels is not None]
+    predictions: Iterator[Prediction] = (
+        prediction
+        for start in range(0, len(images), batch)
+        for prediction in classifier.predict(images[start : start + batch])
+    )
+    return [tuple(_predicted(image, predictions) for image in study) for study in studies]
+
+
+def _predicted(image: Looked, predictions: Iterator[Prediction]) -> Looked:
+    if image.pixels is None:
+        return image
+    prediction = next(predictions)
+    if prediction.analysed:
+        return replace(image, prediction=prediction)
+    return replace(image, verdict="refused", reason=prediction.reason, prediction=prediction)
+
+
+def conclude(
+    study: Study, images: Sequence[Looked], classifier: Classifier, settings: Settings, started: datetime
+) -> Outcome:
+    """What the journal is to remember of an analysed study, with the encoded result objects in it."""
+    model = translate.model_identity(classifier.bundle)
+    instances = tuple(
+        InstanceOutcome(i.instance.id, i.verdict, i.reason, i.prediction and translate.result(i.prediction, model))
+        for i in images
+    )
+    in_scope = [i for i in images if i.verdict != "ignored"]
+    objects = tuple(_objects(study, in_scope or images, bool(in_scope), classifier, settings.destination, started))
+    predictions = [i.prediction for i in images if i.verdict == "analysed" and i.prediction]
+    return Outcome(
+        instances=instances,
+        objects=objects,
+        state="ANALYSED" if in_scope else "IGNORED",
+        reason="; ".join(dict.fromkeys(i.reason for i in images if i.reason)),
+        findings=translate.findings(classifier.summary(predictions)) if predictions else [],
+        model_digest=classifier.bundle.digest,
+    )
+
+
+def _objects(
+    study: Study,
+    images: Sequence[Looked],
+    in_scope: bool,
+    classifier: Classifier,
+    destinations: Sequence[Destination],
+    started: datetime,
+) -> Iterator[ResultObject]:
+    """Each result object once, with the destinations that get it."""
+    model = translate.model_identity(classifier.bundle)
+    sources = [SourceImage(i.header.dataset, translate.finding_results(i.prediction), i.reason) for i in images]
+    wanted: dict[tuple[str, object], list[str]] = {}
+    for destination in destinations:
+        if in_scope or destination.report_ignored:
+            for kind in destination.outputs:
+                options = translate.report_options(destination) if kind == "sr" else None
+                wanted.setdefault((kind, options), []).append(destination.name)
+    for (kind, options), names in wanted.items():
+        if kind == "sr":
+            encoded = structured_report(sources, model, options, study.reports, started)
+        else:
+            encoded = secondary_capture(sources, model, started, *_picture(images, classifier))
+        yield ResultObject(
+            kind, encoded.sop_class_uid, encoded.sop_instance_uid, encoded.transfer_syntax_uid, encoded.data, tuple(names)
+        )
+
+
+# --- deliver -----------------------------------------------------------------------------------------------------
+
+
+def deliver(delivery: Delivery, sender: Sender) -> SendResult:
+    """Send one result object, the bytes that the journal holds. Trouble of the peer is a result, not an exception."""
+    sent = sender.send(
+        delivery.sop_class_uid, delivery.sop_instance_uid, delivery.transfer_syntax_uid, delivery.data
+    )
+    return SendResult(sent.outcome, sent.status, sent.comment)

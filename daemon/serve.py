@@ -1,0 +1,139 @@
+"""`hilum serve`: one parent that starts the parts of the line as processes and keeps them running.
+
+The parent holds no work and opens no database: it forks, waits, and forks again what died. A part that a bad image
+kills is started anew; a part that says the configuration cannot work (EX_CONFIG) ends the daemon.
+"""
+
+import importlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from config.settings import ConfigurationError, Settings
+from daemon import log
+from daemon.bells import Bells
+from daemon.decisions import CannotWork, place
+
+HEARD = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
+LONGEST_PAUSE_SECONDS = 30.0
+STEADY_SECONDS = 60.0  # a part that ran this long starts with a clean slate
+STOP_SECONDS = 60.0  # what is in flight has this long to finish
+
+
+@dataclass
+class Part:
+    """A process of the line: the module whose `run` it is, and how its last start went.
+
+    The module is imported in the child alone: the receiver need not carry torch.
+    """
+
+    name: str
+    module: str
+    pid: int = 0
+    started: float = 0.0
+    failures: int = 0
+    due: float = 0.0
+
+
+def line(settings: Settings) -> list[Part]:
+    """The processes of one daemon."""
+    analysts = [Part(f"analyse-{n}", "daemon.analyse") for n in range(settings.model.workers)]
+    others = [Part(name, f"daemon.{name}") for name in ("receive", "deliver", "house")]
+    return [*others, *analysts]
+
+
+def serve(settings: Settings, reload: Callable[[], Settings]) -> int:
+    """Run until SIGTERM or SIGINT; SIGHUP reads the configuration again and restarts the parts with it.
+
+    Returns the exit status: 0, or 1 where a part cannot work with this configuration. The caller must have one thread.
+    """
+    log.configure(settings.log.level, "parent")
+    signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+    bells, parts = Bells.of(settings), line(settings)
+    while True:
+        for part in parts:
+            _start_if_due(part, settings, bells)
+        heard = signal.sigtimedwait(HEARD, _pause(parts))
+        if not all([_lives_on(part) for part in parts]):
+            return _stop(parts) or 1
+        if heard and heard.si_signo in (signal.SIGTERM, signal.SIGINT):
+            return _stop(parts)
+        if heard and heard.si_signo == signal.SIGHUP:
+            try:
+                settings = reload()
+            except ConfigurationError as fault:
+                log.get().error("configuration refused, the old one stays", fault=str(fault))
+                continue
+            _stop(parts)
+            log.configure(settings.log.level, "parent")
+            log.get().info("configuration reloaded")
+            bells, parts = Bells.of(settings), line(settings)
+
+
+def _start_if_due(part: Part, settings: Settings, bells: Bells) -> None:
+    if part.pid or time.monotonic() < part.due:
+        return
+    part.started = time.monotonic()
+    part.pid = os.fork()
+    if not part.pid:
+        _become(part, settings, bells)
+
+
+def _become(part: Part, settings: Settings, bells: Bells) -> None:
+    """The child's whole life; never returns."""
+    status = os.EX_SOFTWARE
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+        log.configure(settings.log.level, part.name)
+        log.get().info("started", pid=os.getpid())
+        importlib.import_module(part.module).run(settings, bells, part.name)
+        status = os.EX_OK
+    except CannotWork as fault:
+        log.get().error("cannot work", fault=str(fault))
+        status = os.EX_CONFIG
+    except Exception as error:
+        log.get().error("died", error=type(error).__name__, place=place(error))
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _pause(parts: list[Part]) -> float:
+    """Seconds until the next part is to be started."""
+    return max(0.0, min([60.0, *(part.due - time.monotonic() for part in parts if not part.pid)]))
+
+
+def _lives_on(part: Part) -> bool:
+    """False where the daemon must end with this part; a part that died is given a time to start again."""
+    pid, status = os.waitpid(part.pid, os.WNOHANG) if part.pid else (0, 0)
+    if not pid:
+        return True
+    part.pid = 0
+    code = os.waitstatus_to_exitcode(status)
+    steady = time.monotonic() - part.started > STEADY_SECONDS
+    part.failures = 1 if steady else part.failures + 1
+    pause = min(0.1 * 2.0 ** (part.failures - 1), LONGEST_PAUSE_SECONDS)
+    part.due = time.monotonic() + pause
+    cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+    log.get().error("part ended", of=part.name, cause=cause, again_in_seconds=round(pause, 1))
+    return code != os.EX_CONFIG
+
+
+def _stop(parts: list[Part]) -> int:
+    """Ask every part to finish what is in flight, and wait for it; 0."""
+    for part in parts:
+        if part.pid:
+            os.kill(part.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while any(part.pid for part in parts):
+        signal.sigtimedwait({signal.SIGCHLD}, 0.2)
+        for part in parts:
+            if part.pid and time.monotonic() > deadline:
+                os.kill(part.pid, signal.SIGKILL)
+            if part.pid and os.waitpid(part.pid, os.WNOHANG)[0]:
+                part.pid = 0
+    log.get().info("stopped")
+    return 0

@@ -1,0 +1,61 @@
+"""Rows for a person, for a program, for a spreadsheet."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+Row = dict[str, Any]
+
+
+def show(rows: Sequence[Row], columns: Sequence[str], as_json: bool = False, as_csv: bool = False) -> None:
+    """Print `rows` on standard output: a table of `columns`, or every key as a JSON array or as CSV."""
+    if as_json:
+        print(json.dumps(list(rows), indent=1, ensure_ascii=False, default=str))
+    elif as_csv:
+        print(_csv(rows), end="")
+    else:
+        Console().print(_table(rows, columns))
+
+
+def _table(rows: Sequence[Row], columns: Sequence[str]) -> Table:
+    table = Table(caption=f"{len(rows)} {'row' if len(rows) == 1 else 'rows'}", caption_justify="left")
+    for column in columns:
+        table.add_column(column.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(text(row.get(column)) for column in columns))
+    return table
+
+
+def text(value: Any) -> str:
+    """One value as a person reads it."""
+    match value:
+        case None:
+            return ""
+        case float():
+            return f"{value:.3g}"
+        case datetime():
+            return value.isoformat(sep=" ", timespec="seconds")
+        case [*findings] if findings and isinstance(findings[0], dict):
+            present = [f for f in findings if f.get("call") == "present"]
+            named = sorted(present, key=lambda f: -f["probability"])
+            return ", ".join(f"{f['finding']} {f['probability']:.0%}" for f in named) or "none present"
+        case list() | dict():
+            return json.dumps(value, ensure_ascii=False, default=str) if value else ""
+        case _:
+            return str(value)
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    out = io.StringIO()
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(out, keys, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in row.items()})
+    return out.getvalue()

@@ -1,0 +1,107 @@
+"""The daemon as a process, for end-to-end tests and benchmarks: started, watched by its log, killed, started again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tests.conftest import ROOT, wait_for
+
+
+class Daemon:
+    """`hilum serve` over a directory of its own. `environ` adds to the environment, e.g. HILUM__STUDY__SETTLE_SECONDS."""
+
+    def __init__(self, directory: Path, destinations: list[dict[str, Any]], **environ: str):
+        self.directory = directory
+        self.environ = {
+            **os.environ,
+            "HILUM__STORAGE__DIRECTORY": str(directory),
+            "HILUM__STORAGE__MIN_FREE_BYTES": "1000000",
+            "HILUM__DICOM__HOST": "127.0.0.1",
+            "HILUM__DICOM__PORT": "0",
+            "HILUM__DICOM__ACCEPT_ANY_PEER": "true",
+            "HILUM__HTTP__ENABLED": "false",
+            "HILUM__STUDY__SETTLE_SECONDS": "0",
+            "HILUM__DELIVERY__FIRST_RETRY_SECONDS": "0.2",
+            "HILUM__DELIVERY__LONGEST_RETRY_SECONDS": "1",
+            "HILUM__DESTINATION": json.dumps(destinations),
+            **environ,
+        }
+        self.events: list[dict[str, Any]] = []
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> "Daemon":
+        """Start, and wait until it listens; a fixed port from the second start on."""
+        self.events = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "daemon", "serve"], cwd=ROOT, env=self.environ, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._read, args=(self.process, self.events), daemon=True).start()
+        self.environ["HILUM__DICOM__PORT"] = str(self.await_event("ready")["port"])
+        return self
+
+    @property
+    def port(self) -> int:
+        return int(self.environ["HILUM__DICOM__PORT"])
+
+    def _read(self, process: "subprocess.Popen[str]", events: list[dict[str, Any]]) -> None:
+        assert process.stderr
+        for line in process.stderr:
+            try:
+                events.append(json.loads(line))
+            except json.JSONDecodeError:
+                events.append({"event": "not json", "line": line.rstrip()})
+
+    def await_event(self, name: str, seconds: float = 60) -> dict[str, Any]:
+        """The first log line of this event since the last start."""
+
+        def look() -> dict[str, Any] | None:
+            assert self.process
+            assert self.process.poll() is None, f"hilum serve ended: {self.events[-5:]}"
+            return next((e for e in self.events if e.get("event") == name), None)
+
+        return wait_for(look, seconds, f"the event {name!r}; the last lines are {self.events[-3:]}")  # type: ignore[return-value]
+
+    def kill(self) -> None:
+        """SIGKILL for the whole daemon: parent and parts at once, as a power cut would."""
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        assert self.process
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def hilum(self, *arguments: str) -> Any:
+        """A command beside the daemon, over the same configuration; its JSON, or its text."""
+        done = subprocess.run(
+            [sys.executable, "-m", "daemon", *arguments], cwd=ROOT, env=self.environ, capture_output=True, text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout) if "--json" in arguments else done.stdout
+
+    def studies(self) -> list[dict[str, Any]]:
+        """What `hilum audit studies --json` prints."""
+        return self.hilum("audit", "studies", "--json", "--limit", "10000")  # type: ignore[no-any-return]
+
+    def __enter__(self) -> "Daemon":
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.kill()
+
+
+def sink(name: str, port: int, **more: Any) -> dict[str, Any]:
+    """A destination on this machine."""
+    return {"name": name, "ae_title": name.upper(), "host": "127.0.0.1", "port": port, "outputs": ["sr"], **more}
+
+
