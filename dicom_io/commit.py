@@ -1,0 +1,121 @@
+"""Storage commitment, push model (PS3.4 Annex J): what the two messages say, as values.
+
+SCU: `request_commitment` of `send.py` asks; the report comes to `Sender` or to our SCP. SCP: our SCP takes the request,
+the daemon answers later with `report_commitment`. Nothing is remembered here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydicom.dataset import Dataset
+
+from dicom_io.errors import InvalidRequest, NoSuchType
+from dicom_io.statuses import Status
+
+WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"  # PS3.4 J.3.5
+REQUEST_ACTION = 1  # PS3.4 J.3.2.1.2
+ALL_COMMITTED, FAILURES_EXIST = 1, 2  # event types of PS3.4 J.3.3.1.1
+FAILURE_REASONS = frozenset(
+    {  # PS3.3 C.14.1.1
+        Status.PROCESSING_FAILURE,
+        Status.NO_SUCH_OBJECT_INSTANCE,
+        Status.CLASS_INSTANCE_CONFLICT,
+        Status.SOP_CLASS_NOT_SUPPORTED,
+        Status.DUPLICATE_TRANSACTION_UID,
+        Status.RESOURCE_LIMITATION,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One object, by class and instance."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+@dataclass(frozen=True)
+class CommitRequest:
+    """A peer asks us to commit `references`."""
+
+    transaction_uid: str
+    references: tuple[Reference, ...]
+    calling_ae_title: str
+    peer_address: str
+
+
+@dataclass(frozen=True)
+class CommitReport:
+    """What became of a request: the objects committed, and those that were not with the Failure Reason (0008,1197)."""
+
+    transaction_uid: str
+    committed: tuple[Reference, ...]
+    failed: tuple[tuple[Reference, int], ...]
+
+
+def read_request(information: Dataset, calling_ae_title: str, peer_address: str) -> CommitRequest:
+    """The Action Information of PS3.4 Table J.3-1. Raises InvalidRequest where it is unusable."""
+    references = tuple(reference for reference, _ in _references(information, "ReferencedSOPSequence"))
+    if not references:
+        raise InvalidRequest("Referenced SOP Sequence is missing or empty")
+    return CommitRequest(_transaction(information), references, calling_ae_title, peer_address)
+
+
+def read_report(event_type: int, information: Dataset) -> CommitReport:
+    """The Event Information of PS3.4 Table J.3-2. Raises NoSuchType or InvalidRequest where it is unusable."""
+    if event_type not in (ALL_COMMITTED, FAILURES_EXIST):
+        raise NoSuchType(f"event type {event_type} is not known")
+    return CommitReport(
+        _transaction(information),
+        tuple(reference for reference, _ in _references(information, "ReferencedSOPSequence")),
+        tuple(_references(information, "FailedSOPSequence")),
+    )
+
+
+def action_information(transaction_uid: str, references: Sequence[Reference]) -> Dataset:
+    """The Action Information that asks for `references`."""
+    information = Dataset()
+    information.TransactionUID = transaction_uid
+    information.ReferencedSOPSequence = [_item(reference) for reference in references]
+    return information
+
+
+def event_information(report: CommitReport) -> Dataset:
+    """The Event Information that says `report`; empty sequences are left out (PS3.4 Table J.3-2: 1C)."""
+    information = Dataset()
+    information.TransactionUID = report.transaction_uid
+    if report.committed:
+        information.ReferencedSOPSequence = [_item(reference) for reference in report.committed]
+    if report.failed:
+        information.FailedSOPSequence = [_item(reference, reason) for reference, reason in report.failed]
+    return information
+
+
+def _item(reference: Reference, failure_reason: int | None = None) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = reference.sop_class_uid
+    item.ReferencedSOPInstanceUID = reference.sop_instance_uid
+    if failure_reason is not None:
+        item.FailureReason = failure_reason
+    return item
+
+
+def _transaction(information: Dataset) -> str:
+    uid = str(information.get("TransactionUID") or "")
+    if not uid or len(uid) > 64:
+        raise InvalidRequest("Transaction UID is missing or malformed")
+    return uid
+
+
+def _references(information: Dataset, keyword: str) -> list[tuple[Reference, int]]:
+    """The items of a sequence, with Failure Reason where they have one. An item without its UIDs spoils the message."""
+    found = []
+    for item in information.get(keyword) or []:
+        reference = Reference(
+            str(item.get("ReferencedSOPClassUID") or ""), str(item.get("ReferencedSOPInstanceUID") or "")
+        )
+        if not reference.sop_class_uid or not reference.sop_instance_uid:
+            raise InvalidRequest(f"an item of {keyword} lacks its UIDs")
+        found.append((reference, int(item.get("FailureReason") or Status.PROCESSING_FAILURE)))
+    return found

@@ -1,0 +1,213 @@
+"""Real peers for the network tests: our SCP with a recording daemon, dcmtk's storescp and tools, Orthanc."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    RLELossless,
+    generate_uid,
+)
+
+from dicom_io.gate import Gate, Limits, Peer
+from dicom_io.receive import Answer, Arrived, Callbacks, StoreScp, start_scp
+from dicom_io.statuses import Status
+from tests.conftest import wait_for
+
+SYNTAXES = (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    JPEGBaseline8Bit,
+    JPEG2000Lossless,
+    RLELossless,
+)
+ENVIRONMENT = {**os.environ, "PATH": os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Recorder:
+    """A daemon that keeps in memory what arrived, and answers as `answer` says."""
+
+    answer: Callable[[Arrived], Answer] = lambda arrived: Answer(Status.SUCCESS)
+    arrived: list[Arrived] = field(default_factory=list)
+    contents: list[bytes] = field(default_factory=list)
+    events: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    requests: list[Any] = field(default_factory=list)
+    reports: list[Any] = field(default_factory=list)
+    closed: Answer | None = None
+
+    def on_store(self, arrived: Arrived) -> Answer:
+        self.arrived.append(arrived)
+        self.contents.append(arrived.path.read_bytes())
+        return self.answer(arrived)
+
+    @property
+    def kinds(self) -> list[str]:
+        return [kind for kind, _ in self.events]
+
+    def callbacks(self) -> Callbacks:
+        return Callbacks(
+            self.on_store,
+            lambda: self.closed,
+            self.requests.append,
+            self.reports.append,
+            lambda kind, detail: self.events.append((kind, detail)),
+        )
+
+
+@contextlib.contextmanager
+def running_scp(
+    recorder: Recorder,
+    incoming: Path,
+    peers: Sequence[Peer] = (),
+    limits: Limits | None = None,
+    tls: Any = None,
+    syntaxes: Sequence[str] = SYNTAXES,
+) -> Iterator[StoreScp]:
+    """Our SCP as HILUM on a free port of 127.0.0.1; no peers: anybody may send."""
+    limits = limits or Limits()
+    before, tempfile.tempdir = tempfile.tempdir, str(incoming)
+    gate = Gate("HILUM", peers, limits, accept_any_peer=not peers)
+    scp = start_scp("HILUM", "127.0.0.1", 0, gate, limits, syntaxes, recorder.callbacks(), tls=tls)
+    try:
+        yield scp
+    finally:
+        scp.shutdown(5.0)
+        tempfile.tempdir = before
+
+
+def dx_file(
+    path: Path, rows: int = 256, columns: int = 256, syntax: str = ExplicitVRLittleEndian, **elements: Any
+) -> Path:
+    """A DX image of noise; `elements` replace the header's."""
+    dataset = Dataset()
+    dataset.SOPClassUID = DigitalXRayImageStorageForPresentation
+    dataset.SOPInstanceUID, dataset.StudyInstanceUID, dataset.SeriesInstanceUID = (generate_uid() for _ in range(3))
+    dataset.PatientName, dataset.PatientID, dataset.Modality = "Marked^Patient", "P-4711", "DX"
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = rows, columns, 1
+    dataset.PhotometricInterpretation, dataset.PixelRepresentation = "MONOCHROME2", 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.PixelData = np.random.default_rng(1).integers(0, 4096, (rows, columns), dtype=np.uint16).tobytes()
+    for keyword, value in elements.items():
+        setattr(dataset, keyword, value)
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def run(*command: str | Path, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
+    """A tool of dcmtk, to its end; its text is stdout and stderr together."""
+    return subprocess.run(
+        [str(word) for word in command],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds, env=ENVIRONMENT, check=False,
+    )  # fmt: skip
+
+
+def dcmsend(scp: StoreScp, *files: Path, aec: str = "HILUM") -> subprocess.CompletedProcess[str]:
+    return run("dcmsend", "-v", "-aec", aec, "127.0.0.1", str(scp.port), *files)
+
+
+@dataclass(frozen=True)
+class StoreScpPeer:
+    """A running dcmtk storescp."""
+
+    port: int
+    directory: Path
+    process: subprocess.Popen[bytes]
+
+    def files(self) -> list[Path]:
+        return sorted(p for p in self.directory.iterdir() if p.is_file())
+
+
+@contextlib.contextmanager
+def storescp(directory: Path, *options: str, port: int | None = None) -> Iterator[StoreScpPeer]:
+    """dcmtk's storescp as PACS on a free port, writing to `directory`."""
+    port = port or free_port()
+    directory.mkdir(exist_ok=True)
+    process = subprocess.Popen(
+        ["storescp", "-aet", "PACS", "-od", str(directory), *options, str(port)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT,
+    )  # fmt: skip
+    try:
+        wait_for(lambda: answers(port), what="storescp")
+        yield StoreScpPeer(port, directory, process)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+@dataclass(frozen=True)
+class Orthanc:
+    """A running Orthanc with its REST interface."""
+
+    port: int
+    http: int
+
+    def get(self, path: str, body: object = None, data: bytes | None = None) -> Any:
+        payload = data if data is not None else None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", data=payload)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.loads(response.read() or b"null")
+
+
+@contextlib.contextmanager
+def orthanc(directory: Path, hilum_port: int) -> Iterator[Orthanc]:
+    """Orthanc as ORTHANC on free ports, knowing us as HILUM at `hilum_port` and storage commitment."""
+    directory.mkdir(exist_ok=True)
+    peer = Orthanc(free_port(), free_port())
+    configuration = {
+        "StorageDirectory": str(directory), "IndexDirectory": str(directory), "Plugins": [],
+        "HttpPort": peer.http, "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
+        "DicomAet": "ORTHANC", "DicomPort": peer.port, "DicomCheckCalledAet": True, "UnknownSopClassAccepted": True,
+        "DicomModalities": {
+            "hilum": {"AET": "HILUM", "Host": "127.0.0.1", "Port": hilum_port, "AllowStorageCommitment": True}
+        },
+    }  # fmt: skip
+    file = directory / "orthanc.json"
+    file.write_text(json.dumps(configuration))
+    program = shutil.which("Orthanc", path=ENVIRONMENT["PATH"]) or "Orthanc"
+    process = subprocess.Popen([program, str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: answers(peer.http) and answers(peer.port), 60, "Orthanc")
+        yield peer
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def small_limits(**values: Any) -> Limits:
+    """Limits that a test can wait for."""
+    return replace(Limits(association_seconds=1.0, idle_seconds=2.0, message_seconds=3.0), **values)
