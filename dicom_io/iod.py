@@ -1,6 +1,8 @@
 """The modules that all our result objects share (PS3.3 C.7.3, C.7.5, C.12), each as encoded elements by keyword."""
 
 from datetime import datetime, timedelta, timezone
+from functools import cache
+from importlib import metadata
 
 from pydicom.dataset import Dataset
 
@@ -8,7 +10,7 @@ from dicom_io import codes, copying
 from dicom_io.codes import Code
 from dicom_io.encode import element, item, plain, sequence
 from dicom_io.header import MANUFACTURER
-from dicom_io.results import ModelIdentity, ReportOptions, series_uid
+from dicom_io.results import ModelIdentity, series_uid
 from dicom_io.templates import code_item
 
 # Series Description, LO: 64 characters at most; begins with AI so that a list of series shows what it is
@@ -35,18 +37,26 @@ def series(
     }
 
 
-def equipment(model: ModelIdentity, options: ReportOptions, started: datetime, source: Dataset) -> dict[str, bytes]:
+def equipment(model: ModelIdentity, started: datetime, source: Dataset) -> dict[str, bytes]:
     """Enhanced General Equipment, PS3.3 C.7.5.2, and the model as Contributing Equipment, C.12.1.1.5 (IHE AIR)."""
-    software = plain(options.software_version, 64) or "unknown"
     return {
         "Manufacturer": element("Manufacturer", MANUFACTURER),
         "ManufacturerModelName": element("ManufacturerModelName", MANUFACTURER),
         "DeviceSerialNumber": element("DeviceSerialNumber", serial_number(model)),
-        "SoftwareVersions": element("SoftwareVersions", software),
+        "SoftwareVersions": element("SoftwareVersions", software_version()),
         "ContributingEquipmentSequence": sequence(
             "ContributingEquipmentSequence", [_contributing_equipment(model, started, source)]
         ),
     }
+
+
+@cache
+def software_version() -> str:
+    """The version of hilum as it is installed."""
+    try:
+        return plain(metadata.version(MANUFACTURER), 64)
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def serial_number(model: ModelIdentity) -> str:

@@ -17,19 +17,18 @@ from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage, Enhanc
 from dicom_io import codes, copying, encode, iod, wording
 from dicom_io import templates as tid
 from dicom_io.codes import Code, coded
-from dicom_io.encode import element, item, plain, sequence
+from dicom_io.encode import element, item, sequence
 from dicom_io.header import MANUFACTURER
 from dicom_io.results import (
     Encoded,
     FindingResult,
-    ImageResult,
     ModelIdentity,
+    Pathology,
     PredecessorRef,
     ReportError,
     ReportOptions,
-    Summary,
+    SourceImage,
     check,
-    highest,
     percent,
     result_uid,
     series_uid,
@@ -40,13 +39,12 @@ __all__ = [
     "SOP_CLASSES",
     "Encoded",
     "FindingResult",
-    "ImageResult",
     "ModelIdentity",
+    "Pathology",
     "PredecessorRef",
     "ReportError",
     "ReportOptions",
-    "Summary",
-    "highest",
+    "SourceImage",
     "structured_report",
 ]
 
@@ -59,38 +57,40 @@ SOP_CLASSES = {
 
 
 def structured_report(
-    images: Sequence[ImageResult],
-    summary: Summary,
+    images: Sequence[SourceImage],
     model: ModelIdentity,
     options: ReportOptions,
-    predecessors: Sequence[PredecessorRef],
+    predecessors: Sequence[PredecessorRef | str],
     started: datetime,
 ) -> Encoded:
     """The report on `images`, which belong to one study, encoded in Explicit VR Little Endian.
 
-    Patient and study are copied from the first image by the rule of `copying`; no header makes it fail. `started` is
-    when the analysis began, aware; it is written in the zone that the first image states, else in its own.
+    `predecessors` are earlier reports on the study, newest last: those that the destination has; one given by its SOP
+    Instance UID alone is of the same SOP class as this. Patient and study are copied from the first image by the rule
+    of `copying`; no header makes it fail. `started` is when the analysis began, aware; it is written in the zone that
+    the first image states, else in its own.
     Raises ReportError for no images, a naive time or a probability outside 0..1, UnknownFinding for a finding without
     a coded concept.
     """
-    check(images, summary, started)
-    source = images[0].header
+    check(images, started)
+    source = images[0].dataset
     sop_class_uid = SOP_CLASSES[options.sr_class]
-    sop_instance_uid = result_uid("report", images, summary, model, sop_class_uid, options.sr_title, options.language)
+    sop_instance_uid = result_uid("report", images, model, sop_class_uid, options.sr_title, options.language)
     elements = {
         **copying.patient_and_study(source),
         **_series(sop_instance_uid, model, started, source),
-        **iod.equipment(model, options, started, source),
-        **_document(images, sop_instance_uid, predecessors, started),
-        **_content(images, summary, model, options),
-        **iod.sop_common(sop_class_uid, sop_instance_uid, started, source, _codes_used(images, summary, options)),
+        **iod.equipment(model, started, source),
+        **_document(images, started),
+        **_predecessors(predecessors, sop_class_uid, sop_instance_uid, source),
+        **_content(images, model, options),
+        **iod.sop_common(sop_class_uid, sop_instance_uid, started, source, _codes_used(images, options)),
     }
     return Encoded(sop_class_uid, sop_instance_uid, str(ExplicitVRLittleEndian), encode.dataset(elements))
 
 
-def _codes_used(images: Sequence[ImageResult], summary: Summary, options: ReportOptions) -> tuple[Code, ...]:
+def _codes_used(images: Sequence[SourceImage], options: ReportOptions) -> tuple[Code, ...]:
     found = [coded(result.finding).code for image in images for result in image.findings]
-    overall = [codes.PATHOLOGY] if summary.pathology_probability is not None else []
+    overall = [codes.PATHOLOGY for image in images if image.pathology]
     return (codes.TITLES[options.sr_title], *found, *overall)
 
 
@@ -100,11 +100,9 @@ def _series(sop_instance_uid: str, model: ModelIdentity, started: datetime, sour
     return elements | {"ReferencedPerformedProcedureStepSequence": sequence("ReferencedPerformedProcedureStepSequence")}
 
 
-def _document(
-    images: Sequence[ImageResult], sop_instance_uid: str, predecessors: Sequence[PredecessorRef], started: datetime
-) -> dict[str, bytes]:
+def _document(images: Sequence[SourceImage], started: datetime) -> dict[str, bytes]:
     """SR Document General, PS3.3 C.17.2; Content Date and Time are those of the analysis (IHE AIR)."""
-    source = images[0].header
+    source = images[0].dataset
     day, time = iod.day_and_time(started, source)
     elements = {
         "ContentDate": element("ContentDate", day),
@@ -120,29 +118,32 @@ def _document(
     }
     if requests := copying.referenced_requests(source):
         elements["ReferencedRequestSequence"] = sequence("ReferencedRequestSequence", requests)
-    if earlier := [one for one in predecessors if one.sop_instance_uid != sop_instance_uid]:
-        elements["PredecessorDocumentsSequence"] = sequence(
-            "PredecessorDocumentsSequence", _predecessors(earlier, copying.study_instance_uid(source))
-        )
     return elements
 
 
-def _evidence(images: Sequence[ImageResult]) -> list[bytes]:
+def _evidence(images: Sequence[SourceImage]) -> list[bytes]:
     """Every image that the report refers to, by study and series (PS3.3 C.17.2.1)."""
     studies: dict[str, dict[str, list[bytes]]] = {}
     for image in images:
-        study = studies.setdefault(copying.study_instance_uid(image.header), {})
-        study.setdefault(copying.series_instance_uid(image.header), []).append(tid.sop_reference(*_reference(image)))
+        study = studies.setdefault(copying.study_instance_uid(image.dataset), {})
+        study.setdefault(copying.series_instance_uid(image.dataset), []).append(tid.sop_reference(*_reference(image)))
     return [_hierarchy(study, series) for study, series in studies.items()]
 
 
-def _predecessors(earlier: Iterable[PredecessorRef], study: str) -> list[bytes]:
-    """The earlier reports, newest last; ours have a series each, which follows from the report."""
+def _predecessors(
+    earlier: Iterable[PredecessorRef | str], sop_class_uid: str, sop_instance_uid: str, source: Dataset
+) -> dict[str, bytes]:
+    """Predecessor Documents Sequence (0040,A360): the earlier reports, each in the series that follows from it."""
+    named = [one if isinstance(one, PredecessorRef) else PredecessorRef(sop_class_uid, one) for one in earlier]
     series = {
         series_uid(one.sop_instance_uid): [tid.sop_reference(one.sop_class_uid, one.sop_instance_uid)]
-        for one in earlier
+        for one in named
+        if one.sop_instance_uid != sop_instance_uid  # the same analysis done again is no predecessor of itself
     }
-    return [_hierarchy(study, series)]
+    if not series:
+        return {}
+    hierarchy = _hierarchy(copying.study_instance_uid(source), series)
+    return {"PredecessorDocumentsSequence": sequence("PredecessorDocumentsSequence", [hierarchy])}
 
 
 def _hierarchy(study: str, series: dict[str, list[bytes]]) -> bytes:
@@ -154,23 +155,21 @@ def _hierarchy(study: str, series: dict[str, list[bytes]]) -> bytes:
     return item(sequence("ReferencedSeriesSequence", members), element("StudyInstanceUID", study))
 
 
-def _reference(image: ImageResult) -> tuple[str, str]:
+def _reference(image: SourceImage) -> tuple[str, str]:
     """SOP class and instance of an image."""
-    return copying.sop_class_uid(image.header), copying.sop_instance_uid(image.header)
+    return copying.sop_class_uid(image.dataset), copying.sop_instance_uid(image.dataset)
 
 
-def _content(
-    images: Sequence[ImageResult], summary: Summary, model: ModelIdentity, options: ReportOptions
-) -> dict[str, bytes]:
+def _content(images: Sequence[SourceImage], model: ModelIdentity, options: ReportOptions) -> dict[str, bytes]:
     """SR Document Content, PS3.3 C.17.3: TID 1500, its rows in their order."""
     content = [
         *tid.tid_1204_language(options.language),
         *tid.tid_1001_observation_context(model.device_uid, model.name, MANUFACTURER, iod.serial_number(model)),
-        *tid.procedure_reported(copying.procedure(images[0].header)),
+        *tid.procedure_reported(copying.procedure(images[0].dataset)),
         *tid.tid_1600_image_library(_library_groups(images)),
-        *tid.imaging_measurements(_measurement_groups(images, summary, model)),
+        *tid.imaging_measurements(_measurement_groups(images, model)),
         *tid.qualitative_evaluations(
-            wording.processing(images, summary), wording.summary(images, summary), wording.comments(images, model)
+            wording.processing(images), wording.summary(images), wording.comments(images, model)
         ),
     ]
     return {
@@ -182,44 +181,50 @@ def _content(
     }
 
 
-def _library_groups(images: Sequence[ImageResult]) -> list[bytes]:
+def _library_groups(images: Sequence[SourceImage]) -> list[bytes]:
     groups: dict[tuple[str, bytes], list[tuple[str, str]]] = {}
     for image in images:
-        modality = copying.text(image.header, "Modality")
-        groups.setdefault((modality, copying.study_date(image.header)), []).append(_reference(image))
+        modality = copying.text(image.dataset, "Modality")
+        groups.setdefault((modality, copying.study_date(image.dataset)), []).append(_reference(image))
     return [tid.tid_1602_image_library_group(*shared, members) for shared, members in groups.items()]
 
 
-def _measurement_groups(images: Sequence[ImageResult], summary: Summary, model: ModelIdentity) -> list[bytes]:
-    """Whether anything is seen, where the model says that, then each image's findings, the most probable first."""
-    analysed = [image for image in images if not image.reason]
+def _measurement_groups(images: Sequence[SourceImage], model: ModelIdentity) -> list[bytes]:
+    """For each image whether anything is seen, where the model says that, then its findings, the most likely first."""
     groups = []
-    if summary.pathology_probability is not None and analysed:
-        groups.append(_pathology_group([_reference(image) for image in analysed], summary, model))
-    for image in analysed:
+    for image in images:
         reference = _reference(image)
+        if image.pathology:
+            groups.append(_pathology_group(reference, image.pathology, model))
         groups += [_finding_group(reference, result, model) for result in wording.ranked(image.findings)]
     return groups
 
 
 def _finding_group(reference: tuple[str, str], result: FindingResult, model: ModelIdentity) -> bytes:
     finding = coded(result.finding)
-    tracking_uid = derived_uid("tracking", reference[1], finding.display)
     return tid.tid_1501_measurement_group(
-        finding.display, tracking_uid, finding.code, finding.site,
-        _algorithm(model, plain(result.finding, 64), result.threshold),
-        percent(result.probability), result.call, [reference],
-    )  # fmt: skip
+        finding.display,
+        derived_uid("tracking", reference[1], finding.display),
+        finding.code,
+        finding.site,
+        _algorithm(model, result.finding, result.threshold),
+        percent(result.probability),
+        result.call,
+        [reference],
+    )
 
 
-def _pathology_group(references: list[tuple[str, str]], summary: Summary, model: ModelIdentity) -> bytes:
-    call = {True: "present", False: "absent", None: "undetermined"}[summary.pathology]
-    tracking_uid = derived_uid("tracking", *(uid for _, uid in references), codes.PATHOLOGY.value)
+def _pathology_group(reference: tuple[str, str], pathology: Pathology, model: ModelIdentity) -> bytes:
     return tid.tid_1501_measurement_group(
-        codes.PATHOLOGY.meaning, tracking_uid, codes.PATHOLOGY, codes.CHEST,
-        _algorithm(model, codes.PATHOLOGY.meaning, summary.pathology_threshold),
-        percent(summary.pathology_probability or 0.0), call, references,
-    )  # fmt: skip
+        codes.PATHOLOGY.meaning,
+        derived_uid("tracking", reference[1], codes.PATHOLOGY.meaning),
+        codes.PATHOLOGY,
+        codes.CHEST,
+        _algorithm(model, codes.PATHOLOGY.meaning, pathology.threshold),
+        percent(pathology.probability),
+        "present" if pathology.present else "absent",
+        [reference],
+    )
 
 
 def _algorithm(model: ModelIdentity, class_name: str, threshold: float | None) -> list[bytes]:

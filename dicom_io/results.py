@@ -1,6 +1,5 @@
 """What goes into a result object and what comes out, as frozen dataclasses, and the UID that follows from it."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,23 +28,25 @@ class FindingResult:
 
 
 @dataclass(frozen=True)
-class ImageResult:
-    """One radiograph: its header (the data set before the pixels, best with its elements still raw), and its findings,
-    or the `reason` for which it was not analysed."""
+class Pathology:
+    """Whether the model sees anything at all, whatever it is: probability and threshold in 0..1."""
 
-    header: Dataset
-    findings: tuple[FindingResult, ...] = ()
-    reason: str = ""
+    present: bool
+    probability: float
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)
-class Summary:
-    """Over the images: the highest probability of each finding; where the model gives it, whether anything is seen."""
+class SourceImage:
+    """A radiograph and what became of it: findings, or the `reason` for which it was not analysed.
 
+    `dataset` holds the elements before Pixel Data, best still raw, so that they can be copied byte for byte.
+    """
+
+    dataset: Dataset
     findings: tuple[FindingResult, ...] = ()
-    pathology: bool | None = None
-    pathology_probability: float | None = None
-    pathology_threshold: float | None = None
+    reason: str = ""
+    pathology: Pathology | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,6 @@ class ReportOptions:
     sr_class: Literal["comprehensive-3d", "comprehensive", "enhanced"] = "comprehensive-3d"
     sr_title: Literal["imaging-measurement-report", "ai-chest-radiograph-result"] = "ai-chest-radiograph-result"
     language: Literal["en-US"] = "en-US"
-    software_version: str = "unknown"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Encoded:
     data: bytes
 
 
-def highest(images: Iterable[ImageResult]) -> tuple[FindingResult, ...]:
+def highest(images: Iterable[SourceImage]) -> tuple[FindingResult, ...]:
     """The result with the highest probability of each finding over the images, in the model's order."""
     best: dict[str, FindingResult] = {}
     for result in (result for image in images for result in image.findings):
@@ -100,29 +100,34 @@ def highest(images: Iterable[ImageResult]) -> tuple[FindingResult, ...]:
     return tuple(best.values())
 
 
-def check(images: Sequence[ImageResult], summary: Summary, started: datetime) -> None:
+def highest_pathology(images: Iterable[SourceImage]) -> Pathology | None:
+    """The same for whether anything is seen; None where no image has it."""
+    said = [image.pathology for image in images if image.pathology]
+    return max(said, key=lambda pathology: pathology.probability, default=None)
+
+
+def check(images: Sequence[SourceImage], started: datetime) -> None:
     """Raises ReportError for what no report can be made from, UnknownFinding for a finding without a code."""
     if not images:
         raise ReportError("a report needs at least one image, none was given")
     if started.tzinfo is None:
         raise ReportError("started must be an aware time, found one without a zone")
-    results = [result for image in images for result in image.findings] + list(summary.findings)
-    values = [value for result in results for value in (result.probability, result.threshold)]
-    values += [value for value in (summary.pathology_probability, summary.pathology_threshold) if value is not None]
-    wrong = [value for value in values if not (math.isfinite(value) and 0 <= value <= 1)]
+    results: list[FindingResult | Pathology] = [result for image in images for result in image.findings]
+    results += [image.pathology for image in images if image.pathology]
+    values = [value for result in results for value in (result.probability, result.threshold) if value is not None]
+    wrong = [value for value in values if not 0 <= value <= 1]  # true for NaN too
     if wrong:
         raise ReportError(f"probabilities and thresholds lie in 0..1, found {wrong[:3]}")
-    codes.check_findings(result.finding for result in results)
+    codes.check_findings(result.finding for image in images for result in image.findings)
 
 
-def result_uid(kind: str, images: Sequence[ImageResult], summary: Summary, model: ModelIdentity, *parts: str) -> str:
+def result_uid(kind: str, images: Sequence[SourceImage], model: ModelIdentity, *parts: str) -> str:
     """The SOP Instance UID of a result: the same analysis gives the same UID, whenever and however often it is done."""
-    said: list[str] = [kind, model.digest, *parts]
+    said = [kind, model.digest, *parts]
     for image in images:
-        said += [copying.sop_instance_uid(image.header), image.reason, *map(_spelled, image.findings)]
-    said += map(_spelled, summary.findings)
-    if summary.pathology_probability is not None:
-        said += ["any finding", percent(summary.pathology_probability), str(summary.pathology)]
+        said += [copying.sop_instance_uid(image.dataset), image.reason, *map(_spelled, image.findings)]
+        if image.pathology:
+            said.append(f"any finding {percent(image.pathology.probability)} {image.pathology.present}")
     return derived_uid(*said)
 
 

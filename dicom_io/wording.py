@@ -1,10 +1,11 @@
 """What a result object says in words and in its overall code; shared by the report and the picture."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 from dicom_io import codes, iod
 from dicom_io.codes import Code, coded
-from dicom_io.results import FindingResult, ImageResult, ModelIdentity, Summary
+from dicom_io.results import FindingResult, ModelIdentity, SourceImage, highest, highest_pathology
 
 CALL_ORDER = {"present": 0, "undetermined": 1, "absent": 2}
 NOT_VERIFIED = "Computed by software and not verified by a physician."
@@ -13,48 +14,60 @@ NOT_NORMAL = "A finding below its threshold, or one that the model does not know
 
 
 def ranked(findings: Iterable[FindingResult]) -> list[FindingResult]:
-    """Present first, then undetermined, then absent; the most probable first in each."""
-    return sorted(findings, key=lambda result: (CALL_ORDER[result.call], -result.probability))
+    """Present first, then undetermined, then absent; in each the furthest above its own threshold first."""
+    return sorted(findings, key=lambda result: (CALL_ORDER[result.call], -_margin(result)))
 
 
-def processing(images: Sequence[ImageResult], summary: Summary) -> Code:
+def _margin(result: FindingResult) -> float:
+    """Log-odds of the probability minus those of the threshold: 20 % of a rare finding may say more than 60 %."""
+    return _log_odds(result.probability) - _log_odds(result.threshold)
+
+
+def _log_odds(probability: float) -> float:
+    kept = min(max(probability, 1e-9), 1 - 1e-9)
+    return math.log(kept / (1 - kept))
+
+
+def processing(images: Sequence[SourceImage]) -> Code:
     """The code of CID 6047 for what was analysed and whether anything was found."""
-    analysed = sum(not image.reason for image in images)
+    analysed = [image for image in images if not image.reason]
     if not analysed:
         return codes.NONE_SUCCEEDED
-    results = [result for image in images for result in image.findings] + list(summary.findings)
-    found = bool(summary.pathology) or any(result.call == "present" for result in results)
-    if analysed == len(images):
+    pathology = highest_pathology(analysed)
+    called = any(result.call == "present" for image in analysed for result in image.findings)
+    found = called or (pathology is not None and pathology.present)
+    if len(analysed) == len(images):
         return codes.ALL_SUCCEEDED_WITH if found else codes.ALL_SUCCEEDED_WITHOUT
     return codes.NOT_ALL_SUCCEEDED_WITH if found else codes.NOT_ALL_SUCCEEDED_WITHOUT
 
 
-def headline(images: Sequence[ImageResult], summary: Summary) -> str:
+def headline(images: Sequence[SourceImage]) -> str:
     """One sentence for the whole study."""
-    code = processing(images, summary)
+    code = processing(images)
     if code == codes.NONE_SUCCEEDED:
         return "Not analysed."
-    present = [result for result in ranked(summary.findings) if result.call == "present"]
+    findings = highest(images)
+    present = [result for result in ranked(findings) if result.call == "present"]
     if present:
         return f"Present: {', '.join(map(_named, present))}."
-    if summary.pathology:
+    if code in (codes.ALL_SUCCEEDED_WITH, codes.NOT_ALL_SUCCEEDED_WITH):
         return "Something is seen, but no single finding reached its threshold."
-    return f"No finding reached its threshold, of {len(summary.findings)} looked for. This does not mean normal."
+    return f"None of the {len(findings)} findings looked for reached its threshold. This does not mean normal."
 
 
-def summary(images: Sequence[ImageResult], over: Summary) -> str:
+def summary(images: Sequence[SourceImage]) -> str:
     """The lines of Summary (121111, DCM): the headline, then each finding, or each reason."""
-    lines = [headline(images, over)]
-    if over.pathology_probability is not None:
-        lines.append(f"{codes.PATHOLOGY.meaning}: {_percent(over.pathology_probability)}.")
+    lines = [headline(images)]
+    if pathology := highest_pathology(images):
+        lines.append(f"{codes.PATHOLOGY.meaning} {_percent(pathology.probability)}")
     analysed = sum(not image.reason for image in images)
     if analysed > 1:
-        lines.append(f"The highest of {analysed} images is given for each finding.")
-    lines += [f"{_named(result)}: {said(result)}" for result in ranked(over.findings)]
+        lines.append(f"Given for each finding is the highest of {analysed} images.")
+    lines += [f"{_named(result)}: {_said(result)}" for result in ranked(highest(images))]
     return "\n".join([*lines, *not_analysed(images)])
 
 
-def not_analysed(images: Sequence[ImageResult]) -> list[str]:
+def not_analysed(images: Sequence[SourceImage]) -> list[str]:
     """A sentence for each image without a result, with its reason."""
     if len(images) == 1:
         return [f"Not analysed because {image.reason}" for image in images if image.reason]
@@ -65,12 +78,12 @@ def not_analysed(images: Sequence[ImageResult]) -> list[str]:
     ]
 
 
-def said(result: FindingResult) -> str:
+def _said(result: FindingResult) -> str:
     """The call with its threshold."""
     return f"{result.call} (threshold {_percent(result.threshold)})"
 
 
-def comments(images: Sequence[ImageResult], model: ModelIdentity) -> list[str]:
+def comments(images: Sequence[SourceImage], model: ModelIdentity) -> list[str]:
     """The texts of Comment (121106, DCM): the disclaimer, and that the weights are untrained where they are."""
     warning = [iod.UNTRAINED] if not model.trained else []
     limits = f" {NOT_NORMAL}" if any(image.findings for image in images) else ""
