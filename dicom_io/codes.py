@@ -113,6 +113,9 @@ NONE_SUCCEEDED = Code("111245", "DCM", "No algorithms succeeded; without finding
 # CID 7005, purpose of Contributing Equipment
 PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
 
+# CID 7202, purpose of Source Image
+SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")
+
 # Whether anything at all is seen: no standard scheme has it
 PATHOLOGY = Code("ANYFINDING", LOCAL_SCHEME, "Any finding")
 

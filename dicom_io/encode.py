@@ -21,7 +21,8 @@ def tag_and_vr(keyword: str) -> tuple[int, str]:
     tag = tag_for_keyword(keyword)
     if tag is None:
         raise KeyError(f"{keyword!r} is no keyword of PS3.6")
-    return int(tag), dictionary_VR(tag)
+    vr = dictionary_VR(tag)
+    return int(tag), "OB" if vr == "OB or OW" else vr  # PS3.5 8.1.2: ours are 8 bits allocated
 
 
 @cache
@@ -61,6 +62,17 @@ def item(*elements: bytes) -> bytes:
 def sequence(keyword: str, items: Iterable[bytes] = ()) -> bytes:
     """One element of VR SQ with explicit length, holding `items`."""
     return element(keyword, b"".join(items))
+
+
+def encapsulated_pixel_data(frame: bytes) -> bytes:
+    """Pixel Data of one compressed frame: empty offset table, one fragment, delimiter (PS3.5 A.4)."""
+    fragment = frame + b"\0" * (len(frame) % 2)
+    return b"".join((
+        b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff",
+        b"\xfe\xff\x00\xe0\0\0\0\0",
+        b"\xfe\xff\x00\xe0" + pack("<I", len(fragment)) + fragment,
+        b"\xfe\xff\xdd\xe0\0\0\0\0",
+    ))  # fmt: skip
 
 
 def dataset(elements: Mapping[str, bytes]) -> bytes:

@@ -1,0 +1,120 @@
+"""The Secondary Capture image (PS3.3 A.8.1): the result as a picture, which every viewer shows."""
+
+import io
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, SecondaryCaptureImageStorage
+
+from dicom_io import codes, copying, encode, iod
+from dicom_io.encode import element, item, number, sequence
+from dicom_io.picture import Heatmap, draw
+from dicom_io.results import Encoded, ModelIdentity, ReportError, SourceImage, check, result_uid
+from dicom_io.templates import code_item
+
+__all__ = ["Heatmap", "secondary_capture"]
+
+SERIES_NUMBER = "9911"
+JPEG_QUALITY = 90
+
+
+def secondary_capture(
+    images: Sequence[SourceImage],
+    model: ModelIdentity,
+    started: datetime,
+    pixels: NDArray[np.floating[Any]] | None = None,
+    heatmap: Heatmap | None = None,
+    compressed: bool = True,
+) -> Encoded:
+    """The picture of the results over `images`, which belong to one study; 8 bit RGB, no patient data in the pixels.
+
+    `pixels` is the image to show, float [rows, columns], 0 black to 1 white; None shows the table alone. Encoded in
+    JPEG Baseline, or in Explicit VR Little Endian for a destination that takes nothing compressed. The same analysis
+    gives the same UID; patient and study are copied as for the report. Raises as `structured_report` does.
+    """
+    check(images, started)
+    if pixels is not None and (pixels.ndim != 2 or not pixels.size):
+        raise ReportError(f"the picture must be [rows, columns], found shape {pixels.shape}")
+    source = images[0].dataset
+    heat = heatmap.finding if heatmap else ""
+    transfer_syntax_uid = str(JPEGBaseline8Bit if compressed else ExplicitVRLittleEndian)
+    uid = result_uid("picture", images, model, str(pixels is not None), heat, transfer_syntax_uid)
+    picture = draw(images, model, pixels, heatmap)
+    elements = {
+        **copying.patient_and_study(source),
+        **iod.series("OT", SERIES_NUMBER, uid, model, started, source),
+        **iod.equipment(model, started, source),
+        "ConversionType": element("ConversionType", "WSD"),  # SC Equipment, PS3.3 C.8.6.1: a workstation made it
+        **_general_image(images, model, started, source),
+        **_image_pixel(picture, compressed),
+        **iod.sop_common(str(SecondaryCaptureImageStorage), uid, started, source),
+    }
+    data = encode.dataset(elements)
+    return Encoded(str(SecondaryCaptureImageStorage), uid, transfer_syntax_uid, data)
+
+
+def _general_image(
+    images: Sequence[SourceImage], model: ModelIdentity, started: datetime, source: Dataset
+) -> dict[str, bytes]:
+    """General Image and General Reference, PS3.3 C.7.6.1, C.12.4."""
+    day, time = iod.day_and_time(started, source)
+    comment = iod.DISCLAIMER if model.trained else f"{iod.DISCLAIMER}. {iod.UNTRAINED}"
+    return {
+        "ImageType": element("ImageType", "DERIVED\\SECONDARY"),
+        "ContentDate": element("ContentDate", day),
+        "ContentTime": element("ContentTime", time),
+        "PatientOrientation": element("PatientOrientation"),
+        "Laterality": element("Laterality"),
+        "BurnedInAnnotation": element("BurnedInAnnotation", "NO"),  # nothing that identifies the patient
+        "RecognizableVisualFeatures": element("RecognizableVisualFeatures", "NO"),
+        "ImageComments": element("ImageComments", comment),
+        "DerivationDescription": element("DerivationDescription", "Radiograph with the results of a classification"),
+        "SourceImageSequence": sequence("SourceImageSequence", [_source(image) for image in images]),
+    }
+
+
+def _source(image: SourceImage) -> bytes:
+    return item(
+        element("ReferencedSOPClassUID", copying.sop_class_uid(image.dataset)),
+        element("ReferencedSOPInstanceUID", copying.sop_instance_uid(image.dataset)),
+        sequence("PurposeOfReferenceCodeSequence", [code_item(codes.SOURCE_IMAGE)]),
+    )
+
+
+def _image_pixel(picture: Image.Image, compressed: bool) -> dict[str, bytes]:
+    """Image Pixel, PS3.3 C.7.6.3, and what C.7.6.1.1.5 asks of a lossy compression."""
+    pixels = {
+        "SamplesPerPixel": number("SamplesPerPixel", 3),
+        "PlanarConfiguration": number("PlanarConfiguration", 0),
+        "Rows": number("Rows", picture.height),
+        "Columns": number("Columns", picture.width),
+        "BitsAllocated": number("BitsAllocated", 8),
+        "BitsStored": number("BitsStored", 8),
+        "HighBit": number("HighBit", 7),
+        "PixelRepresentation": number("PixelRepresentation", 0),
+    }
+    raw = picture.tobytes()
+    if not compressed:
+        return pixels | {
+            "PhotometricInterpretation": element("PhotometricInterpretation", "RGB"),
+            "PixelData": element("PixelData", raw),
+        }
+    frame = _jpeg(picture)
+    return pixels | {
+        "PhotometricInterpretation": element("PhotometricInterpretation", "YBR_FULL_422"),  # PS3.5 8.2.1
+        "LossyImageCompression": element("LossyImageCompression", "01"),
+        "LossyImageCompressionRatio": element("LossyImageCompressionRatio", f"{len(raw) / len(frame):.1f}"),
+        "LossyImageCompressionMethod": element("LossyImageCompressionMethod", "ISO_10918_1"),
+        "PixelData": encode.encapsulated_pixel_data(frame),
+    }
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling="4:2:2")
+    return buffer.getvalue()
