@@ -34,7 +34,7 @@ FOREVER = 3600.0
 
 
 def application_entity(
-    ae_title: str, association_seconds: float, dimse_seconds: float, idle_seconds: float
+    ae_title: str, association_seconds: float, dimse_seconds: float, idle_seconds: float | None
 ) -> ApplicationEntity:
     """Our application entity, and pynetdicom's switches: data sets to files, no log of what passes."""
     _config.STORE_RECV_CHUNKED_DATASET = True

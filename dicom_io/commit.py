@@ -1,14 +1,17 @@
 """Storage commitment, push model (PS3.4 Annex J): what the two messages say, as values.
 
-SCU: `request_commitment` of `send.py` asks; the report comes to `Sender` or to our SCP. SCP: our SCP takes the request,
-the daemon answers later with `report_commitment`. Nothing is remembered here.
+SCU: `Sender.request_commitment` asks; the report comes back on that association or on one that the peer opens to our
+SCP. SCP: our SCP takes the request, the daemon answers later with `Sender.report_commitment`. Nothing is remembered
+here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
+from pynetdicom import evt
 
+from dicom_io.answers import Answer, OnEvent, answered
 from dicom_io.errors import InvalidRequest, NoSuchType
 from dicom_io.statuses import Status
 
@@ -52,6 +55,33 @@ class CommitReport:
     transaction_uid: str
     committed: tuple[Reference, ...]
     failed: tuple[tuple[Reference, int], ...]
+
+
+def on_n_action(
+    event: evt.Event, on_request: Callable[[CommitRequest], None], on_event: OnEvent
+) -> tuple[Dataset, None]:
+    """Handler of N-ACTION: Success once `on_request` returned."""
+
+    def answer() -> Answer:
+        if event.action_type != REQUEST_ACTION:
+            raise NoSuchType(f"action type {event.action_type} is not known")
+        requestor = event.assoc.requestor
+        on_request(read_request(event.action_information, requestor.ae_title, requestor.address_info.address))
+        return Answer(Status.SUCCESS)
+
+    return answered(answer, on_event), None
+
+
+def on_n_event_report(
+    event: evt.Event, on_report: Callable[[CommitReport], None], on_event: OnEvent
+) -> tuple[Dataset, None]:
+    """Handler of N-EVENT-REPORT: Success once `on_report` returned."""
+
+    def answer() -> Answer:
+        on_report(read_report(event.event_type, event.event_information))
+        return Answer(Status.SUCCESS)
+
+    return answered(answer, on_event), None
 
 
 def read_request(information: Dataset, calling_ae_title: str, peer_address: str) -> CommitRequest:

@@ -93,7 +93,7 @@ def error_comment(text: str) -> str:
 
 
 def as_refusal(error: Exception) -> Refusal:
-    """The refusal that answers for `error`: itself, or one made from its kind alone, for its text may hold patient data.
+    """The refusal that answers for `error`: itself, or one made from its kind alone: its text may hold patient data.
 
     A disk that is full or unwritable is worth another try of the sender; so is a database that is away, which the
     daemon raises as OutOfResources.

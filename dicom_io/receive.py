@@ -1,7 +1,7 @@
 """Our SCP: C-ECHO, C-STORE, and both roles of storage commitment, on one port.
 
-What a request says becomes a frozen value, the daemon's callback answers it, and one function (`_answered`) turns the
-answer, or what the callback raised, into status and Error Comment.
+What a request says becomes a frozen value, the daemon's callback answers it, and `answers.py` turns the answer, or what
+the callback raised, into status and Error Comment.
 """
 
 import threading
@@ -23,20 +23,15 @@ from pynetdicom import evt
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
+from dicom_io.answers import Answer, answered
 from dicom_io.association import application_entity
-from dicom_io.commit import CommitReport, CommitRequest, read_report, read_request
-from dicom_io.errors import (
-    NoSuchType,
-    NotAuthorized,
-    OutOfResources,
-    Refusal,
-    SopClassNotSupported,
-    as_refusal,
-    error_comment,
-)
+from dicom_io.commit import CommitReport, CommitRequest, on_n_action, on_n_event_report
+from dicom_io.errors import NotAuthorized, OutOfResources, SopClassNotSupported
 from dicom_io.gate import CONGESTED, Gate, Limits, Rejection
 from dicom_io.server import Accepted, Server
 from dicom_io.statuses import Status
+
+__all__ = ["Answer", "Arrived", "Callbacks", "Gate", "Limits", "Status", "StoreScp", "start_scp"]
 
 STORED_SOP_CLASSES = (
     ComputedRadiographyImageStorage,
@@ -62,14 +57,6 @@ class Arrived:
     calling_ae_title: str
     peer_address: str
     priority: int
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer to a request."""
-
-    status: Status
-    comment: str = ""
 
 
 def _refuse_commitment(_: object) -> None:
@@ -142,8 +129,8 @@ def start_scp(
         (evt.EVT_REQUESTED, _on_requested, [callbacks]),
         (evt.EVT_C_ECHO, lambda event: Status.SUCCESS),
         (evt.EVT_C_STORE, _on_c_store, [callbacks]),
-        (evt.EVT_N_ACTION, _on_n_action, [callbacks]),
-        (evt.EVT_N_EVENT_REPORT, _on_n_event_report, [callbacks]),
+        (evt.EVT_N_ACTION, on_n_action, [callbacks.on_commit_request, callbacks.on_event]),
+        (evt.EVT_N_EVENT_REPORT, on_n_event_report, [callbacks.on_commit_report, callbacks.on_event]),
     ]
     server = Server(
         ae, (host, port), supported_contexts(sop_classes, transfer_syntaxes), handlers, gate, limits,
@@ -204,7 +191,7 @@ def _admit(callbacks: Callbacks) -> None:
 
 
 def _on_c_store(event: evt.Event, callbacks: Callbacks) -> Dataset:
-    return _answered(event, callbacks, lambda: callbacks.on_store(_arrived(event)))
+    return answered(lambda: callbacks.on_store(_arrived(event)), callbacks.on_event)
 
 
 def _arrived(event: evt.Event) -> Arrived:
@@ -222,40 +209,3 @@ def _arrived(event: evt.Event) -> Arrived:
         peer_address=assoc.requestor.address_info.address,
         priority=_URGENCY[request.Priority],
     )
-
-
-def _on_n_action(event: evt.Event, callbacks: Callbacks) -> tuple[Dataset, None]:
-    def answer() -> Answer:
-        if event.action_type != 1:  # PS3.4 Table J.3-1: Request Storage Commitment
-            raise NoSuchType(f"action type {event.action_type} is not known")
-        requestor = event.assoc.requestor
-        callbacks.on_commit_request(
-            read_request(event.action_information, requestor.ae_title, requestor.address_info.address)
-        )
-        return Answer(Status.SUCCESS)
-
-    return _answered(event, callbacks, answer), None
-
-
-def _on_n_event_report(event: evt.Event, callbacks: Callbacks) -> tuple[Dataset, None]:
-    def answer() -> Answer:
-        callbacks.on_commit_report(read_report(event.event_type, event.event_information))
-        return Answer(Status.SUCCESS)
-
-    return _answered(event, callbacks, answer), None
-
-
-def _answered(event: evt.Event, callbacks: Callbacks, call: Callable[[], Answer]) -> Dataset:
-    """The one place where what happened becomes status and Error Comment (PS3.7 C.4.2); it never raises."""
-    try:
-        answer = call()
-    except Exception as error:
-        refusal = as_refusal(error)
-        answer = Answer(refusal.status, refusal.comment)
-        if not isinstance(error, Refusal):
-            callbacks.on_event("request-failed", {"error": type(error).__name__, "status": f"{refusal.status:04X}"})
-    response = Dataset()
-    response.Status = int(answer.status)
-    if answer.comment:
-        response.ErrorComment = error_comment(answer.comment)
-    return response

@@ -136,6 +136,9 @@ class Connection(AssociationSocket):  # type: ignore[misc]
             return 0
 
     def _wait(self, seconds: float) -> bool:
+        # dcmtk writes the head of a PDU and its body apart, and with Nagle the body waits for the head's
+        # acknowledgement, which Linux puts off by 40 ms; the option lasts until the next data only
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         poll = select.poll()
         poll.register(self.socket, READABLE)
         if self._stop is not None and not self._stop.is_set:

@@ -1,0 +1,313 @@
+"""Our SCU: results out by C-STORE over an association that is kept, C-ECHO, and both roles of storage commitment.
+
+A destination's trouble is a value (`Sent`), never an exception. The data set's bytes go out as they are.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from ssl import SSLContext
+from struct import pack
+from typing import Any
+
+from pydicom import dcmread
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    ComprehensiveSRStorage,
+    EnhancedSRStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    SecondaryCaptureImageStorage,
+)
+from pynetdicom import build_role, evt
+from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
+
+from dicom_io.answers import OnEvent
+from dicom_io.association import Association, application_entity, request_association
+from dicom_io.commit import (
+    ALL_COMMITTED,
+    FAILURES_EXIST,
+    REQUEST_ACTION,
+    WELL_KNOWN_INSTANCE,
+    CommitReport,
+    Reference,
+    action_information,
+    event_information,
+    on_n_event_report,
+)
+from dicom_io.errors import error_comment
+from dicom_io.statuses import Outcome, Status, outcome_of
+
+RESULT_SOP_CLASSES = (
+    Comprehensive3DSRStorage,
+    ComprehensiveSRStorage,
+    EnhancedSRStorage,
+    SecondaryCaptureImageStorage,
+)
+PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """How a request to a peer went. `status` is the peer's, None where it gave none."""
+
+    outcome: Outcome
+    status: int | None
+    comment: str
+
+
+def unreachable(comment: str) -> Sent:
+    """The peer gave no answer; another try may do better."""
+    return Sent("UNREACHABLE", None, error_comment(comment))
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A peer that we send to, and how. `tls_name` is the name that the peer's certificate must have."""
+
+    ae_title: str
+    host: str
+    port: int
+    tls: SSLContext | None = None
+    tls_name: str = ""
+    sop_classes: tuple[str, ...] = RESULT_SOP_CLASSES
+    storage_commitment: bool = False
+
+
+class Sender:
+    """One destination. Its association is opened by the first request, kept, and opened again when it broke.
+
+    For one thread at a time. `on_commit_report` gets reports that the peer sends on this association; they are read
+    with the next request or by `attend`.
+    """
+
+    def __init__(
+        self,
+        calling_ae_title: str,
+        destination: Destination,
+        timeout_seconds: float = 30.0,
+        idle_seconds: float = 60.0,
+        on_commit_report: Callable[[CommitReport], None] = lambda report: None,
+        on_event: OnEvent = lambda kind, detail: None,
+    ):
+        self._destination = destination
+        self._ae = application_entity(calling_ae_title, timeout_seconds, timeout_seconds, None)
+        self._timeout, self._idle = timeout_seconds, idle_seconds
+        self._handlers = [(evt.EVT_N_EVENT_REPORT, on_n_event_report, [on_commit_report, on_event])]
+        self._assoc: Association | None = None
+        self._extra: list[tuple[str, str]] = []
+        self._used = 0.0
+        self._message_id = 0
+
+    # --- requests
+
+    def send(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, data: bytes) -> Sent:
+        """C-STORE `data`, the bytes of a data set in that transfer syntax.
+
+        Explicit VR Little Endian is re-encoded in Implicit VR where the peer takes nothing else (PS3.5 10.1).
+        """
+
+        def store(assoc: Association) -> Sent | None:
+            accepted = _accepted(assoc, sop_class_uid)
+            if transfer_syntax_uid in accepted:
+                return self._store(assoc, accepted[transfer_syntax_uid], sop_class_uid, sop_instance_uid, data)
+            if transfer_syntax_uid == ExplicitVRLittleEndian and ImplicitVRLittleEndian in accepted:
+                context_id = accepted[ImplicitVRLittleEndian]
+                return self._store(assoc, context_id, sop_class_uid, sop_instance_uid, _implicit(data))
+            comment = "the peer accepts no presentation context for this object"
+            return Sent("REFUSED", int(Status.SOP_CLASS_NOT_SUPPORTED), comment)
+
+        self._propose(sop_class_uid, transfer_syntax_uid)
+        return self._request(store)
+
+    def echo(self) -> Sent:
+        """C-ECHO (PS3.7 9.1.5)."""
+        return self._request(lambda assoc: _sent(assoc.send_c_echo()) if Verification in _classes(assoc) else None)
+
+    def request_commitment(self, transaction_uid: str, references: Sequence[Reference]) -> Sent:
+        """N-ACTION that asks the peer to commit `references` (PS3.4 J.3.2); the report comes later."""
+
+        def ask(assoc: Association) -> Sent | None:
+            if StorageCommitmentPushModel not in _classes(assoc):
+                return Sent("REFUSED", int(Status.SOP_CLASS_NOT_SUPPORTED), "the peer does no storage commitment")
+            status, _ = assoc.send_n_action(
+                action_information(transaction_uid, references),
+                REQUEST_ACTION,
+                StorageCommitmentPushModel,
+                WELL_KNOWN_INSTANCE,
+            )
+            return _sent(status)
+
+        self._propose(StorageCommitmentPushModel, ExplicitVRLittleEndian)
+        return self._request(ask)
+
+    def report_commitment(self, report: CommitReport) -> Sent:
+        """N-EVENT-REPORT to a peer that asked us, on an association of its own where we are the SCP (PS3.4 J.3.3)."""
+        contexts = [build_context(StorageCommitmentPushModel, list(PLAIN))]
+        assoc = self._open(contexts, [build_role(StorageCommitmentPushModel, scp_role=True)])
+        if isinstance(assoc, Sent):
+            return assoc
+        try:
+            status, _ = assoc.send_n_event_report(
+                event_information(report),
+                FAILURES_EXIST if report.failed else ALL_COMMITTED,
+                StorageCommitmentPushModel,
+                WELL_KNOWN_INSTANCE,
+            )
+            return _sent(status) or unreachable(_why(assoc))
+        finally:
+            _end(assoc)
+
+    # --- the kept association
+
+    def attend(self, seconds: float = 0.0) -> None:
+        """Wait up to `seconds` for what the peer sends unasked (a commitment report, a release) and serve it."""
+        if self._assoc is not None and not self._assoc.attend(seconds):
+            self._assoc = None
+
+    def release_if_idle(self) -> None:
+        """Read what came, and release the association that has not been used for `idle_seconds`."""
+        self.attend()
+        if self._assoc is not None and time.monotonic() - self._used >= self._idle:
+            self.close()
+
+    def close(self) -> None:
+        """Release the association, if there is one."""
+        assoc, self._assoc = self._assoc, None
+        if assoc is not None:
+            _end(assoc)
+
+    @property
+    def is_open(self) -> bool:
+        return self._assoc is not None
+
+    def _request(self, request: Callable[[Association], Sent | None]) -> Sent:
+        """Run `request`; a kept association that turns out to be dead is replaced once, a new one is not."""
+        self.attend()
+        kept = self._assoc is not None
+        sent = self._request_once(request)
+        if kept and sent.status is None:
+            sent = self._request_once(request)
+        return sent
+
+    def _request_once(self, request: Callable[[Association], Sent | None]) -> Sent:
+        if self._assoc is None:
+            assoc = self._open(self._contexts())
+            if isinstance(assoc, Sent):
+                return assoc
+            self._assoc = assoc
+        assoc = self._assoc
+        sent = request(assoc)
+        self._used = time.monotonic()
+        if sent is None:  # no answer: what comes on this association from now on answers nothing
+            self._assoc = None
+            if assoc.is_established:
+                assoc.abort()
+            return unreachable(_why(assoc))
+        return sent
+
+    def _open(self, contexts: Sequence[PresentationContext], roles: Sequence[Any] = ()) -> Association | Sent:
+        """A new association, or what stood in the way."""
+        peer = self._destination
+        tls = (peer.tls, peer.tls_name or peer.host) if peer.tls else None
+        try:
+            assoc = request_association(
+                self._ae, peer.ae_title, (peer.host, peer.port), contexts,
+                tls=tls, roles=roles, handlers=self._handlers, response_seconds=self._timeout,
+            )  # fmt: skip
+        except OSError as error:
+            return unreachable(f"host name not resolved: {error.strerror or error}")
+        return assoc if assoc.is_established else unreachable(_why(assoc))
+
+    def _contexts(self) -> list[PresentationContext]:
+        """One context for each class and syntax, so that the peer cannot choose one that we do not hold."""
+        pairs: list[tuple[str, str]] = [(uid, syntax) for uid in self._destination.sop_classes for syntax in PLAIN]
+        pairs += [(Verification, ImplicitVRLittleEndian), *self._extra]
+        if self._destination.storage_commitment:
+            pairs.append((StorageCommitmentPushModel, ExplicitVRLittleEndian))
+        return [build_context(uid, syntax) for uid, syntax in dict.fromkeys(pairs)]
+
+    def _propose(self, sop_class_uid: str, transfer_syntax_uid: str) -> None:
+        """See to it that the association has been asked for this; one that has not is replaced."""
+        known = {(c.abstract_syntax, c.transfer_syntax[0]) for c in self._contexts()}
+        if (sop_class_uid, transfer_syntax_uid) not in known:
+            self._extra.append((sop_class_uid, transfer_syntax_uid))
+            self.close()
+
+    def _store(self, assoc: Association, context_id: int, sop_class_uid: str, uid: str, data: bytes) -> Sent | None:
+        self._message_id = self._message_id % 0xFFFF + 1
+        command = _c_store_rq(sop_class_uid, uid, self._message_id)
+        assoc.dimse.send_encoded(context_id, command, memoryview(data))
+        _, response = assoc.dimse.get_msg(block=True)
+        if response is None or not response.is_valid_response:
+            return None
+        if response.MessageIDBeingRespondedTo != self._message_id:
+            return None
+        return Sent(outcome_of(response.Status), response.Status, error_comment(response.ErrorComment or ""))
+
+
+def _accepted(assoc: Association, sop_class_uid: str) -> dict[str, int]:
+    """The transfer syntaxes accepted for a SOP class, with their presentation context IDs."""
+    contexts = [c for c in assoc._accepted_cx.values() if c.abstract_syntax == sop_class_uid]
+    return {str(c.transfer_syntax[0]): c.context_id for c in contexts}
+
+
+def _classes(assoc: Association) -> set[str]:
+    return {c.abstract_syntax for c in assoc._accepted_cx.values()}
+
+
+def _c_store_rq(sop_class_uid: str, sop_instance_uid: str, message_id: int) -> bytes:
+    """The command set of PS3.7 Table 9.3-1, Implicit VR Little Endian; priority MEDIUM."""
+
+    def element(number: int, value: bytes) -> bytes:
+        value += b"\0" * (len(value) % 2)
+        return pack("<HHL", 0x0000, number, len(value)) + value
+
+    body = (
+        element(0x0002, sop_class_uid.encode("ascii"))
+        + element(0x0100, pack("<H", 0x0001))
+        + element(0x0110, pack("<H", message_id))
+        + element(0x0700, pack("<H", 0x0000))
+        + element(0x0800, pack("<H", 0x0001))
+        + element(0x1000, sop_instance_uid.encode("ascii"))
+    )
+    return element(0x0000, pack("<L", len(body))) + body
+
+
+def _implicit(data: bytes) -> bytes:
+    """An Explicit VR Little Endian data set in Implicit VR Little Endian."""
+    dataset = dcmread(BytesIO(data), force=True)
+    out = DicomBytesIO()
+    out.is_implicit_VR, out.is_little_endian = True, True
+    write_dataset(out, dataset)
+    return bytes(out.getvalue())
+
+
+def _sent(status: Any) -> Sent | None:
+    """A response's status as the library gives it: empty where none came."""
+    if "Status" not in status:
+        return None
+    return Sent(outcome_of(status.Status), int(status.Status), error_comment(str(status.get("ErrorComment") or "")))
+
+
+def _why(assoc: Association) -> str:
+    """Why an association is not, or no more, of use."""
+    if assoc.is_rejected:
+        return f"association rejected: {assoc.acceptor.primitive.reason_str}"
+    failure = assoc.dul.socket.failure
+    if failure is not None:
+        reason = getattr(failure, "reason", None) or failure.strerror or str(failure)
+        return f"connection failed: {reason}"
+    if assoc.violated:
+        return f"the peer broke the protocol: {assoc.violated}"
+    return "no answer" if not assoc.acse.is_aborted() else "association aborted by the peer"
+
+
+def _end(assoc: Association) -> None:
+    if assoc.is_established:
+        assoc.release()
+    assoc.kill()
