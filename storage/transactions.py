@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, select, update
+from sqlalchemy import Connection, Engine, Row, case, select, update
 
 from storage.audit import Trail
 from storage.database import writing
@@ -103,3 +103,12 @@ def _state_by(deliveries: Sequence[Any]) -> tuple[str, str]:
         return State.QUARANTINED, f"{failed.destination} does not commit to what it accepted"
     asked = [d for d in counted if d.commitment]
     return (State.COMMITTED if asked and all(d.commitment == "COMMITTED" for d in asked) else State.DELIVERED), ""
+
+
+def deliver_again(tx: Transaction, study_id: int, now: datetime) -> int:
+    """Make a study's refused and uncommitted deliveries due at once, as if never tried; their number."""
+    failed = (delivery.c.state == "REFUSED") | (delivery.c.commitment == "FAILED")
+    wanted = case((delivery.c.commitment == "", ""), else_="WANTED")
+    values = {"state": "PENDING", "next_attempt_at": now, "finished_at": None, "commit_requests": 0}
+    statement = update(delivery).where(delivery.c.study_id == study_id, failed)
+    return tx.sql.execute(statement.values(commitment=wanted, **values)).rowcount

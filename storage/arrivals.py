@@ -1,0 +1,171 @@
+"""Objects come in: each one new, here before, or in conflict with the one that is here."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, exists, insert, or_, select, update
+
+from storage.database import reading
+from storage.records import Arrival, Held, ReceivedObject, State
+from storage.schema import conflict, instance, study
+from storage.transactions import Book, Transaction
+
+_SAME_UID = select(instance.c.id, instance.c.sha256).where(instance.c.sop_instance_uid == bindparam("uid"))
+_STUDY = select(study).where(study.c.study_instance_uid == bindparam("uid"))
+_CONFLICT = select(conflict.c.id).where(
+    conflict.c.sop_instance_uid == bindparam("uid"), conflict.c.sha256 == bindparam("sha256")
+)
+_NEW_STUDY = insert(study)
+_NEW_INSTANCE = insert(instance)
+_HELD = select(instance.c.spool_name, instance.c.sha256).where(
+    instance.c.sop_instance_uid == bindparam("uid"),
+    instance.c.sop_class_uid == bindparam("class_uid"),
+    instance.c.spool_name != "",
+)
+_KNOWN = select(
+    or_(
+        exists().where(instance.c.spool_name == bindparam("name")),
+        exists().where(conflict.c.spool_name == bindparam("name")),
+    )
+)
+
+FINISHED = (State.ANALYSED, State.DELIVERED, State.COMMITTED, State.IGNORED)
+
+
+class Arrivals(Book):
+    """The journal's verbs for the receiver."""
+
+    def received(self, obj: ReceivedObject, now: datetime) -> Arrival:
+        """Note a received object; on return its row is durable.
+
+        NEW: its study waits for analysis (again, if the study was finished: a late image). DUPLICATE: nothing new.
+        CONFLICT: the first bytes stay the ones that count. Where `knows(obj.spooled.name)` is false afterwards, no
+        row needs the file. Raises `DatabaseUnavailable`; the file must stay then, as the commit may have succeeded.
+        """
+        return self.received_many([obj], now)[0]
+
+    def received_many(self, objects: Sequence[ReceivedObject], now: datetime) -> list[Arrival]:
+        """As `received`, for several in one transaction."""
+        with self._transaction("received") as tx:
+            return [_receive(tx, obj, now) for obj in objects]
+
+    def knows(self, spool_name: str) -> bool:
+        """Whether any row needs this file of the spool."""
+        with reading(self._engine) as connection:
+            return bool(connection.execute(_KNOWN, {"name": spool_name}).scalar())
+
+    def holds(self, sop_class_uid: str, sop_instance_uid: str) -> Held | None:
+        """Where the object lies, and its digest, if we have it under this SOP class."""
+        with reading(self._engine) as connection:
+            row = connection.execute(_HELD, {"uid": sop_instance_uid, "class_uid": sop_class_uid}).one_or_none()
+        return Held(row.spool_name, row.sha256) if row else None
+
+    def record(self, event: str, now: datetime, *, actor: str = "hilum", detail: dict[str, Any] | None = None) -> None:
+        """An audit row for what concerns no study: start and stop, a rejected association, the audit log read."""
+        with self._transaction("record") as tx:
+            tx.trail.add(event, now, actor=actor, detail=detail)
+
+
+def _receive(tx: Transaction, obj: ReceivedObject, now: datetime) -> Arrival:
+    same = tx.sql.execute(_SAME_UID, {"uid": obj.sop_instance_uid}).one_or_none()
+    if same is None:
+        _add(tx, obj, now)
+        return Arrival.NEW
+    if same.sha256 == obj.spooled.sha256:
+        _note(tx, "DUPLICATE", obj, now)
+        return Arrival.DUPLICATE
+    _set_aside(tx, obj, now)
+    return Arrival.CONFLICT
+
+
+def _add(tx: Transaction, obj: ReceivedObject, now: datetime) -> None:
+    row = tx.sql.execute(_STUDY, {"uid": obj.study_instance_uid}).one_or_none()
+    if row is None:
+        study_id, from_state, to_state = _begin_study(tx, obj, now), "", str(State.RECEIVED)
+    else:
+        study_id, (from_state, to_state) = row.id, _extend_study(tx, row, obj, now)
+    values = {
+        "study_id": study_id,
+        "series_instance_uid": obj.series_instance_uid,
+        "sop_class_uid": obj.sop_class_uid,
+        "transfer_syntax_uid": obj.transfer_syntax_uid,
+        "verdict": "",
+        "reason": "",
+    }
+    tx.sql.execute(_NEW_INSTANCE, {**values, **_origin(obj, now)})
+    _note(tx, "RECEIVED", obj, now, from_state, to_state)
+
+
+def _begin_study(tx: Transaction, obj: ReceivedObject, now: datetime) -> int:
+    values = {
+        "study_instance_uid": obj.study_instance_uid,
+        "patient_id": obj.patient_id,
+        "accession_number": obj.accession_number,
+        "study_date": obj.study_date,
+        "modality": obj.modality,
+        "state": State.RECEIVED,
+        "reason": "",
+        "revision": 1,
+        "attempts": 0,
+        "priority": obj.priority,
+        "received_at": now,
+        "last_received_at": now,
+        "model_digest": "",
+    }
+    key = tx.sql.execute(_NEW_STUDY, values).inserted_primary_key
+    assert key is not None  # one row was inserted
+    return int(key[0])
+
+
+def _extend_study(tx: Transaction, row: Any, obj: ReceivedObject, now: datetime) -> tuple[str, str]:
+    """One more image of a study that is here; the states between which it moves, empty where it stays."""
+    values: dict[str, Any] = {"last_received_at": now, "priority": min(row.priority, obj.priority)}
+    late = row.state in FINISHED
+    if late or row.claimed_by is not None:  # the set of images that was taken up is no longer the whole
+        values["revision"] = row.revision + 1
+    if late:
+        values.update(state=State.RECEIVED, reason="", attempts=0, not_before=None)
+    for name in ("patient_id", "accession_number", "study_date", "modality"):
+        if not getattr(row, name) and getattr(obj, name):
+            values[name] = getattr(obj, name)
+    tx.sql.execute(update(study).where(study.c.id == row.id).values(values))
+    return (row.state, State.RECEIVED) if late else ("", "")
+
+
+def _set_aside(tx: Transaction, obj: ReceivedObject, now: datetime) -> None:
+    """Keep the other bytes for a person, once, and raise a security event."""
+    found = tx.sql.execute(_CONFLICT, {"uid": obj.sop_instance_uid, "sha256": obj.spooled.sha256}).one_or_none()
+    if found is None:
+        values = {"study_instance_uid": obj.study_instance_uid, **_origin(obj, now)}
+        tx.sql.execute(insert(conflict).values(values))
+    _note(tx, "SECURITY", obj, now, reason="other bytes under a SOP Instance UID that is here")
+
+
+def _origin(obj: ReceivedObject, now: datetime) -> dict[str, Any]:
+    return {
+        "sop_instance_uid": obj.sop_instance_uid,
+        "spool_name": obj.spooled.name,
+        "size": obj.spooled.size,
+        "sha256": obj.spooled.sha256,
+        "calling_ae_title": obj.calling_ae_title,
+        "peer_address": obj.peer_address,
+        "received_at": now,
+    }
+
+
+def _note(
+    tx: Transaction, event: str, obj: ReceivedObject, now: datetime, from_state: str = "", to_state: str = "",
+    **more: str,
+) -> None:
+    detail = {
+        "sop_class_uid": obj.sop_class_uid,
+        "peer_address": obj.peer_address,
+        "sha256": obj.spooled.sha256,
+        "size": obj.spooled.size,
+        **more,
+    }
+    tx.trail.add(
+        event, now, actor=obj.calling_ae_title, study_instance_uid=obj.study_instance_uid,
+        sop_instance_uid=obj.sop_instance_uid, from_state=from_state, to_state=to_state, detail=detail,
+    )

@@ -1,0 +1,142 @@
+"""What an analysis led to is written down in one transaction: verdicts, findings, encoded results, deliveries."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, delete, insert, select, update
+
+from storage.records import Outcome, ResultObject, State, Study
+from storage.schema import delivery, finding, instance, result_object, study
+from storage.transactions import Book, Transaction, conclude_deliveries
+
+_VERDICT = (
+    update(instance)
+    .where(instance.c.id == bindparam("key"))
+    .values(verdict=bindparam("new_verdict"), reason=bindparam("new_reason"), result=bindparam("new_result"))
+)
+_NEW_OBJECT = insert(result_object)
+_NEW_DELIVERIES = insert(delivery)
+_NEW_FINDINGS = insert(finding)
+_OBJECT_IDS = select(result_object.c.sop_instance_uid, result_object.c.id)
+
+
+class Outcomes(Book):
+    """The journal's verbs for the end of an analysis."""
+
+    def analysed(self, taken: Study, outcome: Outcome, now: datetime) -> None:
+        """Write down what became of a study: verdicts, summary, result objects and their deliveries.
+
+        An object that is here already, from the same images, keeps its bytes and its deliveries. Where images came
+        in after the study was taken up it is open again at once, and the results of before are delivered anyway.
+        """
+        self.analysed_many([(taken, outcome)], now)
+
+    def analysed_many(self, outcomes: Sequence[tuple[Study, Outcome]], now: datetime) -> None:
+        """As `analysed`, for several in one transaction."""
+        if not outcomes:
+            return
+        with self._transaction("analysed") as tx:
+            for taken, outcome in outcomes:
+                _write(tx, taken, outcome, now)
+
+
+def _write(tx: Transaction, taken: Study, outcome: Outcome, now: datetime) -> None:
+    row = tx.study(taken.id)
+    _write_verdicts(tx, outcome)
+    _write_findings(tx, taken.id, outcome)
+    new = _write_objects(tx, row, outcome.objects, now)
+    detail = {
+        "verdicts": dict(Counter(i.verdict for i in outcome.instances)),
+        "objects": new,
+        "model_digest": outcome.model_digest,
+        "revision": taken.revision,
+    }
+    values: dict[str, Any] = {"claimed_by": None, "attempts": 0, "analysed_at": now}
+    values["model_digest"] = outcome.model_digest
+    if row.state != State.RECEIVED or row.revision != taken.revision:
+        # Newer images wait, or a person put the study aside meanwhile: its state is theirs.
+        tx.sql.execute(update(study).where(study.c.id == row.id).values(values))
+        tx.trail.add(
+            "ANALYSED_BEFORE", now, actor="hilum", study_instance_uid=row.study_instance_uid, detail=detail
+        )
+        return
+    tx.move(row, outcome.state, outcome.state, now, reason=outcome.reason, detail=detail, **values)
+    if not new:  # nothing to wait for: the deliveries of before say where the study stands
+        conclude_deliveries(tx, tx.study(row.id), now)
+
+
+def _write_verdicts(tx: Transaction, outcome: Outcome) -> None:
+    if outcome.instances:
+        names = ("key", "new_verdict", "new_reason", "new_result")
+        rows = [(i.instance_id, i.verdict, i.reason, i.result) for i in outcome.instances]
+        tx.sql.execute(_VERDICT, [dict(zip(names, row, strict=True)) for row in rows])
+
+
+def _write_findings(tx: Transaction, study_id: int, outcome: Outcome) -> None:
+    tx.sql.execute(delete(finding).where(finding.c.study_id == study_id))
+    rows = [
+        {
+            "study_id": study_id,
+            "position": position,
+            "finding": found.get("finding", ""),
+            "call": found.get("call", ""),
+            "content": found,
+        }
+        for position, found in enumerate(outcome.findings)
+    ]
+    if rows:
+        tx.sql.execute(_NEW_FINDINGS, rows)
+
+
+def _write_objects(tx: Transaction, row: Any, objects: Sequence[ResultObject], now: datetime) -> list[str]:
+    """Insert the objects and deliveries that are not there yet; the SOP Instance UIDs that got a new delivery."""
+    uids = [obj.sop_instance_uid for obj in objects]
+    found = tx.sql.execute(_OBJECT_IDS.where(result_object.c.sop_instance_uid.in_(uids))).all() if uids else []
+    there: dict[str, int] = {row.sop_instance_uid: row.id for row in found}
+    new = []
+    for obj in objects:
+        key = there.get(obj.sop_instance_uid) or _insert_object(tx, row, obj, now)
+        sent = select(delivery.c.destination).where(delivery.c.object_id == key)
+        known = set(tx.sql.execute(sent).scalars()) if obj.sop_instance_uid in there else set()
+        deliveries = [_delivery(row, key, obj, name, now) for name in obj.destinations if name not in known]
+        if deliveries:
+            tx.sql.execute(_NEW_DELIVERIES, deliveries)
+            new.append(obj.sop_instance_uid)
+    return new
+
+
+def _insert_object(tx: Transaction, row: Any, obj: ResultObject, now: datetime) -> int:
+    values = {
+        "study_id": row.id,
+        "revision": row.revision,
+        "kind": obj.kind,
+        "sop_class_uid": obj.sop_class_uid,
+        "sop_instance_uid": obj.sop_instance_uid,
+        "transfer_syntax_uid": obj.transfer_syntax_uid,
+        "sha256": hashlib.sha256(obj.data).hexdigest(),
+        "created_at": now,
+        "data": obj.data,
+    }
+    key = tx.sql.execute(_NEW_OBJECT, values).inserted_primary_key
+    assert key is not None  # one row was inserted
+    return int(key[0])
+
+
+def _delivery(row: Any, object_id: int, obj: ResultObject, destination: str, now: datetime) -> dict[str, Any]:
+    return {
+        "object_id": object_id,
+        "study_id": row.id,
+        "destination": destination,
+        "priority": row.priority,
+        "state": "PENDING",
+        "attempts": 0,
+        "next_attempt_at": now,
+        "created_at": now,
+        "comment": "",
+        "commitment": "WANTED" if destination in obj.committing else "",
+        "commit_requests": 0,
+        "transaction_uid": "",
+    }

@@ -1,0 +1,53 @@
+"""What is counted, and what may go because its time is over."""
+
+from datetime import datetime
+
+from sqlalchemy import bindparam, exists, func, or_, select, text, update
+
+from storage.database import reading
+from storage.records import State
+from storage.schema import SPOOLED, delivery, instance, study
+from storage.transactions import Book
+
+_FINISHED = (State.ANALYSED, State.DELIVERED, State.COMMITTED, State.IGNORED)
+_REMOVED = update(instance).where(instance.c.id == bindparam("key")).values(spool_name="")
+
+
+class Retention(Book):
+    """The journal's verbs for house-keeping."""
+
+    def expired(self, older_than: datetime, now: datetime, limit: int = 10_000) -> list[str]:
+        """Forget the files of finished studies received before `older_than`; their names, for the caller to remove.
+
+        Kept: what was promised to a modality until later than `now`, what waits for delivery, and quarantine. The rows
+        stay. A crash before the removal leaves files that no row knows, for the next sweep.
+        """
+        waiting = exists().where(delivery.c.study_id == study.c.id, delivery.c.state == "PENDING")
+        query = (
+            select(instance.c.id, instance.c.spool_name)
+            .join(study, study.c.id == instance.c.study_id)
+            .where(text(SPOOLED), instance.c.received_at < older_than, study.c.last_received_at < older_than)
+            .where(or_(instance.c.held_until.is_(None), instance.c.held_until <= now))
+            .where(study.c.state.in_(_FINISHED), ~waiting)
+            .limit(limit)
+        )
+        with self._transaction("expired") as tx:
+            rows = tx.sql.execute(query).all()
+            if rows:
+                tx.sql.execute(_REMOVED, [{"key": row.id} for row in rows])
+                tx.trail.add("EXPIRED", now, actor="hilum", detail={"objects": len(rows)})
+            return [row.spool_name for row in rows]
+
+    def counts(self) -> dict[str, int]:
+        """Number of studies in each state."""
+        query = select(study.c.state, func.count()).group_by(study.c.state)
+        with reading(self._engine) as connection:
+            found = {row[0]: row[1] for row in connection.execute(query)}
+        return {str(state): found.get(state, 0) for state in State}
+
+    def delivery_counts(self) -> dict[tuple[str, str], int]:
+        """Number of deliveries by destination and state (PENDING is the queue)."""
+        query = select(delivery.c.destination, delivery.c.state, func.count())
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.group_by(delivery.c.destination, delivery.c.state))
+            return {(destination, state): number for destination, state, number in rows}

@@ -1,0 +1,150 @@
+"""Studies are taken up for analysis, given back, put aside for a person and taken out again."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, text, update
+
+from storage.database import reading
+from storage.errors import WrongState
+from storage.records import Instance, State, Study
+from storage.schema import OPEN, delivery, instance, result_object, study
+from storage.transactions import Book, Transaction, deliver_again
+
+_OPEN = select(study).where(text(OPEN)).order_by(study.c.priority, study.c.received_at, study.c.id)
+
+
+class Studies(Book):
+    """The journal's verbs for the analyser, and for the person who looks after quarantine."""
+
+    def settled(
+        self, now: datetime, settle_seconds: float, limit: int, worker: str, max_attempts: int = 2
+    ) -> list[Study]:
+        """Take up studies that got no new instance for `settle_seconds`, before any work on them begins.
+
+        Each is claimed for `worker` and its try counted. First tries come together, at most `limit`; a study that
+        was tried before comes alone, so that a crash can be blamed on it; one that was tried `max_attempts` times
+        goes to quarantine instead. Order: priority, then age.
+        """
+        ready = and_(
+            study.c.last_received_at <= now - timedelta(seconds=settle_seconds),
+            or_(study.c.not_before.is_(None), study.c.not_before <= now),
+        )
+        with reading(self._engine) as connection:  # most calls find nothing and must not hold up a writer
+            if connection.execute(_OPEN.where(ready).limit(1)).first() is None:
+                return []
+        with self._transaction("settled") as tx:
+            chosen = _choose(tx, ready, limit, max_attempts, now)
+            ids = [row.id for row in chosen]
+            claim = update(study).where(study.c.id.in_(ids))
+            tx.sql.execute(claim.values(claimed_by=worker, attempts=study.c.attempts + 1, not_before=None))
+            return _load(tx.sql, chosen)
+
+    def release_claims(self, worker: str) -> int:
+        """At the start of a worker: open again what it had taken up when it died. Tries stay counted."""
+        with self._transaction("release_claims") as tx:
+            return tx.sql.execute(update(study).where(study.c.claimed_by == worker).values(claimed_by=None)).rowcount
+
+    def unclaim(self, study_id: int, now: datetime, not_before: datetime, reason: str) -> None:
+        """Give a study back for a later try, for trouble that is not its own; this try does not count."""
+        with self._transaction("unclaim") as tx:
+            row = tx.study(study_id)
+            if row.claimed_by is None:
+                return
+            values = {"claimed_by": None, "attempts": max(row.attempts - 1, 0), "not_before": not_before}
+            tx.sql.execute(update(study).where(study.c.id == study_id).values(reason=reason, **values))
+
+    def quarantine(self, study_id: int, reason: str, now: datetime) -> None:
+        """Put a study aside for a person. `reason` holds no patient data."""
+        with self._transaction("quarantine") as tx:
+            row = tx.study(study_id)
+            if row.state != State.QUARANTINED:
+                tx.move(row, State.QUARANTINED, "QUARANTINED", now, reason=reason, claimed_by=None)
+
+    def release(self, study_instance_uid: str, now: datetime, actor: str = "administrator") -> None:
+        """Out of quarantine: refused deliveries are due again; without any, the study is analysed again.
+
+        Raises `UnknownStudy`, and `WrongState` for a study that is not in quarantine.
+        """
+        with self._transaction("release") as tx:
+            row = _quarantined(tx, study_instance_uid)
+            if deliver_again(tx, row.id, now):
+                tx.move(row, State.ANALYSED, "RELEASED", now, actor=actor, delivered_at=None)
+            else:
+                _analyse_again(tx, row, "RELEASED", now, actor)
+
+    def discard(self, study_instance_uid: str, now: datetime, actor: str = "administrator") -> None:
+        """Out of quarantine for good: IGNORED, and what was still to be delivered is not.
+
+        Raises `UnknownStudy`, and `WrongState` for a study that is not in quarantine.
+        """
+        with self._transaction("discard") as tx:
+            row = _quarantined(tx, study_instance_uid)
+            undelivered = delivery.c.state.in_(("PENDING", "REFUSED"))
+            cancel = update(delivery).where(delivery.c.study_id == row.id, undelivered)
+            tx.sql.execute(cancel.values(state="CANCELLED", finished_at=now, commitment=""))
+            tx.move(row, State.IGNORED, "DISCARDED", now, actor=actor, reason=f"discarded: {row.reason}")
+
+    def replay(self, study_instance_uid: str, now: datetime, actor: str = "administrator") -> None:
+        """Analyse a study again from the spool. Raises `UnknownStudy`, and `WrongState` while its files are gone."""
+        with self._transaction("replay") as tx:
+            row = tx.study_by_uid(study_instance_uid)
+            gone = exists().where(instance.c.study_id == row.id, instance.c.spool_name == "")
+            if tx.sql.execute(select(gone)).scalar():
+                raise WrongState("the study's images are no longer in the spool, their time was over: send them again")
+            _analyse_again(tx, row, "REPLAYED", now, actor)
+
+
+def _quarantined(tx: Transaction, study_instance_uid: str) -> Any:
+    row = tx.study_by_uid(study_instance_uid)
+    if row.state != State.QUARANTINED:
+        raise WrongState(f"found the study in state {row.state}, expected QUARANTINED")
+    return row
+
+
+def _analyse_again(tx: Transaction, row: Any, event: str, now: datetime, actor: str) -> None:
+    """Back to RECEIVED, with the tries and the claim of before forgotten."""
+    values = {"revision": row.revision + 1, "attempts": 0, "claimed_by": None, "not_before": None}
+    tx.move(row, State.RECEIVED, event, now, actor=actor, **values)
+
+
+def _choose(tx: Transaction, ready: ColumnElement[bool], limit: int, max_attempts: int, now: datetime) -> list[Any]:
+    """The studies to take up now; on the way the ones that were tried too often go to quarantine."""
+    chosen: list[Any] = []
+    for row in tx.sql.execute(_OPEN.where(ready).limit(limit)).all():
+        if row.attempts >= max_attempts:
+            reason = f"analysis died {'twice' if row.attempts == 2 else f'{row.attempts} times'}: see the log"
+            tx.move(row, State.QUARANTINED, "QUARANTINED", now, reason=reason)
+        elif row.attempts == 0:
+            chosen.append(row)
+        elif not chosen:
+            return [row]
+    return chosen
+
+
+def _load(connection: Connection, rows: Sequence[Any]) -> list[Study]:
+    """The studies with their images and the reports made so far."""
+    ids = [row.id for row in rows]
+    instances: dict[int, list[Instance]] = defaultdict(list)
+    reports: dict[int, list[str]] = defaultdict(list)
+    images = select(instance).where(instance.c.study_id.in_(ids)).order_by(instance.c.id)
+    for i in connection.execute(images):
+        instances[i.study_id].append(
+            Instance(
+                i.id, i.sop_class_uid, i.sop_instance_uid, i.series_instance_uid, i.transfer_syntax_uid, i.spool_name,
+                i.sha256,
+            )
+        )
+    made = select(result_object.c.study_id, result_object.c.sop_instance_uid).order_by(result_object.c.id)
+    of_these = result_object.c.study_id.in_(ids) & (result_object.c.kind == "sr")
+    for study_id, uid in connection.execute(made.where(of_these)):
+        reports[study_id].append(uid)
+    return [
+        Study(
+            row.id, row.study_instance_uid, row.revision, row.attempts + 1, row.received_at,
+            tuple(instances[row.id]), tuple(reports[row.id]), row.priority,
+        )
+        for row in rows
+    ]
