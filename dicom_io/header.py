@@ -137,8 +137,10 @@ def read_header(path: Path) -> Header:
     except Exception as error:  # pydicom's parser raises whatever its building blocks do on garbage (fuzzed)
         raise NotDicom(f"not a readable DICOM Part 10 file ({type(error).__name__} while parsing)") from error
     meta = dataset.file_meta
-    for keyword, fallback in (("SOPClassUID", "MediaStorageSOPClassUID"),
-                              ("SOPInstanceUID", "MediaStorageSOPInstanceUID")):
+    for keyword, fallback in (
+        ("SOPClassUID", "MediaStorageSOPClassUID"),
+        ("SOPInstanceUID", "MediaStorageSOPInstanceUID"),
+    ):
         if not element_text(dataset, keyword) and not element_text(meta, fallback):
             raise NotDicom(f"no {keyword}: not a composite object")
     return Header(path, dataset, element_text(meta, "TransferSyntaxUID"), offset)

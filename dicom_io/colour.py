@@ -1,0 +1,35 @@
+"""The brightness of a colour image: a Secondary Capture of a film is often stored in colour."""
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import uid
+
+from dicom_io.codecs import FrameShape
+from dicom_io.header import Header
+from dicom_io.pixel_data import read_native
+
+_RED, _GREEN, _BLUE = 77, 150, 29  # ITU-R BT.601 luma, in 256ths
+_DCT = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)  # whose decoder gives RGB, whatever was stored
+
+
+def read_native_luminance(header: Header, shape: FrameShape) -> NDArray[np.uint8]:
+    """uint8 [rows, columns] of uncompressed colour, in either Planar Configuration (PS3.3 C.7.6.3.1.3)."""
+    size = shape.rows * shape.columns
+    if header.photometric_interpretation == "YBR_FULL_422":  # C.7.6.3.1.2: Y Y Cb Cr for each two pixels
+        cells = read_native(header, size * 2, 8)
+        return cells.reshape(-1, 4)[:, :2].reshape(shape.rows, shape.columns).astype(np.uint8)
+    cells = read_native(header, size * 3, 8)
+    if header.integer("PlanarConfiguration") == 1:
+        samples = np.moveaxis(cells.reshape(3, shape.rows, shape.columns), 0, -1)
+    else:
+        samples = cells.reshape(shape.rows, shape.columns, 3)
+    return luminance(samples, header)
+
+
+def luminance(samples: NDArray[np.generic], header: Header) -> NDArray[np.uint8]:
+    """uint8 [rows, columns] from [rows, columns, 3], as the decoder of the transfer syntax gives them."""
+    stored_so = header.transfer_syntax_uid not in _DCT
+    if stored_so and header.photometric_interpretation.startswith(("YBR_FULL", "YBR_PARTIAL")):
+        return samples[..., 0].astype(np.uint8)
+    wide = samples.astype(np.uint32)
+    return ((_RED * wide[..., 0] + _GREEN * wide[..., 1] + _BLUE * wide[..., 2]) >> 8).astype(np.uint8)

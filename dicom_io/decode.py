@@ -1,0 +1,183 @@
+"""From a file to the picture that a radiologist sees.
+
+Stored values -> Modality LUT -> VOI LUT -> polarity (one table, see `luts`) -> padding and shutters set to black.
+Nothing is allocated before the sizes in the header, and in the codestream, are checked.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.uid import RLELossless
+
+from dicom_io import codecs
+from dicom_io.codecs import FrameShape
+from dicom_io.colour import luminance, read_native_luminance
+from dicom_io.header import Header, read_header
+from dicom_io.levels import Levels, levels_of_cells, levels_of_samples
+from dicom_io.luts import StoredValues, display_table, padding_levels
+from dicom_io.pixel_data import ensure_end_marker, read_frame, read_native
+from dicom_io.refusals import Constant, TooLarge, Undecodable, Unsupported
+from dicom_io.shutter import Shutter, read_shutter
+
+Picture = NDArray[np.float32]
+
+MAX_PIXELS = 100_000_000
+FEWEST_SHADES = 1 / 255  # a picture whose whole range is less than one of 256 shades shows nothing
+_CELL = {8: np.uint8, 16: np.uint16}
+_STRIPE = 48  # rows that are worked on together: they stay in the processor's cache
+
+
+def decode(
+    path: Path, max_pixels: int = MAX_PIXELS, size_hint: int | None = None, header: Header | None = None
+) -> Picture:
+    """The picture as float32 [rows, columns], 0 black to 1 white as a radiologist sees it; never NaN.
+
+    With `size_hint` = N the picture may come smaller, by whole factors, as long as both sides stay at least 2 N:
+    the mean of k x k displayed pixels (rows and columns left over at the lower and right edge, fewer than k, are cut
+    off); for JPEG 2000 first the codestream's own lower resolution, to which the LUTs are then applied. The same file
+    and hint always give the same picture, bit for bit.
+
+    Pixel Padding and what lies outside the shutters is 0 and has no part in the range when there is no VOI LUT.
+    Raises `Refused` (see `refusals`) with the reason, and OSError when the file cannot be read.
+    """
+    header = header or read_header(path)
+    shape, stored = _checked(header, max_pixels)
+    levels = _read_levels(header, shape, stored, max_pixels, size_hint)
+    rows, columns = levels.shape
+    shutter = read_shutter(header, rows, columns)
+    padding = padding_levels(header, stored) if shape.samples == 1 else None
+    low, high = _range(levels, shutter, padding)
+    if low == high:
+        raise Constant(f"every pixel has the stored value {low + stored.smallest}")
+    table = display_table(header, stored, low, high)
+    if np.ptp(table[low : high + 1]) < FEWEST_SHADES:
+        raise Constant("nothing can be told apart in the window that the header gives")
+    if padding:
+        table[padding[0] : padding[1] + 1] = 0
+    return _render(levels, table, shutter, _factor(rows, columns, size_hint))
+
+
+def _checked(header: Header, max_pixels: int) -> tuple[FrameShape, StoredValues]:
+    """The image's form by its header; raises Unsupported, TooLarge."""
+    frames, samples = max(header.integer("NumberOfFrames", 1), 1), max(header.integer("SamplesPerPixel", 1), 1)
+    if header.rows * header.columns * frames > max_pixels:
+        raise TooLarge(f"{header.rows} x {header.columns} x {frames} pixels, the limit is {max_pixels}")
+    if not header.rows or not header.columns:
+        raise Unsupported("no Rows or Columns: not an image")
+    if frames > 1:
+        raise Unsupported(f"{frames} frames: a radiograph has one, which of these is meant cannot be known")
+    allocated = header.integer("BitsAllocated", 16)
+    bits_stored = header.integer("BitsStored", allocated)
+    high_bit = header.integer("HighBit", bits_stored - 1)
+    stored = StoredValues(allocated, bits_stored, high_bit, header.integer("PixelRepresentation") == 1)
+    if allocated not in (8, 16) or not 1 <= bits_stored <= allocated or not bits_stored - 1 <= high_bit < allocated:
+        raise Unsupported(f"{bits_stored} of {allocated} bits, the highest {high_bit}: 1 to 16 of 8 or 16 are read")
+    photometric = header.photometric_interpretation
+    if (samples == 1) != (photometric in ("MONOCHROME1", "MONOCHROME2", "")) or samples not in (1, 3):
+        raise Unsupported(f"{samples} samples a pixel in {photometric or 'no photometric interpretation'}")
+    if samples == 3 and (bits_stored != 8 or stored.signed):
+        raise Unsupported(f"colour of {bits_stored} bits, 8 without sign are read")
+    return FrameShape(header.rows, header.columns, samples, allocated), stored
+
+
+def _read_levels(
+    header: Header, shape: FrameShape, stored: StoredValues, max_pixels: int, size_hint: int | None
+) -> Levels:
+    """[rows, columns] of levels: stored values, less the smallest possible."""
+    if codecs.is_native(header.transfer_syntax_uid):
+        if shape.samples == 3:
+            return read_native_luminance(header, shape)
+        cells = read_native(header, shape.rows * shape.columns, stored.bits_allocated)
+        return levels_of_cells(cells.reshape(shape.rows, shape.columns), stored)
+    samples = _decompressed(header, shape, stored, max_pixels, size_hint)
+    if shape.samples == 3:
+        return luminance(samples, header)
+    if header.transfer_syntax_uid == RLELossless:
+        return levels_of_cells(np.array(samples, _CELL[stored.bits_allocated]), stored)
+    return levels_of_samples(samples, stored)
+
+
+def _decompressed(
+    header: Header, shape: FrameShape, stored: StoredValues, max_pixels: int, size_hint: int | None
+) -> NDArray[np.generic]:
+    """The frame through its decoder, checked against the header before and after."""
+    syntax = header.transfer_syntax_uid
+    codecs.ensure_installed(syntax)
+    frame = read_frame(header)
+    codestream = codecs.read_codestream(syntax, frame)
+    halvings = 0
+    if codestream is not None:
+        if codestream.rows * codestream.columns > max_pixels:
+            raise TooLarge(f"a codestream of {codestream.rows} x {codestream.columns}, the limit is {max_pixels}")
+        found = (codestream.rows, codestream.columns, codestream.samples)
+        if found != (shape.rows, shape.columns, shape.samples):
+            raise Undecodable(f"a codestream of {found}, the header says {shape.rows, shape.columns, shape.samples}")
+        codecs.ensure_precision(syntax, codestream, stored.bits_stored)
+        ensure_end_marker(frame)
+        if shape.samples == 1 and not stored.signed and not header.text("PixelPaddingValue"):
+            halvings = min(codestream.resolutions, _factor(shape.rows, shape.columns, size_hint).bit_length() - 1)
+    samples = codecs.decode_frame(syntax, frame, shape, halvings)
+    expected = [(-(-shape.rows >> n), -(-shape.columns >> n)) for n in {0, halvings}]
+    if samples.shape[:2] not in expected or samples.shape[2:] not in ((), (shape.samples,)):
+        raise Undecodable(f"the decoder gave {samples.shape}, expected {expected[0]} of {shape.samples} samples")
+    return samples
+
+
+def _factor(rows: int, columns: int, size_hint: int | None) -> int:
+    """The whole factor by which both sides can shrink and keep twice the hint."""
+    return max(min(rows, columns) // (2 * size_hint), 1) if size_hint else 1
+
+
+def _range(levels: Levels, shutter: Shutter | None, padding: tuple[int, int] | None) -> tuple[int, int]:
+    """The smallest and largest level of what is visible and not padding; raises Constant where nothing is."""
+    visible = levels if shutter is None else levels[shutter.rows, shutter.columns]
+    if shutter is not None and shutter.mask is not None:
+        visible = visible[shutter.mask[shutter.rows, shutter.columns]]
+    if padding:
+        visible = visible[(visible < padding[0]) | (visible > padding[1])]
+        if not visible.size:
+            raise Constant("nothing but pixel padding")
+    return int(visible.min()), int(visible.max())
+
+
+def _render(levels: Levels, table: Picture, shutter: Shutter | None, factor: int) -> Picture:
+    """The table looked up stripe by stripe, and each stripe reduced by the mean of factor x factor pixels."""
+    rows, columns = levels.shape[0] // factor, levels.shape[1] // factor
+    picture = np.empty((rows, columns), np.float32)
+    height = max(_STRIPE // factor, 1)
+    index = np.empty((height * factor, levels.shape[1]), np.intp)
+    for top in range(0, rows, height):
+        bottom = min(top + height, rows)
+        source = slice(top * factor, bottom * factor)
+        here = index[: source.stop - source.start]
+        np.copyto(here, levels[source])
+        target = picture[top:bottom] if factor == 1 else np.empty(here.shape, np.float32)
+        np.take(table, here, out=target, mode="clip")
+        if shutter is not None:
+            _blacken(target, shutter, source)
+        if factor > 1:
+            _mean(target, factor, picture[top:bottom])
+    return picture
+
+
+def _mean(pixels: Picture, factor: int, out: Picture) -> None:
+    """The mean of each factor x factor block: rows first, for they lie together in memory."""
+    width = out.shape[1] * factor
+    across = pixels[0::factor].copy()
+    for offset in range(1, factor):
+        across += pixels[offset::factor]
+    np.copyto(out, across[:, 0:width:factor])
+    for offset in range(1, factor):
+        out += across[:, offset:width:factor]
+    out *= np.float32(1.0 / (factor * factor))
+
+
+def _blacken(pixels: Picture, shutter: Shutter, source: slice) -> None:
+    """What the shutter hides in the rows `source` of the image."""
+    pixels[: max(shutter.rows.start - source.start, 0)] = 0
+    pixels[max(shutter.rows.stop - source.start, 0) :] = 0
+    pixels[:, : shutter.columns.start] = 0
+    pixels[:, shutter.columns.stop :] = 0
+    if shutter.mask is not None:
+        pixels[~shutter.mask[source]] = 0

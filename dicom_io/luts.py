@@ -1,0 +1,147 @@
+"""From a stored value to what a radiologist sees: Modality LUT, VOI LUT and polarity, as one table.
+
+A radiograph has at most 65536 different stored values, so that the whole grayscale pipeline (PS3.4 N.2) is worked out
+once for each value, in float64, and applied to the pixels by one look-up. The table's index is a *level*: the stored
+value, less the smallest one that Bits Stored and Pixel Representation allow.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from dicom_io.header import Header, element_numbers, element_text
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class StoredValues:
+    """How a pixel cell is read (PS3.5 8.1.1)."""
+
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+
+    @property
+    def levels(self) -> int:
+        return 1 << self.bits_stored
+
+    @property
+    def smallest(self) -> int:
+        return -(1 << (self.bits_stored - 1)) if self.signed else 0
+
+    @property
+    def sign_bit(self) -> int:
+        return 1 << (self.bits_stored - 1) if self.signed else 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """A LUT Descriptor and LUT Data (PS3.3 C.11.1.1.1): the entries, and the input that the first stands for."""
+
+    first: int
+    entries: Floats
+    bits: int
+
+    def apply(self, values: Floats) -> Floats:
+        """Inputs below the first entry take the first, above the last the last."""
+        index = np.clip(np.floor(values) - self.first, 0, len(self.entries) - 1)
+        mapped: Floats = self.entries[index.astype(np.intp)]
+        return mapped
+
+
+def display_table(header: Header, stored: StoredValues, low: int, high: int) -> NDArray[np.float32]:
+    """float32 [levels], 0 black to 1 white, for each level; `low`..`high` are the levels that the image holds.
+
+    The order is PS3.4 N.2's: Modality LUT, then the first VOI LUT or window, then MONOCHROME1 turned round, once: the
+    Presentation LUT Shape says the same thing again and is not asked. Without a usable VOI LUT the image's own range,
+    smallest to largest, becomes 0..1.
+    """
+    values = np.arange(stored.levels, dtype=np.float64) + stored.smallest
+    shown = None
+    if header.photometric_interpretation in ("MONOCHROME1", "MONOCHROME2", ""):  # colour has no such LUTs
+        values = modality_values(header, values, stored)
+        shown = _voi(header, values, stored)
+    if shown is None:
+        held = values[low : high + 1]
+        smallest, largest = held.min(), held.max()
+        shown = np.clip((values - smallest) / max(largest - smallest, np.finfo(np.float64).tiny), 0.0, 1.0)
+    if header.photometric_interpretation == "MONOCHROME1":  # PS3.3 C.7.6.3.1.2: the smallest value is white
+        shown = 1.0 - shown
+    return shown.astype(np.float32)
+
+
+def modality_values(header: Header, values: Floats, stored: StoredValues) -> Floats:
+    """PS3.3 C.11.1: the table, or else Rescale Slope and Intercept, or else the values themselves."""
+    for item in header.items("ModalityLUTSequence"):
+        table = _table(item, stored.signed)
+        if table is not None:
+            return table.apply(values)
+    slope, intercept = header.numbers("RescaleSlope"), header.numbers("RescaleIntercept")
+    if slope and intercept and slope[0] != 0 and np.isfinite([slope[0], intercept[0]]).all():
+        return values * slope[0] + intercept[0]
+    return values
+
+
+def _voi(header: Header, values: Floats, stored: StoredValues) -> Floats | None:
+    """PS3.3 C.11.2: the first table, else the first window that can be used; None without either."""
+    for item in header.items("VOILUTSequence"):
+        table = _table(item, stored.signed or values[0] < 0)
+        if table is not None:
+            full = max((1 << table.bits) - 1, table.entries.max())  # entries may exceed the bits that they announce
+            shown: Floats = table.apply(values) / full
+            return shown
+    function = header.text("VOILUTFunction").upper() or "LINEAR"
+    for center, width in zip(header.numbers("WindowCenter"), header.numbers("WindowWidth"), strict=False):
+        if np.isfinite([center, width]).all() and width >= (1 if function == "LINEAR" else 1e-6):
+            return window(values, center, width, function)
+    return None
+
+
+def window(values: Floats, center: float, width: float, function: str) -> Floats:
+    """0..1 by VOI LUT Function (PS3.3 C.11.2.1.2 and C.11.2.1.3); an unknown function is taken as LINEAR."""
+    if function == "SIGMOID":
+        shown: Floats = 1.0 / (1.0 + np.exp(np.clip(-4.0 * (values - center) / width, -700.0, 700.0)))
+        return shown
+    if function != "LINEAR_EXACT":
+        center, width = center - 0.5, width - 1.0
+    if width == 0:  # LINEAR of width 1 is a threshold
+        return (values > center).astype(np.float64)
+    shown = np.clip((values - center) / width + 0.5, 0.0, 1.0)
+    return shown
+
+
+def _table(item: Dataset, signed: bool) -> Table | None:
+    """A LUT item; None when it cannot be used. `signed`: whether the input, and so the first mapped value, may be."""
+    descriptor = element_numbers(item, "LUTDescriptor")
+    if len(descriptor) != 3:
+        return None
+    number = int(descriptor[0]) & 0xFFFF or 1 << 16  # PS3.3 C.11.1.1.1: 0 stands for 65536
+    first, bits = int(descriptor[1]), int(descriptor[2])
+    if signed and first > 0x7FFF:
+        first -= 1 << 16  # SS, but written or read as US
+    entries = _entries(item, number)
+    return Table(first, entries, bits) if len(entries) and 0 < bits <= 16 else None
+
+
+def _entries(item: Dataset, number: int) -> Floats:
+    value = item.get("LUTData")
+    if isinstance(value, bytes):  # OW; one byte an entry where the length says so
+        little = item.original_encoding[1] is not False
+        kind = np.dtype(np.uint8) if len(value) < 2 * number else np.dtype("<u2" if little else ">u2")
+        return np.frombuffer(value[: number * kind.itemsize], kind).astype(np.float64)
+    numbers = np.array(element_numbers(item, "LUTData"), dtype=np.float64)[:number]
+    return np.where(numbers < 0, numbers + (1 << 16), numbers)  # LUT Data is unsigned
+
+
+def padding_levels(header: Header, stored: StoredValues) -> tuple[int, int] | None:
+    """The first and last level of Pixel Padding (PS3.3 C.7.5.1.1.2), or None without padding."""
+    value = element_text(header.dataset, "PixelPaddingValue") and header.numbers("PixelPaddingValue")
+    if not value:
+        return None
+    ends = [value[0], *(header.numbers("PixelPaddingRangeLimit") or value)[:1]]
+    levels = [(int(end) & (stored.levels - 1)) ^ stored.sign_bit for end in ends]
+    return min(levels), max(levels)
