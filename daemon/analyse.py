@@ -37,7 +37,7 @@ def run(settings: Settings, bells: Bells, worker: str) -> None:
     limit_memory(settings.model.memory_limit_bytes)
     journal.release_claims(worker)
     analyst = Analyst(settings, bells, journal, spool, classifier)
-    log.get().info("ready to analyse", engine=classifier.engine_name, model=classifier.bundle.name)
+    log.get().info("ready to analyse", engine=classifier.engine.name, model=classifier.bundle.name)
     while not stop.is_set():
         try:
             studies = journal.settled(now(), settings.study.settle_seconds, settings.model.batch, worker)
@@ -100,7 +100,7 @@ class Analyst:
         """The study's images, selected and decoded; None where the study fell."""
         try:
             with limited(self._settings.model.time_limit_seconds):
-                return pipeline.look(study, self._spool, self._settings, self._classifier.input_size)
+                return pipeline.look(study, self._spool, self._settings, min(self._classifier.bundle.input_size))
         except Exception as error:
             self._fell([study], error)
             return None

@@ -16,13 +16,14 @@ import numpy as np
 from config.settings import Destination, Settings
 from daemon import translate
 from dicom_io.decode import decode
-from dicom_io.errors import ObjectMismatch
+from dicom_io.errors import InstanceConflict, ObjectMismatch
 from dicom_io.header import Header, read_header
+from dicom_io.picture import Heatmap
 from dicom_io.receive import Answer, Arrived
 from dicom_io.refusals import Refused
-from dicom_io.report import SourceImage, structured_report
+from dicom_io.report import structured_report
 from dicom_io.secondary_capture import secondary_capture
-from dicom_io.select import select
+from dicom_io.select import SelectionRules, select
 from dicom_io.send import Sender
 from dicom_io.statuses import Status
 from inference.engine import Classifier
@@ -47,19 +48,19 @@ from storage.spool import Spool
 def receive(arrived: Arrived, spool: Spool, journal: Journal, now: datetime) -> Answer:
     """Spool and journal one object; the answer Success means that both are durable (DESIGN 3.1).
 
-    Raises ObjectMismatch, NotDicom, SpoolUnavailable or DatabaseUnavailable. After the last the spooled file stays, for
+    Raises ObjectMismatch, InstanceConflict, NotDicom, SpoolUnavailable or DatabaseUnavailable. After the last the spooled file stays, for
     the commit may have taken effect; a file that no row knows is swept at the next start.
     """
     header = read_header(arrived.path)
     _agrees(header, arrived)
     spooled = spool.adopt(arrived.path)
     arrival = journal.received(translate.received_object(header, arrived, spooled), now)
-    if arrival is Arrival.NEW:
-        return Answer(Status.SUCCESS, "")
-    spool.remove(spooled.name)
+    if arrival is Arrival.CONFLICT:  # set aside for a person; the first one counts
+        raise InstanceConflict("other bytes are held under this SOP Instance UID")
     if arrival is Arrival.DUPLICATE:
+        spool.remove(spooled.name)
         return Answer(Status.SUCCESS, "already held, the same bytes")
-    return Answer(Status.CANNOT_UNDERSTAND, "other bytes are held under this SOP Instance UID")
+    return Answer(Status.SUCCESS)
 
 
 def _agrees(header: Header, arrived: Arrived) -> None:
@@ -93,14 +94,14 @@ def look(study: Study, spool: Spool, settings: Settings, size_hint: int) -> tupl
     return tuple(_look(i, spool, rules, settings.dicom.max_pixels, size_hint) for i in study.instances)
 
 
-def _look(instance: Instance, spool: Spool, rules: object, max_pixels: int, size_hint: int) -> Looked:
+def _look(instance: Instance, spool: Spool, rules: SelectionRules, max_pixels: int, size_hint: int) -> Looked:
     path = spool.verified(instance.spool_name, instance.sha256)
     header = read_header(path)
     verdict = select(header, rules)
     if not verdict.eligible:
         return Looked(instance, header, "ignored", verdict.reason)
     try:
-        return Looked(instance, header, "analysed", pixels=decode(path, max_pixels, size_hint))
+        return Looked(instance, header, "analysed", pixels=decode(path, max_pixels, size_hint, header))
     except Refused as refusal:
         return Looked(instance, header, "refused", str(refusal))
 
@@ -129,49 +130,56 @@ def conclude(
     study: Study, images: Sequence[Looked], classifier: Classifier, settings: Settings, started: datetime
 ) -> Outcome:
     """What the journal is to remember of an analysed study, with the encoded result objects in it."""
-    model = translate.model_identity(classifier.bundle)
-    instances = tuple(
-        InstanceOutcome(i.instance.id, i.verdict, i.reason, i.prediction and translate.result(i.prediction, model))
-        for i in images
-    )
-    in_scope = [i for i in images if i.verdict != "ignored"]
-    objects = tuple(_objects(study, in_scope or images, bool(in_scope), classifier, settings.destination, started))
-    predictions = [i.prediction for i in images if i.verdict == "analysed" and i.prediction]
+    in_scope = [image for image in images if image.verdict != "ignored"]
+    predictions = [image.prediction for image in in_scope if image.prediction and image.prediction.analysed]
+    summary = classifier.summary(predictions) if predictions else None
     return Outcome(
-        instances=instances,
-        objects=objects,
+        instances=tuple(_instance_outcome(image, classifier) for image in images),
+        objects=tuple(_objects(study, in_scope, images, classifier, settings.destination, started)),
         state="ANALYSED" if in_scope else "IGNORED",
-        reason="; ".join(dict.fromkeys(i.reason for i in images if i.reason)),
-        findings=translate.findings(classifier.summary(predictions)) if predictions else [],
+        reason="; ".join(dict.fromkeys(image.reason for image in images if image.reason)),
+        findings=translate.findings(summary),
         model_digest=classifier.bundle.digest,
     )
 
 
+def _instance_outcome(image: Looked, classifier: Classifier) -> InstanceOutcome:
+    prediction = image.prediction
+    result = prediction.to_json(image.instance.sop_instance_uid, classifier.model) if prediction else None
+    return InstanceOutcome(image.instance.id, image.verdict, image.reason, result)
+
+
 def _objects(
     study: Study,
+    in_scope: Sequence[Looked],
     images: Sequence[Looked],
-    in_scope: bool,
     classifier: Classifier,
     destinations: Sequence[Destination],
     started: datetime,
 ) -> Iterator[ResultObject]:
-    """Each result object once, with the destinations that get it."""
+    """Each result object once, with the destinations that get it.
+
+    Images that are out of scope by their tags are answered only where all of a study are, and the destination asks.
+    """
     model = translate.model_identity(classifier.bundle)
-    sources = [SourceImage(i.header.dataset, translate.finding_results(i.prediction), i.reason) for i in images]
-    wanted: dict[tuple[str, object], list[str]] = {}
-    for destination in destinations:
-        if in_scope or destination.report_ignored:
-            for kind in destination.outputs:
-                options = translate.report_options(destination) if kind == "sr" else None
-                wanted.setdefault((kind, options), []).append(destination.name)
-    for (kind, options), names in wanted.items():
-        if kind == "sr":
-            encoded = structured_report(sources, model, options, study.reports, started)
-        else:
-            encoded = secondary_capture(sources, model, started, *_picture(images, classifier))
-        yield ResultObject(
-            kind, encoded.sop_class_uid, encoded.sop_instance_uid, encoded.transfer_syntax_uid, encoded.data, tuple(names)
-        )
+    sources = [translate.source_image(i.header, i.prediction, i.reason) for i in in_scope or images]
+    asking = [d for d in destinations if in_scope or d.report_ignored]
+    for options, group in translate.by_report_options(asking).items():
+        report = structured_report(sources, model, options, study.reports, started)
+        yield translate.result_object("sr", report, group)
+    picturing = [d for d in asking if "sc" in d.outputs]
+    if picturing:
+        shown = next((i for i in in_scope if i.pixels is not None), None)
+        pixels, heatmap = (shown.pixels, _heatmap(shown, classifier)) if shown else (None, None)
+        yield translate.result_object("sc", secondary_capture(sources, model, started, pixels, heatmap), picturing)
+
+
+def _heatmap(image: Looked, classifier: Classifier) -> Heatmap | None:
+    """Where the network looked for the most likely finding, if that is present."""
+    likely = image.prediction and image.prediction.most_likely
+    if image.pixels is None or not likely or likely.call != "present":
+        return None
+    return Heatmap(likely.finding, classifier.heatmaps(image.pixels)[likely.finding])
 
 
 # --- deliver -----------------------------------------------------------------------------------------------------

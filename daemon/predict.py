@@ -11,11 +11,11 @@ from PIL import Image, UnidentifiedImageError
 from config.settings import Settings
 from daemon import tables, translate, wiring
 from dicom_io.decode import decode
-from dicom_io.header import NotDicom, read_header
-from dicom_io.refusals import Refused
+from dicom_io.header import read_header
+from dicom_io.refusals import NotDicom, Refused
 from dicom_io.select import select
 from inference.engine import Classifier
-from inference.prediction import Prediction
+from inference.prediction import Prediction, refused
 
 
 def predict(files: Sequence[Path], settings: Settings, explain: Path | None, method: str, precision: str) -> list[Any]:
@@ -23,11 +23,11 @@ def predict(files: Sequence[Path], settings: Settings, explain: Path | None, met
     classifier = wiring.open_classifier(settings)
     results = []
     for file in files:
-        pixels, reason = read(file, settings, classifier.input_size)
-        prediction = Prediction.not_analysed(reason) if pixels is None else classifier.predict([pixels])[0]
+        pixels, reason = read(file, settings, min(classifier.bundle.input_size))
+        prediction = refused(reason) if pixels is None else classifier.predict([pixels])[0]
         if explain and pixels is not None and prediction.analysed:
             write_overlays(explain, file, pixels, prediction, classifier, method, precision)
-        results.append(prediction.to_json(str(file), classifier.bundle))
+        results.append(prediction.to_json(str(file), classifier.model))
     return results
 
 

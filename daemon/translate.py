@@ -1,15 +1,17 @@
 """From the values of one leaf to those of another, field by field: the leaves do not know each other."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from config.settings import Destination, Select
+from daemon import wiring
 from dicom_io.header import Header
 from dicom_io.receive import Arrived
-from dicom_io.report import FindingResult, ModelIdentity, ReportOptions
+from dicom_io.results import Encoded, FindingResult, ModelIdentity, Pathology, ReportOptions, SourceImage
 from dicom_io.select import SelectionRules
 from inference.bundle import Bundle
 from inference.prediction import Prediction
-from storage.records import ReceivedObject, Spooled
+from storage.records import ReceivedObject, ResultObject, Spooled
 
 
 def received_object(header: Header, arrived: Arrived, spooled: Spooled) -> ReceivedObject:
@@ -48,14 +50,46 @@ def finding_results(prediction: Prediction | None) -> tuple[FindingResult, ...]:
     return tuple(FindingResult(f.finding, f.probability, f.threshold, f.call) for f in prediction.findings)
 
 
-def report_options(destination: Destination) -> ReportOptions:
-    """How this destination wants its reports."""
-    return ReportOptions(sr_class=destination.sr_class, sr_title=destination.sr_title, language=destination.language)
+def source_image(header: Header, prediction: Prediction | None, reason: str) -> SourceImage:
+    """One image of a report."""
+    seen = prediction if prediction and prediction.analysed else None
+    pathology = (
+        Pathology(seen.pathology_probability, seen.pathology)
+        if seen and seen.pathology_probability is not None and seen.pathology is not None
+        else None
+    )
+    return SourceImage(header.dataset, finding_results(prediction), reason, pathology)
 
 
-def findings(prediction: Prediction) -> list[dict[str, Any]]:
+def by_report_options(destinations: Sequence[Destination]) -> dict[ReportOptions, list[Destination]]:
+    """The destinations that get a report, grouped by how they want it."""
+    groups: dict[ReportOptions, list[Destination]] = {}
+    for destination in destinations:
+        if "sr" in destination.outputs:
+            options = ReportOptions(
+                sr_class=destination.sr_class, sr_title=destination.sr_title, language=destination.language,
+                software_version=wiring.version(),
+            )  # fmt: skip
+            groups.setdefault(options, []).append(destination)
+    return groups
+
+
+def result_object(kind: str, encoded: Encoded, destinations: Sequence[Destination]) -> ResultObject:
+    """What the journal keeps of an encoded object."""
+    return ResultObject(
+        kind=kind,
+        sop_class_uid=encoded.sop_class_uid,
+        sop_instance_uid=encoded.sop_instance_uid,
+        transfer_syntax_uid=encoded.transfer_syntax_uid,
+        data=encoded.data,
+        destinations=tuple(d.name for d in destinations),
+        committing=tuple(d.name for d in destinations if d.storage_commitment),
+    )
+
+
+def findings(prediction: Prediction | None) -> list[dict[str, Any]]:
     """The journal's summary of a study."""
     return [
-        {"finding": f.finding, "probability": f.probability, "threshold": f.threshold, "call": f.call}
-        for f in prediction.findings
+        {"finding": f.finding, "probability": round(f.probability, 4), "threshold": round(f.threshold, 4), "call": f.call}
+        for f in (prediction.findings if prediction else ())
     ]

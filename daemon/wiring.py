@@ -1,34 +1,117 @@
-"""What the parts are made of: each function opens one thing from the settings."""
+"""What the parts are made of: each function opens one thing from the settings.
 
-import socket
+The libraries of dicom_io and inference are imported where they are used: the audit commands need neither.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
 from config.settings import Destination, Settings
 from daemon.decisions import CannotWork
 from storage.database import open_database
+from storage.errors import DatabaseError, DatabaseUnavailable, SpoolError
 from storage.journal import Journal
 from storage.spool import Spool
+
+if TYPE_CHECKING:
+    from dicom_io.receive import Callbacks, StoreScp
+    from dicom_io.send import Sender
+    from inference.engine import Classifier
+
+
+def version() -> str:
+    """This program's version."""
+    return importlib.metadata.version("hilum")
 
 
 def open_spool(settings: Settings) -> Spool:
     """The spool in `storage.directory`. Raises CannotWork where it cannot be made or written."""
     try:
         return Spool(settings.storage.directory / "spool")
-    except OSError as error:
-        raise CannotWork(f"storage.directory {settings.storage.directory}: {error.strerror}") from error
+    except (OSError, SpoolError) as error:
+        raise CannotWork(f"storage.directory {settings.storage.directory}: {error}") from error
 
 
 def open_engine(settings: Settings) -> Engine:
-    """The database, migrated to this version's schema. Raises CannotWork where its URL is no good."""
+    """The database, migrated to this version's schema.
+
+    Raises CannotWork where its URL is no good, DatabaseUnavailable where it cannot be reached now.
+    """
     try:
         settings.storage.directory.mkdir(parents=True, exist_ok=True)
         return open_database(settings.storage.database_url(), settings.storage.directory)
     except OSError as error:
-        raise CannotWork(f"storage.directory {settings.storage.directory}: {error.strerror}") from error
+        raise CannotWork(f"storage.directory {settings.storage.directory}: {error}") from error
+    except DatabaseUnavailable:
+        raise
+    except DatabaseError as error:
+        raise CannotWork(f"storage.database: {error}") from error
 
 
 def open_journal(settings: Settings) -> Journal:
     """The journal in that database."""
     return Journal(open_engine(settings))
+
+
+def open_scp(settings: Settings, callbacks: Callbacks) -> StoreScp:
+    """Our listening application entity. Raises CannotWork where the address cannot be had."""
+    from dicom_io.codecs import readable_transfer_syntaxes
+    from dicom_io.gate import Gate, Limits, Peer
+    from dicom_io.receive import start_scp
+
+    dicom = settings.dicom
+    limits = Limits(
+        max_associations=dicom.max_associations,
+        max_associations_per_peer=dicom.max_associations_per_peer,
+        max_pdu=dicom.max_pdu_bytes,
+        max_object_bytes=dicom.max_object_bytes,
+        association_seconds=dicom.association_timeout_seconds,
+        dimse_seconds=dicom.dimse_timeout_seconds,
+        idle_seconds=dicom.idle_timeout_seconds,
+    )
+    peers = [Peer(peer.ae_title, peer.host) for peer in settings.peer]
+    gate = Gate(dicom.ae_title, peers, limits, dicom.accept_any_peer)
+    try:
+        return start_scp(
+            dicom.ae_title, dicom.host, dicom.port, gate, limits, readable_transfer_syntaxes(), callbacks,
+            tls=server_tls(settings),
+        )  # fmt: skip
+    except OSError as error:
+        raise CannotWork(f"cannot listen on {dicom.host}:{dicom.port}: {error.strerror}") from error
+
+
+def open_sender(settings: Settings, destination: Destination) -> Sender:
+    """Our way to one destination; nothing is connected yet."""
+    from dicom_io.send import Sender
+
+    return Sender(
+        settings.dicom.ae_title, destination.ae_title, destination.host, destination.port,
+        timeout_seconds=settings.delivery.timeout_seconds, idle_seconds=settings.delivery.idle_release_seconds,
+        tls=client_tls(settings) if destination.tls else None,
+    )  # fmt: skip
+
+
+def open_classifier(settings: Settings) -> Classifier:
+    """The model, loaded and checked against its golden input.
+
+    Raises CannotWork where the bundle is absent, is not the pinned one, does not load, or answers wrongly.
+    """
+    from inference.bundle import DEFAULT, load
+    from inference.engine import Classifier
+    from inference.errors import InferenceError
+
+    model = settings.model
+    try:
+        bundle = load(Path(model.bundle) if model.bundle else DEFAULT, model.digest or None)
+        if not bundle.pinned:
+            raise CannotWork(f"model.digest is empty; {bundle.directory} has {bundle.digest}: pin it to let it run")
+        classifier = Classifier(bundle, model.engine, model.device, model.threads)
+        classifier.self_check()
+    except InferenceError as error:
+        raise CannotWork(f"model.bundle: {error}") from error
+    return classifier

@@ -1,0 +1,190 @@
+"""`hilum demo`: a small PACS, the daemon as a process of its own, radiographs sent to it, and the results in a table."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from daemon import tables
+from daemon.pacs import AE_TITLE, Pacs
+from dicom_io.part10 import Part10, read_part10
+from dicom_io.phantom import phantom_studies
+from dicom_io.send import Destination, Sender
+from storage import query
+from storage.database import open_database
+
+FINAL = ("DELIVERED", "COMMITTED", "IGNORED", "QUARANTINED")
+COLUMNS = ("accession_number", "findings", "state", "reason", "received_at", "seconds")
+CONFIGURATION = """\
+[dicom]
+host = "127.0.0.1"
+port = {port}
+accept_any_peer = true
+
+[[destination]]
+name = "pacs"
+ae_title = "{pacs_ae_title}"
+host = "127.0.0.1"
+port = {pacs_port}
+
+[storage]
+directory = "{directory}"
+min_free_bytes = 100000000
+
+[study]
+settle_seconds = 0.5
+
+[http]
+enabled = false
+"""
+
+
+def demo(input_directory: Path | None, keep: Path | None, stay: bool) -> int:
+    """Run the main job here; 0 where each study ended in a report or a recorded reason, else 1."""
+    with tempfile.TemporaryDirectory(prefix="hilum-demo-") as temporary:
+        directory = (keep or Path(temporary)).resolve()
+        pacs = Pacs(directory / "pacs")
+        try:
+            with _daemon(directory, pacs.port) as (port, configuration):
+                return _show(directory, port, configuration, _objects(input_directory), pacs, stay)
+        finally:
+            pacs.close()
+
+
+def _objects(input_directory: Path | None) -> Iterator[tuple[str, Part10]]:
+    """What the modalities send: each one's AE title and the object."""
+    if input_directory is None:
+        for study in phantom_studies():
+            yield study.calling_ae_title, read_part10(study.data)
+        return
+    for file in sorted(p for p in input_directory.rglob("*") if p.is_file()):
+        try:
+            yield "MODALITY1", read_part10(file.read_bytes())
+        except ValueError as fault:
+            _say(f"{file.name}: {fault}")
+
+
+@contextmanager
+def _daemon(directory: Path, pacs_port: int) -> Iterator[tuple[int, Path]]:
+    """`hilum serve` over `directory`; its port and configuration file."""
+    directory.mkdir(parents=True, exist_ok=True)
+    configuration = directory / "hilum.toml"
+    text = CONFIGURATION.format(port=0, pacs_port=pacs_port, pacs_ae_title=AE_TITLE, directory=directory)
+    configuration.write_text(text)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "daemon", "serve", "--config", str(configuration)], stderr=subprocess.PIPE, text=True,
+        start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    try:
+        port = _await_ready(process, directory / "hilum.log")
+        configuration.write_text(text.replace("port = 0", f"port = {port}"))
+        yield port, configuration
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def _await_ready(process: "subprocess.Popen[str]", log: Path) -> int:
+    """The port that the daemon listens on; what it says goes on into the file `log`."""
+    assert process.stderr
+    lines: list[str] = []
+    for line in process.stderr:
+        lines.append(line)
+        event = json.loads(line) if line.startswith("{") else {}
+        if event.get("event") == "ready":
+            threading.Thread(target=_copy, args=(lines, process.stderr, log), daemon=True).start()
+            return int(event["port"])
+    raise SystemExit("hilum serve ended before it was ready:\n" + "".join(lines[-5:]))
+
+
+def _copy(first: list[str], rest: Any, log: Path) -> None:
+    with log.open("w") as out:
+        out.writelines(first)
+        out.writelines(rest)
+
+
+def _show(
+    directory: Path, port: int, configuration: Path, objects: Iterator[tuple[str, Part10]], pacs: Pacs, stay: bool
+) -> int:
+    _say(f"hilum listens as HILUM@127.0.0.1:{port}; a small PACS, {AE_TITLE}, waits on port {pacs.port}.")
+    sent, refused = _send(port, objects)
+    _say(f"{sent} objects sent and stored, {refused} refused at the door. Results:")
+    engine = open_database("", directory)
+    rows = _await(lambda: _rows(query.studies(engine, limit=1000)), sent)
+    tables.show(rows, COLUMNS)
+    reports = len(list(pacs.directory.glob("*.dcm")))
+    _say(f"{reports} result objects arrived at the PACS, in {pacs.directory}.")
+    _say(f"Ask the audit database: hilum audit studies --config {configuration}")
+    if stay:
+        _stay(port, lambda: _rows(query.studies(engine, limit=1000)), rows)
+    engine.dispose()
+    return 0 if rows and all(row["state"] in FINAL for row in rows) and reports else 1
+
+
+def _send(port: int, objects: Iterator[tuple[str, Part10]]) -> tuple[int, int]:
+    """Send each object as its modality; how many were stored, how many were refused."""
+    stored = refused = 0
+    for calling_ae_title, part10 in objects:
+        to = Destination("HILUM", "127.0.0.1", port, sop_classes=(part10.sop_class_uid,))
+        sender = Sender(calling_ae_title, to)
+        answer = sender.send(part10.sop_class_uid, part10.sop_instance_uid, part10.transfer_syntax_uid, part10.data)
+        sender.close()
+        if answer.outcome == "ACCEPTED":
+            stored += 1
+        else:
+            refused += 1
+            _say(f"{calling_ae_title}: refused: {answer.comment}")
+    return stored, refused
+
+
+def _rows(studies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Oldest first, with the seconds from arrival to delivery."""
+    return [row | {"seconds": _seconds(row)} for row in reversed(studies)]
+
+
+def _seconds(row: dict[str, Any]) -> float | None:
+    from datetime import datetime
+
+    if not row["delivered_at"]:
+        return None
+    times = [datetime.fromisoformat(str(row[key])) for key in ("received_at", "delivered_at")]
+    return round((times[1] - times[0]).total_seconds(), 2)
+
+
+def _await(rows: Callable[[], list[dict[str, Any]]], number: int, seconds: float = 120) -> list[dict[str, Any]]:
+    """Wait until `number` objects' studies have come to an end, or the time is over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = rows()
+        over = found and all(row["state"] in FINAL for row in found) and sum(r["instances"] for r in found) >= number
+        if over or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)
+
+
+def _stay(port: int, rows: Callable[[], list[dict[str, Any]]], shown: list[dict[str, Any]]) -> None:
+    """Show what else comes, until Ctrl-C."""
+    _say(f"Send more: dcmsend -aec HILUM 127.0.0.1 {port} FILE.dcm      Ctrl-C ends the demonstration.")
+    try:
+        while True:
+            time.sleep(1)
+            found = rows()
+            if found != shown and all(row["state"] in FINAL for row in found):
+                tables.show(found, COLUMNS)
+                shown = found
+    except KeyboardInterrupt:
+        _say("Good-bye.")
+
+
+def _say(text: str) -> None:
+    Console(soft_wrap=True, highlight=False).print(text, markup=False)

@@ -1,0 +1,39 @@
+"""The small PACS of the demonstration: a storage SCP that keeps each object as a file."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from dicom_io.gate import Gate, Limits
+from dicom_io.receive import Answer, Arrived, Callbacks, start_scp
+from dicom_io.send import RESULT_SOP_CLASSES
+from dicom_io.statuses import Status
+
+AE_TITLE = "DEMOPACS"
+SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2")
+
+
+class Pacs:
+    """Takes result objects on a free port of this machine; not made for anything but the demonstration."""
+
+    def __init__(self, directory: Path):
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        tempfile.tempdir = str(directory)
+        limits = Limits()
+        gate = Gate(AE_TITLE, (), limits, accept_any_peer=True)
+        self._scp = start_scp(
+            AE_TITLE, "127.0.0.1", 0, gate, limits, SYNTAXES, Callbacks(self._keep), sop_classes=RESULT_SOP_CLASSES
+        )
+
+    @property
+    def port(self) -> int:
+        return self._scp.port
+
+    def _keep(self, arrived: Arrived) -> Answer:
+        shutil.move(arrived.path, self.directory / f"{arrived.sop_instance_uid.replace('/', '_')[:64]}.dcm")
+        return Answer(Status.SUCCESS)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._scp.shutdown(1.0)

@@ -1,0 +1,112 @@
+"""The receiving part: listens, and answers each object after it is durable."""
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+
+from config.settings import Settings
+from daemon import log, pipeline, wiring
+from daemon.bells import Bells
+from daemon.clock import now
+from daemon.stopping import on_sigterm
+from dicom_io.errors import CannotUnderstand, OutOfResources
+from dicom_io.receive import Answer, Arrived, Callbacks
+from dicom_io.refusals import NotDicom, Refused
+from dicom_io.statuses import Status
+from storage.errors import DatabaseUnavailable, SpoolUnavailable
+from storage.journal import Journal
+from storage.spool import Spool
+
+LOOK_SECONDS = 1.0  # how old the answer to "is there room?" may be
+
+
+def run(settings: Settings, bells: Bells, _name: str) -> None:
+    """Receive until SIGTERM. Raises CannotWork where the address or the spool cannot be had."""
+    stop = on_sigterm()
+    journal, spool = wiring.open_journal(settings), wiring.open_spool(settings)
+    swept = spool.sweep(journal.knows)
+    tempfile.tempdir = str(spool.incoming)  # where data sets are streamed to: the spool's own file system
+    reception = Reception(settings, journal, spool, bells)
+    scp = wiring.open_scp(settings, reception.callbacks)
+    log.get().info("ready", port=scp.port, ae_title=settings.dicom.ae_title, swept=len(swept))
+    stop.wait()
+    scp.shutdown()
+
+
+class Reception:
+    """What the daemon does with what arrives, in the thread of its association."""
+
+    def __init__(self, settings: Settings, journal: Journal, spool: Spool, bells: Bells):
+        self._settings, self._journal, self._spool, self._bells = settings, journal, spool, bells
+        self._room = every(LOOK_SECONDS, lambda: spool.free_bytes() >= settings.storage.min_free_bytes)
+        self._said = Sparingly(LOOK_SECONDS)
+        self.callbacks = Callbacks(on_store=self.store, accepting=self.accepting, on_event=self.event)
+
+    def store(self, arrived: Arrived) -> Answer:
+        """The line's first part; foreign exceptions become refusals here."""
+        began = time.monotonic()
+        try:
+            answer = pipeline.receive(arrived, self._spool, self._journal, now())
+        except NotDicom as refusal:
+            raise CannotUnderstand(refusal.reason) from refusal
+        except Refused as refusal:
+            raise CannotUnderstand("the header cannot be read") from refusal
+        except (DatabaseUnavailable, SpoolUnavailable) as trouble:
+            raise OutOfResources("cannot store now, try again later") from trouble
+        self._bells.analyse.ring()
+        log.get().info(
+            "received", status=f"{int(answer.status):04X}", comment=answer.comment, peer=arrived.calling_ae_title,
+            transfer_syntax_uid=arrived.transfer_syntax_uid, seconds=round(time.monotonic() - began, 4),
+        )
+        return answer
+
+    def accepting(self) -> Answer | None:
+        """A700 while the spool has less room than `storage.min_free_bytes`."""
+        return None if self._room() else Answer(Status.OUT_OF_RESOURCES, "no room in the spool, try again later")
+
+    def event(self, kind: str, detail: dict[str, str]) -> None:
+        """A security or failure event: into the log and the audit trail, a flood of them counted rather than written."""
+        held_back = self._said.may(kind, detail.get("peer_address", ""))
+        if held_back is None:
+            return
+        log.get().warning("security", kind=kind, held_back=held_back, **detail)
+        try:
+            self._journal.record("SECURITY", now(), detail={"kind": kind, "held_back": held_back, **detail})
+        except DatabaseUnavailable:
+            log.get().error("security event not journaled", kind=kind)
+
+
+def every(seconds: float, ask: Callable[[], bool]) -> Callable[[], bool]:
+    """`ask`, asked again only when its answer is older than `seconds`."""
+    asked, answer = float("-inf"), False
+
+    def remembered() -> bool:
+        nonlocal asked, answer
+        if time.monotonic() - asked > seconds:
+            answer, asked = ask(), time.monotonic()
+        return answer
+
+    return remembered
+
+
+class Sparingly:
+    """Lets the same thing be said once in `seconds`, and counts what was held back."""
+
+    KINDS = 1000  # remembered at most, so that a flood of addresses costs no memory
+
+    def __init__(self, seconds: float):
+        self._seconds, self._lock = seconds, threading.Lock()
+        self._last: dict[tuple[str, ...], tuple[float, int]] = {}
+
+    def may(self, *what: str) -> int | None:
+        """How many were held back since it was said last, or None where it is to be held back now."""
+        with self._lock:
+            said, held_back = self._last.get(what, (float("-inf"), 0))
+            if time.monotonic() - said < self._seconds:
+                self._last[what] = (said, held_back + 1)
+                return None
+            if len(self._last) >= self.KINDS:
+                self._last.clear()
+            self._last[what] = (time.monotonic(), 0)
+            return held_back
