@@ -34,12 +34,14 @@ UNREADABLE = (
 TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR",
                       "UT"})  # fmt: skip
 
-# PS3.5 6.2, and the older forms of dates and times that 6.2 asks readers to know
+# PS3.5 6.2; the older yyyy.mm.dd, which it asks readers to know, only where the patient is identified by it
+_DAY = rb"\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"
 VALID = {
-    "DA": re.compile(rb"\d{8}|\d{4}\.\d\d\.\d\d"),
-    "TM": re.compile(rb"\d\d(\d\d(\d\d(\.\d{1,6})?)?)?|\d\d:\d\d(:\d\d(\.\d{1,6})?)?"),
+    "DA": re.compile(_DAY),
+    "TM": re.compile(rb"([01]\d|2[0-3])([0-5]\d(([0-5]\d|60)(\.\d{1,6})?)?)?"),
     "CS": re.compile(rb"[A-Z0-9 _]{1,16}"),
 }
+VALID_BIRTH_DATE = re.compile(_DAY + rb"|\d{4}\.\d\d\.\d\d")
 ENUMERATED = {"PatientSex": frozenset({b"M", b"F", b"O"}), "PatientIdentityRemoved": frozenset({b"YES", b"NO"})}
 
 # PS3.3 C.7.1.1 Patient, C.7.2.1 General Study: Type 2 are there always, Type 3 where the source has them
@@ -120,7 +122,7 @@ def _meta_uid(source: Dataset, keyword: str) -> str:
 def study_date(source: Dataset) -> bytes:
     """Study Date for a DATE content item; b"" where it is none that PS3.5 6.2 knows."""
     found = stripped(source, "StudyDate")
-    return found if re.fullmatch(rb"\d{8}", found) else b""
+    return found if VALID["DA"].fullmatch(found) else b""
 
 
 def patient_and_study(source: Dataset) -> dict[str, bytes]:
@@ -178,7 +180,8 @@ def _acceptable(keyword: str, vr: str, data: bytes) -> bool:
         return False
     if keyword == "SpecificCharacterSet":  # says how the copied bytes are to be read, so it goes with them
         return True
-    if vr in VALID and not VALID[vr].fullmatch(bare):
+    valid = VALID_BIRTH_DATE if keyword == "PatientBirthDate" else VALID.get(vr)
+    if valid and not valid.fullmatch(bare):
         return False
     return bare in ENUMERATED.get(keyword, (bare,))
 

@@ -19,12 +19,12 @@ from dicom_io.encode import plain
 from dicom_io.results import ModelIdentity, SourceImage, highest, highest_pathology
 
 LONG_SIDE = 1024  # of the radiograph, in pixels
-TABLE_WIDTH = 640
+TABLE_WIDTH = 680
 MARGIN = 24
 HEADER_HEIGHT = 64
 FOOTER_HEIGHT = 56
 ROW_HEIGHT = 36
-BAR_LEFT, BAR_WIDTH, CALL_LEFT = 275, 140, 500  # columns of the table, in pixels from its left
+BAR_LEFT, BAR_WIDTH, CALL_LEFT = 280, 150, 520  # columns of the table, in pixels from its left
 
 TITLE = "AI chest radiograph result"
 UNTRAINED = "UNTRAINED WEIGHTS - test of the connection, values mean nothing"
@@ -85,12 +85,15 @@ def _panels(pixels: NDArray[np.floating[Any]] | None, heatmap: Heatmap | None) -
     grey = _fitted(pixels)
     if heatmap is None:
         return [grey.convert("RGB")]
-    overlaid = _overlaid(grey, heatmap.values)
-    pen = ImageDraw.Draw(overlaid)
-    pen.rectangle((0, overlaid.height - 40, overlaid.width, overlaid.height), BACKGROUND)
-    said = f"Heatmap: {coded(heatmap.finding).display} (where the network looked, no outline)"
-    pen.text((10, overlaid.height - 20), said, FAINT, font(20), anchor="lm")
-    return [grey.convert("RGB"), overlaid]
+    caption = f"Heatmap: {coded(heatmap.finding).display} (where the network looked; no outline)"
+    return [grey.convert("RGB"), _captioned(_overlaid(grey, heatmap.values), caption)]
+
+
+def _captioned(panel: Image.Image, caption: str) -> Image.Image:
+    framed = Image.new("RGB", (panel.width, panel.height + ROW_HEIGHT), BACKGROUND)
+    framed.paste(panel)
+    ImageDraw.Draw(framed).text((0, framed.height), caption, FAINT, font(20), anchor="lb")
+    return framed
 
 
 def _fitted(pixels: NDArray[np.floating[Any]]) -> Image.Image:

@@ -45,7 +45,7 @@ def headline(images: Sequence[SourceImage]) -> str:
     """One sentence for the whole study."""
     code = processing(images)
     if code == codes.NONE_SUCCEEDED:
-        return "Not analysed."
+        return "No result."
     findings = highest(images)
     present = [result for result in ranked(findings) if result.call == "present"]
     if present:
@@ -70,12 +70,16 @@ def summary(images: Sequence[SourceImage]) -> str:
 def not_analysed(images: Sequence[SourceImage]) -> list[str]:
     """A sentence for each image without a result, with its reason."""
     if len(images) == 1:
-        return [f"Not analysed because {image.reason}" for image in images if image.reason]
+        return [f"Not analysed because {_sentence(image.reason)}" for image in images if image.reason]
     return [
-        f"Image {number} of {len(images)} not analysed because {image.reason}"
+        f"Image {number} of {len(images)} not analysed because {_sentence(image.reason)}"
         for number, image in enumerate(images, start=1)
         if image.reason
     ]
+
+
+def _sentence(reason: str) -> str:
+    return f"{reason.strip().rstrip('.')}."
 
 
 def _said(result: FindingResult) -> str:
