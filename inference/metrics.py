@@ -1,0 +1,100 @@
+"""How good scores are against 0/1 targets: discrimination, operating points, calibration, and intervals by patient."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+
+Array = npt.NDArray[np.floating[Any]]
+Metric = Callable[[Array, Array], float]
+
+
+def auroc(scores: Array, targets: Array) -> float:
+    """Area under the ROC curve (ties count half); nan unless both classes are there."""
+    positive = targets > 0
+    n1, n0 = int(positive.sum()), int((~positive).sum())
+    if not n1 or not n0:
+        return float("nan")
+    return float((rankdata(scores)[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
+
+
+def average_precision(scores: Array, targets: Array) -> float:
+    """Sum over thresholds of precision times the step of recall; nan without positives."""
+    precision, recall = precision_recall(scores, targets)
+    return float(np.sum(precision * np.diff(recall, prepend=0.0))) if len(recall) else float("nan")
+
+
+def precision_recall(scores: Array, targets: Array) -> tuple[Array, Array]:
+    """Precision and recall at each distinct threshold, from the highest down; empty without positives."""
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(targets[order] > 0)
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1) if len(scores) else np.array([], int)
+    if not len(scores) or not hits[-1]:
+        return np.array([]), np.array([])
+    return hits[ends] / (ends + 1.0), hits[ends] / float(hits[-1])
+
+
+def roc(scores: Array, targets: Array) -> tuple[Array, Array]:
+    """False and true positive rate at each distinct threshold, from (0, 0) to (1, 1)."""
+    order = np.argsort(-scores, kind="stable")
+    positive = targets[order] > 0
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    true, false = np.cumsum(positive)[ends], np.cumsum(~positive)[ends]
+    return np.append(0.0, false / max(1, false[-1])), np.append(0.0, true / max(1, true[-1]))
+
+
+def brier(probabilities: Array, targets: Array) -> float:
+    """Mean squared difference of probability and target."""
+    return float(np.mean((probabilities - targets) ** 2))
+
+
+def reliability(probabilities: Array, targets: Array, bins: int = 10) -> list[tuple[float, float, int]]:
+    """(mean probability, observed share, number) in bins of equal numbers, empty ones left out."""
+    order = np.argsort(probabilities, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    return [(float(probabilities[p].mean()), float(targets[p].mean()), len(p)) for p in parts]
+
+
+def expected_calibration_error(probabilities: Array, targets: Array, bins: int = 10) -> float:
+    """Mean gap of probability and observed share over bins of equal numbers."""
+    table = reliability(probabilities, targets, bins)
+    return float(sum(n * abs(p - share) for p, share, n in table) / max(1, sum(n for *_, n in table)))
+
+
+def at_threshold(probabilities: Array, targets: Array, threshold: float) -> dict[str, float]:
+    """Accuracy, precision, recall, specificity and F1 when everything from `threshold` on is called present."""
+    called, positive = probabilities >= threshold, targets > 0
+    tp, fp = int((called & positive).sum()), int((called & ~positive).sum())
+    fn, tn = int((~called & positive).sum()), int((~called & ~positive).sum())
+    return {
+        "accuracy": _share(tp + tn, len(positive)), "precision": _share(tp, tp + fp), "recall": _share(tp, tp + fn),
+        "specificity": _share(tn, tn + fp), "f1": _share(2 * tp, 2 * tp + fp + fn),
+    }  # fmt: skip
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else float("nan")
+
+
+def bootstrap(
+    statistic: Callable[[npt.NDArray[np.int64]], Any], groups: Sequence[Any] | npt.NDArray[Any], rounds: int = 200,
+    seed: int = 0,
+) -> Array:  # fmt: skip
+    """`statistic(row numbers)` for `rounds` samples of whole groups (patients) with replacement, [rounds, ...]."""
+    _, codes = np.unique(np.asarray(groups), return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(codes))[:-1])
+    rng = np.random.default_rng(seed)
+    draws = (rng.integers(0, len(members), len(members)) for _ in range(rounds))
+    return np.array([statistic(np.concatenate([members[i] for i in draw])) for draw in draws])
+
+
+def interval(samples: Array, level: float = 0.95) -> tuple[float, float]:
+    """The central interval of bootstrap samples; nan where none has a value."""
+    good = samples[np.isfinite(samples)]
+    if not len(good):
+        return float("nan"), float("nan")
+    low, high = np.quantile(good, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -1,0 +1,168 @@
+"""From a directory of labelled radiographs to a bundle: network, calibration, golden input, model card.
+
+Nothing is written to the bundle's directory before the training is done; checkpoints lie in `<out>.training`, and a
+call with the same arguments goes on from the last one.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.progress import Progress
+
+from inference.bundle import Bundle, load
+from inference.calibrate import fit_band, fit_logistic, fit_platt, fit_threshold, sigmoid
+from inference.data import Table, preprocessed, read_table
+from inference.metrics import auroc
+from inference.preprocess import build_from, standard_preprocessing
+from inference.recipe import PATHOLOGY, Recipe, balance, targets_with_pathology
+from inference.tracking import Tracker, no_tracker
+from inference.trainer import Trainer
+from inference.untrained import base_metadata, write_bundle
+
+Array = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.int64]
+LICENCE = "The licence of these weights follows from the data they were trained on; see docs/README.md.\n"
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A table with its pictures as the network's input; row i of each belongs together."""
+
+    table: Table
+    pictures: Array  # float32 [n, channels, S, S]
+    targets: Array  # float32 [n, findings + 1]
+    weights: Array  # float32 [n]
+
+
+def train(
+    data: Path, out: Path, recipe: Recipe | None = None, *, fold: int | None = 0, folds: int = 10,
+    manifests: Sequence[str] = (), device: str = "auto", threads: int = 0, name: str = "", version: str = "1",
+    progress: bool = True, tracker: Tracker | None = None,
+) -> Bundle:  # fmt: skip
+    """Train on the manifests of `data` and write a bundle to `out`.
+
+    The patients of `fold` of `folds` are left out, for early stopping and for the calibration; None trains on everybody
+    and leaves the bundle uncalibrated. Raises DataError, FileExistsError (`out` holds something else than a bundle).
+    """
+    recipe = recipe or Recipe()
+    if out.exists() and any(out.iterdir()) and not (out / "configs/metadata.json").is_file():
+        raise FileExistsError(f"{out} exists and is no bundle: name a new directory")
+    if threads:
+        torch.set_num_threads(threads)
+    samples = read_samples(read_table(data, manifests), recipe)
+    aside = samples.table.folds(folds) == (-1 if fold is None else fold)
+    with (tracker or no_tracker()) as log:
+        log.parameters(recipe.to_json() | {"fold": fold, "folds": folds, "images": len(aside)})
+        work = out.with_name(out.name + ".training")
+        trainer = fit(samples, np.flatnonzero(~aside), np.flatnonzero(aside), recipe, work, device, progress, log.epoch)
+        held = np.flatnonzero(aside)
+        calibration = calibrate(samples.table.take(held), trainer.logits(samples.pictures[held])) if len(held) else None
+        bundle = write(out, trainer, samples.table.findings, calibration, name or out.name, version)
+        log.bundle(bundle)
+    shutil.rmtree(work)
+    return bundle
+
+
+def read_samples(table: Table, recipe: Recipe) -> Samples:
+    """Decode and preprocess every picture of the table, by the function that serving uses."""
+    pictures = preprocessed(table, build_from(standard_preprocessing(recipe.size)))
+    return Samples(table, pictures, targets_with_pathology(table), balance(table, recipe))
+
+
+def fit(
+    samples: Samples, chosen: Numbers, held: Numbers, recipe: Recipe, work: Path, device: str = "auto",
+    progress: bool = False, report: Callable[[int, dict[str, float]], None] = lambda epoch, entry: None,
+) -> Trainer:  # fmt: skip
+    """Train on the rows `chosen`, watch the rows `held`; checkpoints in `work`. The trainer's average is the result."""
+    work.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(recipe, samples.targets.shape[1], device)
+    trainer.resume(work / "checkpoint.pt")
+    part = samples.pictures[chosen], samples.targets[chosen], samples.weights[chosen]
+    with _bar(progress) as bar:
+        task = bar.add_task("training", total=recipe.epochs * max(1, len(chosen) // recipe.batch),
+                            completed=trainer.steps) if bar else None  # fmt: skip
+        while trainer.done < recipe.epochs:
+            tick = (lambda: bar.advance(task)) if bar and task is not None else (lambda: None)
+            entry = {"loss": trainer.epoch(*part, tick), "validation": validate(trainer, samples, held)}
+            trainer.history.append(entry)
+            stop = trainer.keep_best(entry["validation"])
+            trainer.save(work / "checkpoint.pt")
+            report(trainer.done, entry)
+            if stop:
+                break
+    if recipe.patience and trainer.best:
+        trainer.average = trainer.best[1]
+    return trainer
+
+
+def _bar(progress: bool) -> AbstractContextManager[Progress | None]:
+    return Progress() if progress else nullcontext()
+
+
+def validate(trainer: Trainer, samples: Samples, held: Numbers) -> float:
+    """Mean AUROC over the findings that the rows `held` show at least 10 times; nan without rows."""
+    if not len(held):
+        return float("nan")
+    logits = trainer.logits(samples.pictures[held], trainer.recipe.side(trainer.done - 1))
+    targets = samples.targets[held]
+    common = [k for k in range(targets.shape[1] - 1) if targets[:, k].sum() >= 10]
+    return float(np.nanmean([auroc(logits[:, k], targets[:, k]) for k in common])) if common else float("nan")
+
+
+def calibrate(table: Table, logits: Array) -> dict[str, Any]:
+    """configs/calibration.json from the logits [n, findings + 1] of patients that the network was not trained on.
+
+    Each finding: Platt's scaling, Youden's operating point, a band where that point falls for other patients. A finding
+    that hardly occurs keeps the band narrow by force: `fit_band` has little to go by, the reader sees the prevalence.
+    """
+    targets = targets_with_pathology(table)
+    findings = {f: _calibrated(logits[:, k], targets[:, k], table.patients) for k, f in enumerate(table.findings)}
+    outputs = (*table.findings, PATHOLOGY)
+    weights, offset = fit_logistic(logits, targets[:, -1], strength=10.0)
+    probabilities = sigmoid(logits @ weights + offset)
+    named = dict(zip(outputs, (round(float(w), 6) for w in weights), strict=True))
+    point = _operating_point(probabilities, targets[:, -1], table.patients)
+    return {"findings": findings, "pathology": {"weights": named, "offset": round(offset, 6)} | point}
+
+
+def _calibrated(logits: Array, targets: Array, patients: Any) -> dict[str, Any]:
+    scale, offset = fit_platt(logits, targets)
+    scale = max(scale, 0.05)  # a finding too rare to fit keeps its direction
+    probabilities = sigmoid(scale * logits + offset)
+    row = {"scale": round(scale, 6), "offset": round(offset, 6)}
+    return row | _operating_point(probabilities, targets, patients) | {"prevalence": round(float(targets.mean()), 6)}
+
+
+def _operating_point(probabilities: Any, targets: Array, patients: Any) -> dict[str, Any]:
+    threshold = fit_threshold(probabilities, targets)
+    band = fit_band(probabilities, targets, patients, threshold, share=0.5)
+    return {"threshold": round(threshold, 6), "band": [min(round(band[0], 6), round(threshold, 6)),
+                                                       max(round(band[1], 6), round(threshold, 6))]}  # fmt: skip
+
+
+def write(
+    out: Path, trainer: Trainer, findings: tuple[str, ...], calibration: dict[str, Any] | None, name: str, version: str
+) -> Bundle:
+    """The trainer's averaged weights as a bundle in `out`, stored in half precision."""
+    recipe, outputs = trainer.recipe, (*findings, PATHOLOGY)
+    purpose = "Findings in a frontal chest radiograph of an adult."
+    metadata = base_metadata(name, version, purpose, findings, recipe.size, trained=True)
+    metadata["hilum"] |= {"outputs": list(outputs), "test_time": ["flip"]}
+    metadata["training"] = recipe.to_json() | {"history": trainer.history}
+    inference = {"preprocessing": standard_preprocessing(recipe.size), "network_def": recipe.network_def(len(outputs))}
+    state = {key: t.cpu().half() if t.is_floating_point() else t.cpu() for key, t in trainer.average.items()}
+    write_bundle(out, metadata, inference, state, calibration)
+    (out / "LICENSE").write_text(LICENCE)
+    card = out / "docs/README.md"
+    if not card.is_file():
+        card.write_text(f"# {name} {version}\n\nNo medical device. Recipe:\n\n```json\n"
+                        f"{json.dumps(recipe.to_json(), indent=2)}\n```\n")  # fmt: skip
+    return load(out)

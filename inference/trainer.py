@@ -1,0 +1,159 @@
+"""The training loop: one network, its moving average, and a checkpoint after each epoch.
+
+An epoch's randomness comes from the recipe's seed and the epoch's number alone, so a run that was killed and resumed
+gives the same weights as one that was not.
+"""
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from inference.augment import RandomView, mixed, resized
+from inference.networks import define_network
+from inference.recipe import Recipe, positive_weights
+
+Array = npt.NDArray[np.float32]
+Tick = Callable[[], None]
+
+
+class Trainer:
+    """A network in training. `device`: "cpu", "cuda" or "auto"."""
+
+    def __init__(self, recipe: Recipe, outputs: int, device: str = "auto") -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe = recipe
+        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.device = torch.device(chosen)
+        config = {"network_def": recipe.network_def(outputs)}
+        self.network = define_network(config, "recipe").to(self.device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = {name: t.detach().clone() for name, t in self.network.state_dict().items()}
+        self.optimizer = torch.optim.AdamW(self._groups(), lr=recipe.learning_rate)
+        self.view = RandomView()
+        self.done, self.steps = 0, 0  # epochs, steps
+        self.history: list[dict[str, float]] = []
+        self.best: tuple[float, dict[str, torch.Tensor]] | None = None
+
+    def _groups(self) -> list[dict[str, Any]]:
+        parameters = list(self.network.parameters())
+        return [{"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.recipe.weight_decay},
+                {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}]  # fmt: skip
+
+    def epoch(self, pictures: Array, targets: Array, weights: Array, tick: Tick = lambda: None) -> float:
+        """One pass over pictures [n, channels, S, S], targets [n, outputs], weights [n]: the mean loss."""
+        rng = np.random.RandomState([self.recipe.seed, self.done])
+        self.view.set_random_state(state=rng)
+        self.network.train()
+        order, size = rng.permutation(len(pictures)), min(self.recipe.batch, len(pictures))
+        batches = order[: len(order) // size * size].reshape(-1, size)
+        total, importance = 0.0, positive_weights(targets).to(self.device)
+        for rows in batches:
+            total += self._step(pictures[rows], targets[rows], weights[rows], importance, rng, len(batches))
+            tick()
+        self.done += 1
+        return total / len(batches)
+
+    def _step(
+        self, pictures: Array, targets: Array, weights: Array, importance: torch.Tensor, rng: Any, per_epoch: int
+    ) -> float:
+        rate = self._rate(per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        x, y, w = (torch.from_numpy(part).to(self.device) for part in (pictures, targets, weights))
+        x, y, w = mixed(self.view(x, self.recipe.side(self.done)), y, w, rng, self.recipe.mixup)
+        with self._fast():
+            logits = self.network(x.contiguous(memory_format=torch.channels_last)).float()
+        y = y * (1 - 2 * self.recipe.smoothing) + self.recipe.smoothing
+        each = F.binary_cross_entropy_with_logits(logits, y, pos_weight=importance, reduction="none").mean(1)
+        loss = (each * w).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
+        self.optimizer.step()
+        self._follow()
+        return float(loss)
+
+    def _rate(self, per_epoch: int) -> float:
+        """One warm epoch, then half a cosine down to nearly nothing."""
+        total = self.recipe.epochs * per_epoch
+        warm, along = min(1.0, (self.steps + 1) / per_epoch), self.steps / total
+        return float(self.recipe.learning_rate * warm * (0.5 * (1 + np.cos(np.pi * along)) + 0.003))
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """The moving average takes a step after the weights; short at first, so that it forgets the random start."""
+        keep = min(self.recipe.averaging, (self.steps + 1) / (self.steps + 10))
+        self.steps += 1
+        for name, value in self.network.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - keep)
+            else:
+                self.average[name].copy_(value)
+
+    def _fast(self) -> Any:
+        supported = self.device.type == "cuda" or getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=bool(supported))
+
+    @torch.no_grad()
+    def logits(self, pictures: Array, side: int = 0) -> Array:
+        """The averaged weights' logits [n, outputs], mean over a picture and its mirror image, float32."""
+        own = {name: t.clone() for name, t in self.network.state_dict().items()}
+        self.network.load_state_dict(self.average)
+        self.network.eval()
+        parts = [self._answer(pictures[i : i + 256], side or self.recipe.size) for i in range(0, len(pictures), 256)]
+        self.network.load_state_dict(own)
+        return np.concatenate(parts)
+
+    def _answer(self, pictures: Array, side: int) -> Array:
+        batch = resized(torch.from_numpy(pictures).to(self.device), side)
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        with self._fast():
+            logits = (self.network(batch) + self.network(batch.flip(3))).float() / 2
+        return np.asarray(logits.cpu().numpy(), np.float32)
+
+    def save(self, path: Path) -> None:
+        """Write everything that the next epoch needs; a kill leaves the old or the new file, never half of one."""
+        content = {
+            "network": self.network.state_dict(), "average": self.average, "optimizer": self.optimizer.state_dict(),
+            "done": self.done, "steps": self.steps, "history": self.history, "best": self.best,
+            "recipe": self.recipe.to_json(),
+        }  # fmt: skip
+        part = path.with_suffix(".part")
+        torch.save(content, part)
+        os.replace(part, path)  # noqa: PTH105
+
+    def resume(self, path: Path) -> bool:
+        """Go on from a checkpoint; False (and a warning) where there is none or it is of another recipe."""
+        if not path.is_file():
+            return False
+        content = torch.load(path, map_location=self.device, weights_only=True)
+        if content["recipe"] != self.recipe.to_json():
+            warnings.warn(f"{path} is of another recipe: starting afresh", stacklevel=2)
+            return False
+        self.network.load_state_dict(content["network"])
+        self.average = content["average"]
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.done, self.steps = content["done"], content["steps"]
+        self.history, self.best = content["history"], content["best"]
+        return True
+
+    def keep_best(self, score: float) -> bool:
+        """Note this epoch's validation score; True when `patience` epochs have brought nothing better.
+
+        Only epochs at the final size count.
+        """
+        first = self.recipe.epochs - self.recipe.stages[-1][1]
+        if self.done <= first:
+            return False
+        if self.best is None or not np.isfinite(self.best[0]) or score > self.best[0]:
+            self.best = (score, {name: t.clone() for name, t in self.average.items()})
+        scores = [entry["validation"] for entry in self.history[first:]]
+        behind = len(scores) - 1 - int(np.nanargmax(scores)) if np.isfinite(scores).any() else 0
+        return bool(self.recipe.patience and behind >= self.recipe.patience)
