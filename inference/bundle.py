@@ -101,8 +101,8 @@ def load(directory: Path | str, pinned: str | None = None) -> Bundle:
     actual = digest(directory)
     expected = pinned or package_pin(directory)
     if expected and expected.lower().removeprefix("sha256:") != actual.removeprefix("sha256:"):
-        raise DigestMismatch(f"the bundle {directory} has the digest {actual}, but {expected} is pinned: it was changed "
-                             "after it was pinned, or it is another bundle")  # fmt: skip
+        raise DigestMismatch(f"the bundle {directory} has the digest {actual}, but {expected} is pinned: it was "
+                             "changed after it was pinned, or it is another bundle")  # fmt: skip
     bundle = _from_metadata(directory, actual, bool(expected))
     bundle.weights, bundle.inference  # noqa: B018  (absent or forbidden parts are reported here, not at the first image)
     return bundle

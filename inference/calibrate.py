@@ -75,8 +75,8 @@ class Calibration:
         for name, row in named.items():
             low, high = row.get("band") or (row["threshold"], row["threshold"])
             if not 0 < low <= row["threshold"] <= high < 1:
-                raise BundleError(f"{self.where}: {name}: expected 0 < band's lower edge <= threshold <= upper edge < 1, "
-                                  f"found {low}, {row['threshold']}, {high}")  # fmt: skip
+                raise BundleError(f"{self.where}: {name}: expected 0 < band's lower edge <= threshold <= upper edge "
+                                  f"< 1, found {low}, {row['threshold']}, {high}")  # fmt: skip
 
     def probabilities(self, logits: Array) -> Array:
         """logits [n, outputs] -> calibrated probabilities [n, labels]."""
@@ -99,7 +99,8 @@ class Calibration:
 
     def _prediction(self, row: Sequence[float], pathology: float) -> Prediction:
         findings = tuple(self._finding(label, p) for label, p in zip(self.labels, row, strict=True))
-        return Prediction(True, "", self._pathology_call(pathology, findings), pathology, most_likely(findings), findings)
+        verdict = self._pathology_call(pathology, findings)
+        return Prediction(True, "", verdict, pathology, most_likely(findings), findings)
 
     def _finding(self, label: str, probability: float) -> Finding:
         row = self.rows[label]
@@ -131,7 +132,7 @@ def fit_platt(logits: Array, targets: Array, weights: Array | None = None) -> tu
 def fit_logistic(
     inputs: Array, targets: Array, weights: Array | None = None, towards: Array | None = None, strength: float = 1.0
 ) -> tuple[Array, float]:
-    """Logistic regression of `targets` [n] on `inputs` [n, d] with an L2 pull towards `towards`: (weights [d], offset)."""
+    """Logistic regression of `targets` [n] on `inputs` [n, d], weights pulled to `towards`: (weights [d], offset)."""
     x, y = np.asarray(inputs, np.float64), np.asarray(targets, np.float64)
     w = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
     centre = np.zeros(x.shape[1]) if towards is None else np.asarray(towards, np.float64)
@@ -163,8 +164,8 @@ def fit_threshold(probabilities: Array, targets: Array) -> float:
 
 
 def fit_band(
-    probabilities: Array, targets: Array, groups: Sequence[Any], threshold: float, share: float = 0.8, rounds: int = 200,
-    seed: int = 0,
+    probabilities: Array, targets: Array, groups: Sequence[Any], threshold: float, share: float = 0.8,
+    rounds: int = 200, seed: int = 0,
 ) -> tuple[float, float]:  # fmt: skip
     """The band around `threshold`: where the operating point falls for other patients.
 

@@ -12,22 +12,18 @@ from inference.bundle import Bundle
 from inference.calibrate import Calibration, log_odds
 from inference.errors import EngineError
 from inference.gate import Gate
+from inference.outputs import Outputs
 from inference.prediction import Prediction, refused
 from inference.prediction import summary as summary_of
 from inference.preprocess import Image, build, check_image, preprocess, preprocess_all
 
 
 class Engine(Protocol):
-    """Runs a network: float32 [n, channels, S, S] -> outputs [n, k], feature map [n, c, h, w] (c may be 0).
+    """Runs a network on preprocessed pictures, float32 [n, channels, S, S]."""
 
-    `head` [k, c] and `bias` [k] are the linear layer behind the averaged feature map, None where there is none.
-    """
+    name: str  # what runs where in which precision, "openvino CPU bf16"
 
-    name: str
-    head: Image | None
-    bias: Image | None
-
-    def run(self, batch: Image) -> tuple[Image, Image]: ...
+    def run(self, batch: Image) -> Outputs: ...
 
 
 def open_engine(
@@ -92,33 +88,38 @@ class Classifier:
         return [refused(reason) if reason else next(answers) for reason in faults]
 
     def _predict(self, batch: Image) -> list[Prediction]:
-        logits, maps = self.run(batch)
-        predictions = self.calibration.predictions(logits)
-        reasons = [self.gate.reason(float(score)) for score in self.gate.scores(batch, logits, maps)]
+        outputs = self.run(batch)
+        reasons = [self.gate.reason(float(score)) for score in self.gate.scores(batch, outputs)]
+        predictions = self.calibration.predictions(outputs.logits)
         return [refused(reason) if reason else p for p, reason in zip(predictions, reasons, strict=True)]
 
-    def run(self, batch: Image) -> tuple[Image, Image]:
-        """Preprocessed pictures [n, channels, S, S] -> logits [n, outputs], feature maps of the unmirrored pictures."""
-        outputs, maps = self.engine.run(batch)
-        logits = self._logits(outputs)
-        if "flip" in self.bundle.test_time:
-            mirrored, _ = self.engine.run(np.ascontiguousarray(batch[..., ::-1]))
-            logits = (logits + self._logits(mirrored)) / 2
-        return logits, maps
+    def run(self, batch: Image) -> Outputs:
+        """Preprocessed pictures [n, channels, S, S] -> Outputs with logits in any case.
 
-    def _logits(self, outputs: Image) -> Image:
-        return outputs if self.bundle.output_kind == "logits" else np.asarray(log_odds(outputs), np.float32)
+        With test-time mirroring the logits are averaged; features and maps are those of the picture as it is.
+        """
+        outputs = self._run(batch)
+        if "flip" not in self.bundle.test_time:
+            return outputs
+        mirrored = self._run(np.ascontiguousarray(batch[..., ::-1]))
+        return Outputs((outputs.logits + mirrored.logits) / np.float32(2), outputs.features, outputs.maps)
+
+    def _run(self, batch: Image) -> Outputs:
+        outputs = self.engine.run(batch)
+        if self.bundle.output_kind == "probabilities":
+            return Outputs(np.asarray(log_odds(outputs.logits), np.float32), outputs.features, outputs.maps)
+        return outputs
 
     def self_check(self) -> float:
         """Run the golden input; the largest difference of a probability. Raises SelfCheckFailed, BundleError."""
-        logits, _ = self.run(preprocess(self.transform, golden.read_input(self.bundle))[None])
-        return golden.compare(self.bundle, logits, self.engine.name)
+        batch = preprocess(self.transform, golden.read_input(self.bundle))[None]
+        return golden.compare(self.bundle, self.run(batch).logits, self.engine.name)
 
-    def heatmaps(self, image: Image) -> dict[str, Image]:
-        """For each finding a class activation map; see inference.explain.heatmaps."""
-        from inference import explain
+    def heatmaps(self, image: Image, method: str = "activation", precision: str = "low") -> dict[str, Image]:
+        """For each finding a map float32 [S, S], by class activation or by "occlusion"; see inference.explain."""
+        from inference.explain import heatmaps, occlusion
 
-        return explain.heatmaps(self, image)
+        return occlusion(self, image, precision) if method == "occlusion" else heatmaps(self, image)
 
     @staticmethod
     def summary(predictions: Sequence[Prediction]) -> Prediction:
@@ -127,7 +128,7 @@ class Classifier:
 
 
 def fault(image: Image) -> str:
-    """Why a picture cannot be analysed, whatever the network; empty if it can. Raises BadImage for no picture at all."""
+    """Why a picture cannot be analysed by any network; empty if it can. Raises BadImage for no picture at all."""
     check_image(image)
     low, high = float(image.min()), float(image.max())
     if not (np.isfinite(low) and np.isfinite(high)):

@@ -16,19 +16,22 @@ models/gate.safetensors, float32:
                                                   features before `mean` and `scale` (Mahalanobis distance, Lee 2018)
 """
 
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
 from inference.bundle import Bundle
 from inference.calibrate import sigmoid
 from inference.errors import BundleError, BundleNotFound
+from inference.outputs import Array, Outputs
 
-Array = npt.NDArray[np.float32]
 THUMBNAIL = 12
-_KINDS = ("statistics", "penultimate", "outputs")
+_OUTPUTS: dict[str, Callable[[Outputs], Array]] = {"penultimate": lambda o: o.features, "logits": lambda o: o.logits}
+_KINDS = ("statistics", *_OUTPUTS)
 
 
 class Gate:
@@ -52,14 +55,14 @@ class Gate:
                               f"{', '.join(_KINDS)}")  # fmt: skip
         self.tensors = load_file(path)
 
-    def scores(self, batch: Array, outputs: Array, maps: Array) -> Array:
+    def scores(self, batch: Array, outputs: Outputs) -> Array:
         """How much each picture looks like what the network is for, 0..1, [n]; 1 where the bundle has no gate.
 
-        batch: the network's input [n, channels, S, S]; outputs [n, k] and maps [n, c, h, w] as the engine gave them.
+        batch: the network's input [n, channels, S, S]; outputs: what it gave for it.
         """
         if not self.config:
             return np.ones(len(batch), np.float32)
-        return apply(self.tensors, describe(self.features, batch, outputs, maps), penultimate(maps))
+        return apply(self.tensors, describe(self.features, batch, outputs), outputs.features)
 
     def reason(self, score: float) -> str:
         """Why a picture with this score is refused; empty if it passes."""
@@ -68,19 +71,10 @@ class Gate:
         return f"the picture does not look like {self.expects} (score {score:.2f}, needs {self.threshold:.2f})"
 
 
-def describe(features: list[str], batch: Array, outputs: Array, maps: Array) -> Array:
-    """The features [n, d] in the order asked for."""
-    parts = {
-        "statistics": lambda: statistics(batch),
-        "penultimate": lambda: penultimate(maps),
-        "outputs": lambda: outputs,
-    }
-    return np.concatenate([parts[name]() for name in features], axis=1).astype(np.float32)
-
-
-def penultimate(maps: Array) -> Array:
-    """The feature map's means over its pixels, [n, c]: what the network's last layer sees."""
-    return maps.mean(axis=(2, 3), dtype=np.float32)
+def describe(features: list[str], batch: Array, outputs: Outputs) -> Array:
+    """The features [n, d] in the order asked for: statistics of the picture, penultimate features, logits."""
+    parts = [statistics(batch) if name == "statistics" else _OUTPUTS[name](outputs) for name in features]
+    return np.concatenate(parts, axis=1).astype(np.float32)
 
 
 def statistics(batch: Array) -> Array:
@@ -113,8 +107,7 @@ def _thumbnail(z: Array) -> Array:
     total = np.pad(z.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))[np.ix_(rows, columns)]
     sums = total[1:, 1:] - total[:-1, 1:] - total[1:, :-1] + total[:-1, :-1]
     area = np.outer(np.diff(rows), np.diff(columns))
-    result: Array = (sums / np.maximum(area, 1)).astype(np.float32)
-    return result
+    return np.asarray(sums / np.maximum(area, 1), dtype=np.float32)
 
 
 def _correlation(a: Array, b: Array) -> float:
@@ -140,10 +133,8 @@ def apply(tensors: dict[str, Array], features: Array, pooled: Array) -> Array:
     return scores
 
 
-def save(tensors: dict[str, Array], bundle_directory: Any, config: dict[str, Any]) -> None:
-    """Write a fitted gate into a bundle's directory."""
-    import json
-
-    save_file({name: np.ascontiguousarray(t, np.float32) for name, t in tensors.items()},
-              bundle_directory / "models/gate.safetensors")  # fmt: skip
-    (bundle_directory / "configs/gate.json").write_text(json.dumps(config, indent=2) + "\n")
+def save(directory: Path, config: dict[str, Any], tensors: dict[str, Array]) -> None:
+    """Write a fitted gate into the bundle in `directory`."""
+    plain = {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()}
+    save_file(plain, directory / "models/gate.safetensors")
+    (directory / "configs/gate.json").write_text(json.dumps(config, indent=2) + "\n")

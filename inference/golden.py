@@ -58,4 +58,4 @@ def compare(bundle: Bundle, logits: Image, engine: str) -> float:
             f"{expected['probabilities'][worst]:.4f} +- {expected['tolerance']}: the engine computes something else "
             "than the network was trained as; try model.engine = \"torch\""
         )
-    return gaps[worst]
+    return float(gaps[worst])

@@ -1,4 +1,4 @@
-"""The network of a bundle in torch, with its last feature map as a second output."""
+"""The network of a bundle in torch, with its features and class activation maps as further outputs."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import torch
 from monai.bundle import ConfigParser
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn.functional import conv2d
 
 from inference.bundle import Bundle
 from inference.errors import BundleError, BundleForbidden, EngineError, WeightsMismatch
@@ -38,8 +39,9 @@ def define_network(inference: dict[str, Any], where: str) -> nn.Module:
         raise BundleError(f"{where}/configs/inference.json, network_def: {error.__cause__ or error}") from error
     if not isinstance(network, nn.Module):
         raise BundleError(f"{where}/configs/inference.json: network_def gave a {type(network).__name__}, not a network")
-    if hasattr(network, "set_swish"):
-        network.set_swish(memory_efficient=False)  # its memory-saving form cannot be traced
+    set_swish = getattr(network, "set_swish", None)
+    if set_swish is not None:
+        set_swish(memory_efficient=False)  # its memory-saving form cannot be traced
     return network
 
 
@@ -69,41 +71,37 @@ def as_state(loaded: Any, where: str) -> State:
 
 
 class Mapped(nn.Module):
-    """A network whose second output is the feature map before its global average pooling, [n, channels, h, w].
+    """A network with three outputs: logits [n, k], features [n, c] and class activation maps [n, k, h, w].
 
-    `head` is the linear layer that follows the pooling: the class activation map of output k is head.weight[k] times
-    the feature map (Zhou et al. 2016), and its mean plus head.bias[k] is the logit. Both are None for a network that
-    does not end in average pooling and one linear layer; the second output then is empty.
+    features are the last feature map's means, which the network's last layer (linear) multiplies; a map is that
+    layer's weights times the feature map (Zhou et al. 2016), so the map's mean plus the layer's bias is the logit.
+    Both are empty (c = 0, k = 0) for a network that does not end in global average pooling and one linear layer.
     """
 
     def __init__(self, network: nn.Module, example: torch.Tensor) -> None:
         super().__init__()
         self.network = network
-        self.head: nn.Linear | None = None
-        self._map: torch.Tensor | None = None
-        pool, head = _ending(network, example)
+        self.kept: list[torch.Tensor] = []
+        pool, self.head = _ending(network, example)
         if pool is not None:
-            self.head = head
-            pool.register_forward_pre_hook(self._keep)
+            pool.register_forward_pre_hook(lambda _module, inputs: self.kept.append(inputs[0]))
 
-    def _keep(self, _module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        self._map = inputs[0]
-
-    def forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        self._map = None
+    def forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        self.kept.clear()
         logits = self.network(batch)
-        features = self._map if self._map is not None else logits.new_zeros((logits.shape[0], 0, 1, 1))
-        self._map = None
-        return logits, features
+        if self.head is None:
+            return logits, logits.new_zeros((len(batch), 0)), logits.new_zeros((len(batch), 0, 1, 1))
+        features = self.kept.pop()
+        return logits, features.mean((2, 3)), conv2d(features, self.head.weight[:, :, None, None])
 
 
 def mapped(bundle: Bundle) -> Mapped:
-    """The bundle's network with both outputs. Raises what `build_network` raises, and WeightsMismatch."""
+    """The bundle's network with its three outputs. Raises what `build_network` raises, and WeightsMismatch."""
     example = torch.zeros((1, bundle.input_channels, *bundle.input_size))
     network = build_network(bundle)
     with torch.inference_mode():
         wrapped = Mapped(network, example)
-        logits, _ = wrapped(example)
+        logits, *_ = wrapped(example)
     if logits.shape != (1, len(bundle.outputs)):
         raise WeightsMismatch(f"{bundle.directory}: the network gives {list(logits.shape)}, but metadata.json names "
                               f"{len(bundle.outputs)} outputs")  # fmt: skip

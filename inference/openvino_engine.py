@@ -1,5 +1,6 @@
 """The OpenVINO engine: a CPU's fastest, bf16 where the processor multiplies bf16 itself."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,67 +11,112 @@ import torch
 from inference.bundle import Bundle
 from inference.errors import EngineError, WeightsMismatch
 from inference.networks import mapped
-from inference.preprocess import Image
+from inference.outputs import Array, Outputs, join
+
+#: Batch sizes that the network is compiled for; a batch is cut into these. One size each is a fourth faster than a
+#: size left open, and a new size costs nothing at its first batch.
+SIZES = (4, 1)
 
 
 class OpenVinoEngine:
     """Runs a bundle's network in OpenVINO. `device`: auto, cpu, gpu ...; `threads` 0: as OpenVINO chooses.
 
-    `precision`: auto (bf16 where the processor has it), f32 or bf16. `cache`: a directory for compiled networks.
+    `precision`: auto (bf16 where the processor has it), f32 or bf16. `cache`: a directory for converted networks, which
+    saves seconds at the next start; nobody else may write there.
     """
 
     def __init__(
         self, bundle: Bundle, device: str = "auto", threads: int = 0, precision: str = "auto", cache: Path | None = None
     ) -> None:
-        core = openvino.Core()
-        self.device = _device(core, device)
-        options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
-        options["INFERENCE_PRECISION_HINT"] = _precision(core, self.device, precision)
+        self.core = openvino.Core()
+        self.device = _device(self.core, device)
+        self.options = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
+        self.options["INFERENCE_PRECISION_HINT"] = _precision(self.core, self.device, precision)
         if threads:
-            options["INFERENCE_NUM_THREADS"] = str(threads)
-        if cache is not None:
-            options["CACHE_DIR"] = str(cache)
-        self.name = f"openvino {self.device} {options['INFERENCE_PRECISION_HINT']}"
-        model, self.head, self.bias = _read_onnx(core, bundle) if _is_onnx(bundle) else _convert(bundle)
-        try:
-            self.request = core.compile_model(model, self.device, options).create_infer_request()
-        except RuntimeError as error:
-            raise EngineError(f"OpenVINO cannot compile {bundle.directory} for {self.device}: "
-                              f"{str(error).splitlines()[-1]}") from error  # fmt: skip
+            self.options["INFERENCE_NUM_THREADS"] = str(threads)
+        self.name = f"openvino {self.device} {self.options['INFERENCE_PRECISION_HINT']}"
+        self.model = _read_onnx(self.core, bundle) if _is_onnx(bundle) else _converted(self.core, bundle, cache)
+        self.shape = [bundle.input_channels, *bundle.input_size]
+        self.requests = {1: self._compile(1)}
 
-    def run(self, batch: Image) -> tuple[Image, Image]:
-        """float32 [n, channels, S, S] -> outputs float32 [n, outputs], feature map float32 [n, c, h, w] (c may be 0)."""
-        self.request.infer({0: batch})
-        outputs = [np.array(self.request.get_output_tensor(i).data, dtype=np.float32) for i in range(len(self.request.output_tensors))]
-        return outputs[0], outputs[1] if len(outputs) > 1 else np.zeros((len(batch), 0, 1, 1), np.float32)
+    def run(self, batch: Array) -> Outputs:
+        """float32 [n, channels, S, S] -> Outputs."""
+        parts, start = [], 0
+        while start < len(batch):
+            size = next(size for size in SIZES if size <= len(batch) - start)
+            parts.append(self._run(size, batch[start : start + size]))
+            start += size
+        return join(parts)
+
+    def _run(self, size: int, batch: Array) -> Outputs:
+        if size not in self.requests:
+            self.requests[size] = self._compile(size)
+        request = self.requests[size]
+        request.infer({0: np.ascontiguousarray(batch)})
+        arrays = [np.array(tensor.data, dtype=np.float32) for tensor in request.output_tensors]
+        if len(arrays) != 3:  # a foreign ONNX file
+            return Outputs(arrays[0], np.zeros((size, 0), np.float32), np.zeros((size, 0, 1, 1), np.float32))
+        return Outputs(*arrays)
+
+    def _compile(self, size: int) -> Any:
+        model = self.model.clone()
+        try:
+            model.reshape([size, *self.shape])
+            return self.core.compile_model(model, self.device, self.options).create_infer_request()
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO cannot compile the network for {self.device}: {_last(error)}") from error
 
 
 def _is_onnx(bundle: Bundle) -> bool:
     return bundle.weights.suffix == ".onnx"
 
 
-def _convert(bundle: Bundle) -> tuple[Any, Image | None, Image | None]:
-    network = mapped(bundle)
-    example = torch.zeros((1, bundle.input_channels, *bundle.input_size))
-    with torch.inference_mode():
-        traced = torch.jit.trace(network, example, check_trace=False)
-    shape = [-1, bundle.input_channels, *bundle.input_size]
-    model = openvino.convert_model(traced, example_input=example, input=[shape])
-    if network.head is None:
-        return model, None, None
-    return model, network.head.weight.detach().numpy().copy(), network.head.bias.detach().numpy().copy()
+def _converted(core: Any, bundle: Bundle, cache: Path | None) -> Any:
+    """The network as OpenVINO's model, from the cache if it is there."""
+    if cache is None:
+        return _convert(bundle)
+    name = f"{bundle.digest.removeprefix('sha256:')[:32]}-{openvino.__version__.split('-')[0]}"
+    path = cache / f"{name}.xml"
+    if not path.is_file():
+        _save(_convert(bundle), path)
+    try:
+        return core.read_model(path)
+    except RuntimeError as error:
+        raise EngineError(f"{path} is damaged, remove it: {_last(error)}") from error
 
 
-def _read_onnx(core: Any, bundle: Bundle) -> tuple[Any, Image | None, Image | None]:
+def _save(model: Any, path: Path) -> None:
+    """Weights first, then the .xml that makes them count; processes that do it at the same time do not meet."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.stem}.{os.getpid()}.xml")
+    openvino.save_model(model, part, compress_to_fp16=False)
+    part.with_suffix(".bin").replace(path.with_suffix(".bin"))
+    part.replace(path)
+
+
+def _convert(bundle: Bundle) -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # three passes of one small picture: more threads only wait for each other
+    try:
+        example = torch.zeros((1, bundle.input_channels, *bundle.input_size))
+        with torch.inference_mode():
+            traced = torch.jit.trace(mapped(bundle), example, check_trace=False)  # type: ignore[no-untyped-call]
+        shape = [-1, bundle.input_channels, *bundle.input_size]
+        return openvino.convert_model(traced, example_input=example, input=[shape])
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _read_onnx(core: Any, bundle: Bundle) -> Any:
     try:
         model = core.read_model(bundle.weights)
         model.reshape([-1, bundle.input_channels, *bundle.input_size])
     except RuntimeError as error:
-        raise WeightsMismatch(f"OpenVINO cannot read {bundle.weights}: {str(error).splitlines()[-1]}") from error
+        raise WeightsMismatch(f"OpenVINO cannot read {bundle.weights}: {_last(error)}") from error
     shape = model.output(0).get_partial_shape()
     if shape.rank.get_length() != 2 or (shape[1].is_static and shape[1].get_length() != len(bundle.outputs)):
         raise WeightsMismatch(f"{bundle.weights} gives {shape}, but metadata.json names {len(bundle.outputs)} outputs")
-    return model, None, None
+    return model
 
 
 def _device(core: Any, name: str) -> str:
@@ -85,3 +131,7 @@ def _precision(core: Any, device: str, precision: str) -> str:
     if precision == "bf16" and not able:
         raise EngineError(f"the device {device} does not compute in bf16")
     return "bf16" if precision == "bf16" or (precision == "auto" and able) else "f32"
+
+
+def _last(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[-1]

@@ -6,7 +6,7 @@ import torch
 from inference.bundle import Bundle
 from inference.errors import EngineError
 from inference.networks import mapped
-from inference.preprocess import Image
+from inference.outputs import Array, Outputs
 
 
 class TorchEngine:
@@ -15,25 +15,25 @@ class TorchEngine:
     def __init__(self, bundle: Bundle, device: str = "auto", threads: int = 0, precision: str = "auto") -> None:
         self.device = _device(device)
         self.half = precision == "bf16" or (precision == "auto" and self.device.type != "cpu")
-        self.name = f"torch {self.device} {'bf16' if self.half else 'float32'}"
+        self.name = f"torch {self.device} {'bf16' if self.half else 'f32'}"
         self.threads = threads
-        network = mapped(bundle)
-        self.head = None if network.head is None else network.head.weight.detach().numpy().copy()
-        self.bias = None if network.head is None else network.head.bias.detach().numpy().copy()
-        self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = mapped(bundle).to(self.device)
+        if self.device.type != "cpu":
+            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def run(self, batch: Image) -> tuple[Image, Image]:
-        """float32 [n, channels, S, S] -> outputs float32 [n, outputs], feature map float32 [n, c, h, w] (c may be 0)."""
+    def run(self, batch: Array) -> Outputs:
+        """float32 [n, channels, S, S] -> Outputs. Sets torch's number of threads, which is the process's."""
         if self.threads:
             torch.set_num_threads(self.threads)
-        given = torch.from_numpy(batch).to(self.device, memory_format=torch.channels_last)
+        given = torch.from_numpy(batch).to(self.device)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            logits, features = self.network(given)
-        return _array(logits), _array(features)
+            outputs = self.network(given)
+        return Outputs(*(_array(tensor) for tensor in outputs))
 
 
-def _array(tensor: torch.Tensor) -> Image:
-    return np.ascontiguousarray(tensor.float().cpu().numpy())
+def _array(tensor: torch.Tensor) -> Array:
+    array: Array = np.ascontiguousarray(tensor.float().cpu().numpy())
+    return array
 
 
 def _device(name: str) -> torch.device:

@@ -13,7 +13,7 @@ from inference.bundle import Bundle, load
 from inference.calibrate import sigmoid
 from inference.engine import Classifier
 from inference.networks import define_network
-from inference.preprocess import standard_preprocessing
+from inference.preprocess import preprocess, standard_preprocessing
 
 #: The fourteen labels of ChestX-ray14 (Wang et al., CVPR 2017).
 LABELS = (
@@ -85,16 +85,10 @@ def write_golden(directory: Path, tolerance: float = golden.TOLERANCE) -> None:
     bundle = load(directory)
     onnx = bundle.weights.suffix == ".onnx"
     classifier = Classifier(bundle, "openvino" if onnx else "torch", "cpu", precision="f32")
-    logits, _ = classifier.run(golden_batch(classifier))
-    named = {name: round(float(p), 6) for name, p in zip(bundle.outputs, sigmoid(logits[0]), strict=True) if name}
+    batch = preprocess(classifier.transform, golden.read_input(bundle))[None]
+    probabilities = sigmoid(classifier.run(batch).logits[0])
+    named = {name: round(float(p), 6) for name, p in zip(bundle.outputs, probabilities, strict=True) if name}
     golden.write(directory, named, tolerance)
-
-
-def golden_batch(classifier: Classifier) -> Any:
-    """The golden picture as the network's input, [1, channels, S, S]."""
-    from inference.preprocess import preprocess
-
-    return preprocess(classifier.transform, golden.read_input(classifier.bundle))[None]
 
 
 def _settled(network: nn.Module, size: int) -> nn.Module:
@@ -102,6 +96,6 @@ def _settled(network: nn.Module, size: int) -> nn.Module:
     channels = next(m for m in network.modules() if isinstance(m, nn.Conv2d)).in_channels
     network.train()
     with torch.no_grad():
-        for _ in range(4):
-            network(torch.randn(4, channels, size, size))
+        for _ in range(3):
+            network(torch.randn(4, channels, min(size, 96), min(size, 96)))
     return network.eval()
