@@ -39,6 +39,7 @@ STORED_SOP_CLASSES = (
     DigitalXRayImageStorageForProcessing,
     SecondaryCaptureImageStorage,
 )
+STOP_LOOK_SECONDS = 0.1  # how soon the listening thread sees a shutdown
 _URGENCY = {0x0001: 0, 0x0000: 1, 0x0002: 2}  # PS3.7 E.1: HIGH, MEDIUM, LOW
 
 
@@ -86,7 +87,9 @@ class StoreScp:
 
     def __init__(self, server: Server):
         self._server = server
-        self._thread = threading.Thread(target=server.serve_forever, name="scp-accept", daemon=True)
+        self._thread = threading.Thread(
+            target=server.serve_forever, args=[STOP_LOOK_SECONDS], name="scp-accept", daemon=True
+        )
         self._thread.start()
 
     @property

@@ -125,6 +125,8 @@ class Server(AssociationServer):  # type: ignore[misc]
 
     def shutdown(self, grace_seconds: float = 30.0) -> None:
         """Stop listening, let each association finish its message for up to `grace_seconds`, then cut it."""
+        if self.stop.is_set:
+            return
         TCPServer.shutdown(self)
         self.server_close()
         self.stop.set()

@@ -76,8 +76,8 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
             seconds = min(seconds, self.artim_timer.remaining)
         try:
             received = self.socket.receive_into(self._view[self._end :], seconds)
-        except OSError:
-            received = 0
+        except OSError as error:
+            self.socket.failure, received = error, 0
         if received is None:
             if self.artim_timer.expired:
                 self.event_queue.put("Evt18")
@@ -91,7 +91,7 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
 
     def finish(self) -> None:
         """Let the peer read our last PDU, then close. The peer should close first (PS3.8 9.2.3, Sta13)."""
-        deadline = time.monotonic() + LINGER_SECONDS
+        deadline = time.monotonic() + LINGER_SECONDS * (0.1 if self.assoc.stopping else 1.0)
         while self.state_machine.current_state == "Sta13" and self.is_alive() and time.monotonic() < deadline:
             self.pump(deadline - time.monotonic())
         self.socket.close()

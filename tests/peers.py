@@ -29,6 +29,7 @@ from pydicom.uid import (
 
 from dicom_io.gate import Gate, Limits, Peer
 from dicom_io.receive import Answer, Arrived, Callbacks, StoreScp, start_scp
+from dicom_io.send import Destination, Sender
 from dicom_io.statuses import Status
 from tests.conftest import wait_for
 
@@ -98,8 +99,14 @@ def running_scp(
     try:
         yield scp
     finally:
-        scp.shutdown(5.0)
+        scp.shutdown(1.0)
         tempfile.tempdir = before
+
+
+def sender_to(scp: StoreScp, **options: Any) -> Sender:
+    """Our SCU, as a modality that sends DX images to our SCP."""
+    to = Destination("HILUM", "127.0.0.1", scp.port, sop_classes=(DigitalXRayImageStorageForPresentation,), **options)
+    return Sender("SENDER", to, timeout_seconds=10.0)
 
 
 def dx_file(
