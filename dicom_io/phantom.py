@@ -1,0 +1,200 @@
+"""Studies that nobody was exposed for: drawn radiographs as DICOM files, from invented modalities, clean and dirty.
+
+For `hilum demo`, the tests and the benchmarks.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any, Literal
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from pydicom import config, uid
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels.encoders.base import RLELosslessEncoder
+
+from dicom_io.thorax import BITS, FINDINGS, Finding, draw_thorax
+from dicom_io.uids import derived_uid
+
+__all__ = ["BITS", "FINDINGS", "Finding", "PhantomStudy", "compressed", "draw_thorax", "part10", "phantom_studies"]
+
+Expectation = Literal["analysed", "ignored", "refused"]
+Pixels = NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class PhantomStudy:
+    """One study of one image: a DICOM file's bytes, who sends it, what is drawn, and what should become of it."""
+
+    name: str
+    calling_ae_title: str
+    data: bytes
+    finding: str
+    expectation: Expectation
+
+
+@dataclass(frozen=True)
+class _Plan:
+    name: str
+    calling_ae_title: str
+    finding: Finding
+    size: tuple[int, int] = (1250, 1024)
+    transfer_syntax_uid: str = uid.ExplicitVRLittleEndian
+    sop_class_uid: str = uid.DigitalXRayImageStorageForPresentation
+    header: dict[str, Any] = field(default_factory=dict)  # None takes an element away
+    expectation: Expectation = "analysed"
+
+
+_CR: dict[str, Any] = {"Modality": "CR", "PresentationIntentType": None, "PresentationLUTShape": None}
+_PLANS = (
+    _Plan("DX effusion", "DX_ROOM1", "effusion", (2500, 2048), header={
+        "PatientName": "Phantom^Effie", "Manufacturer": "Example X-Ray Works"}),
+    _Plan("CR without finding, MONOCHROME1, no ViewPosition", "CR_READER", "none", (1760, 1760),
+          uid.ImplicitVRLittleEndian, uid.ComputedRadiographyImageStorage, _CR | {
+        "PatientName": "Phantom^Norma", "Manufacturer": "Sample Imaging Plates", "ViewPosition": None,
+        "PhotometricInterpretation": "MONOCHROME1"}),
+    _Plan("DX pneumothorax, JPEG 2000", "DX_ROOM2", "pneumothorax", (1955, 1841), uid.JPEG2000Lossless, header={
+        "PatientName": "Phantom^Newton", "Manufacturer": "Demo Detectors", "BodyPartExamined": "THORAX"}),
+    _Plan("CR large heart, JPEG-LS, Japanese name, no birth date or study ID", "CR_WARD3", "cardiomegaly", (2140, 1760),
+          uid.JPEGLSLossless, uid.ComputedRadiographyImageStorage, _CR | {
+        "SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": "Genei^Taro=幻影^太郎=げんえい^たろう",
+        "PatientBirthDate": None, "StudyID": None, "PhotometricInterpretation": "MONOCHROME1"}),
+    _Plan("DX mass, RLE, Latin-1 name, malformed time", "DX_ROOM1", "mass", (1250, 1024), uid.RLELossless, header={
+        "SpecificCharacterSet": "ISO_IR 100", "PatientName": "Phäntöm^Mässimo", "StudyTime": "10:11:12",
+        "PatientSex": "X", "Manufacturer": "Example X-Ray Works"}),
+    _Plan("Bedside AP, effusion, JPEG Lossless, no body part or accession number", "MOBILE7", "effusion", (1640, 1344),
+          uid.JPEGLosslessSV1, header={
+        "PatientName": "Phantom^Beda", "ViewPosition": "AP", "BodyPartExamined": None, "AccessionNumber": None,
+        "SeriesDescription": "Portable chest"}),
+    _Plan("DX without finding, signed, SIGMOID, shutter, deflated", "DX_ROOM2", "none", (1250, 1024),
+          uid.DeflatedExplicitVRLittleEndian, header={
+        "PatientName": "Phantom^Sigmund", "PixelRepresentation": 1, "WindowCenter": 0, "WindowWidth": 3000,
+        "VOILUTFunction": "SIGMOID", "ShutterShape": "RECTANGULAR", "ShutterLeftVerticalEdge": 21,
+        "ShutterRightVerticalEdge": 1004, "ShutterUpperHorizontalEdge": 21, "ShutterLowerHorizontalEdge": 1230}),
+    _Plan("CR large heart, JPEG 12 bits", "CR_READER", "cardiomegaly", (1760, 1760), uid.JPEGExtended12Bit,
+          uid.ComputedRadiographyImageStorage, _CR | {"PatientName": "Phantom^Cora", "LossyImageCompression": "01"}),
+    _Plan("CR hand: not for us", "CR_READER", "none", (800, 640), uid.ExplicitVRLittleEndian,
+          uid.ComputedRadiographyImageStorage, _CR | {
+        "PatientName": "Phantom^Manuel", "BodyPartExamined": "HAND", "StudyDescription": "Hand"}, "ignored"),
+    _Plan("DX failed exposure: every pixel the same", "DX_ROOM1", "none", (800, 640), header={
+        "PatientName": "Phantom^Blanche"}, expectation="refused"),
+    _Plan("DX cut off in transfer: half of the pixels", "MOBILE7", "none", (800, 640), header={
+        "PatientName": "Phantom^Demi"}, expectation="refused"),
+)  # fmt: skip
+
+
+def phantom_studies(count: int | None = None, seed: int = 0) -> Iterator[PhantomStudy]:
+    """The first `count` studies (all: 11), drawn one by one as they are asked for; the same bytes for the same seed."""
+    for number, plan in enumerate(_PLANS[:count]):
+        yield PhantomStudy(plan.name, plan.calling_ae_title, _file(plan, number, seed), plan.finding, plan.expectation)
+
+
+def _file(plan: _Plan, number: int, seed: int) -> bytes:
+    pixels = _pixels(plan, seed + number)
+    ds = _data_set(plan, number, seed)
+    if ds.PhotometricInterpretation == "MONOCHROME1":
+        pixels = (2**BITS - 1 - pixels).astype(np.uint16)
+    if ds.PixelRepresentation == 1:
+        pixels = (pixels.astype(np.int32) - 2 ** (BITS - 1)).astype(np.int16).view(np.uint16)
+    if plan.name.startswith("DX cut off"):
+        pixels = pixels[: len(pixels) // 2]
+    return part10(ds, pixels, plan.transfer_syntax_uid)
+
+
+def _pixels(plan: _Plan, seed: int) -> Pixels:
+    if plan.header.get("BodyPartExamined") == "HAND":
+        return _draw_hand(seed, *plan.size)
+    if plan.name.startswith("DX failed"):
+        return np.full(plan.size, 2**BITS - 1, np.uint16)
+    return draw_thorax(seed, plan.finding, *plan.size)
+
+
+def _data_set(plan: _Plan, number: int, seed: int) -> Dataset:
+    """PS3.3 A.2 (CR) and A.26 (DX), as far as a sender in the field fills them in."""
+    identity = ("phantom", str(seed), str(number))
+    values: dict[str, Any] = {
+        "SpecificCharacterSet": "ISO_IR 192", "ImageType": ["ORIGINAL", "PRIMARY"],
+        "SOPClassUID": plan.sop_class_uid, "SOPInstanceUID": derived_uid(*identity, "image"),
+        "StudyDate": "20260105", "SeriesDate": "20260105", "StudyTime": f"10{number:02}00", "Modality": "DX",
+        "AccessionNumber": f"DEMO{number + 1:04}", "PresentationIntentType": "FOR PRESENTATION",
+        "Manufacturer": "Demo Detectors", "StudyDescription": "Chest", "ReferringPhysicianName": "",
+        "PatientName": "Phantom", "PatientID": f"PHANTOM{number + 1:02}", "PatientBirthDate": f"19{50 + number}0101",
+        "PatientSex": "FM"[number % 2], "BodyPartExamined": "CHEST", "ViewPosition": "PA",
+        "StudyInstanceUID": derived_uid(*identity, "study"), "SeriesInstanceUID": derived_uid(*identity, "series"),
+        "StudyID": str(number + 1), "SeriesNumber": 1, "InstanceNumber": 1, "PatientOrientation": ["L", "F"],
+        "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "Rows": plan.size[0],
+        "Columns": plan.size[1], "PixelSpacing": [430 / plan.size[0]] * 2, "BitsAllocated": 16, "BitsStored": BITS,
+        "HighBit": BITS - 1, "PixelRepresentation": 0, "WindowCenter": 2048, "WindowWidth": 4096,
+        "RescaleIntercept": 0, "RescaleSlope": 1, "PresentationLUTShape": "IDENTITY",
+    }  # fmt: skip
+    ds = Dataset()
+    for keyword, value in (values | plan.header).items():
+        if value is not None:  # not validated: malformed values are sent on purpose
+            tag = tag_for_keyword(keyword)
+            assert tag is not None, keyword
+            ds.add(DataElement(tag, dictionary_VR(tag), value, validation_mode=config.IGNORE))
+    return ds
+
+
+def part10(ds: Dataset, pixels: Pixels, transfer_syntax_uid: str) -> bytes:
+    """The data set with these pixels as a file's bytes (PS3.10 7.1), compressed where the transfer syntax says so."""
+    syntax = uid.UID(transfer_syntax_uid)
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = syntax
+    data = pixels.astype("<u2").tobytes()
+    if syntax.is_encapsulated:
+        data = encapsulate([compressed(pixels, syntax)])
+    ds.add(DataElement(0x7FE00010, "OB" if syntax.is_encapsulated else "OW", data))
+    ds["PixelData"].is_undefined_length = syntax.is_encapsulated
+    file = BytesIO()
+    with config.disable_value_validation():
+        ds.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def compressed(pixels: Pixels, transfer_syntax_uid: str) -> bytes:
+    """One frame of 12 bits as a codestream; ValueError for a transfer syntax that is not written here."""
+    if transfer_syntax_uid == uid.RLELossless:
+        rows, columns = pixels.shape
+        return RLELosslessEncoder.encode(
+            pixels.astype("<u2").tobytes(), rows=rows, columns=columns, samples_per_pixel=1, bits_allocated=16,
+            bits_stored=BITS, pixel_representation=0, number_of_frames=1, photometric_interpretation="MONOCHROME2",
+            encoding_plugin="pydicom")  # fmt: skip
+    encode = _ENCODERS.get(str(transfer_syntax_uid))
+    if encode is None:
+        raise ValueError(f"transfer syntax {transfer_syntax_uid}, expected one of {', '.join(_ENCODERS)}")
+    return bytes(encode(np.ascontiguousarray(pixels)))
+
+
+_J2K: dict[str, Any] = {"codecformat": "j2k", "bitspersample": BITS}
+_ENCODERS: dict[str, Any] = {
+    uid.JPEGExtended12Bit: lambda a: imagecodecs.jpeg8_encode(a, level=95, bitspersample=BITS),
+    uid.JPEGLosslessSV1: lambda a: imagecodecs.jpeg8_encode(a, lossless=True, predictor=1, bitspersample=BITS),
+    uid.JPEGLossless: lambda a: imagecodecs.jpeg8_encode(a, lossless=True, predictor=6, bitspersample=BITS),
+    uid.JPEGLSLossless: lambda a: imagecodecs.jpegls_encode(a),
+    uid.JPEGLSNearLossless: lambda a: imagecodecs.jpegls_encode(a, level=2),
+    uid.JPEG2000Lossless: lambda a: imagecodecs.jpeg2k_encode(a, level=0, reversible=True, **_J2K),
+    uid.JPEG2000: lambda a: imagecodecs.jpeg2k_encode(a, level=60, reversible=False, **_J2K),
+    uid.HTJ2KLossless: lambda a: imagecodecs.htj2k_encode(a, reversible=True),
+    uid.HTJ2K: lambda a: imagecodecs.htj2k_encode(a, level=0.001, reversible=False),
+}
+
+
+def _draw_hand(seed: int, rows: int, columns: int) -> Pixels:
+    """Five fingers and a palm; enough to be no chest."""
+    canvas = Image.new("L", (columns, rows), 12)
+    draw = ImageDraw.Draw(canvas)
+    for finger in range(5):
+        tip = (columns * (0.14 + 0.18 * finger), rows * (0.42, 0.16, 0.10, 0.15, 0.3)[finger])
+        root = (columns * (0.30 + 0.10 * finger), rows * 0.66)
+        for width, grey in ((0.11, 90), (0.05, 190), (0.025, 150)):
+            draw.line([tip, root, (columns * 0.5, rows * 0.98)], fill=grey, width=round(columns * width), joint="curve")
+    noise = np.random.default_rng(seed).normal(0, 12, (rows, columns))
+    hand: Pixels = np.clip(np.asarray(canvas) * 16.0 + noise, 0, 2**BITS - 1).astype(np.uint16)
+    return hand
