@@ -9,15 +9,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pydicom
-from pydicom.charset import convert_encodings, decode_bytes
-from pydicom.datadict import tag_for_keyword
-from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.errors import BytesLengthException
 from pydicom.filereader import read_dataset
-from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from dicom_io.elements import element_items, element_numbers, element_text
 from dicom_io.refusals import NotDicom, Refused, TooLarge
 
 MANUFACTURER = "hilum"  # Manufacturer (0008,0070) of every object we make; images that carry it are never analysed
@@ -156,39 +152,6 @@ def open_data_set(header: Header) -> BinaryIO:
         return io.BytesIO(_inflate(file.read()))
 
 
-def element_text(dataset: Dataset, keyword: str) -> str:
-    """As `Header.text`, of any data set."""
-    element = _get(dataset, keyword)
-    if element is None or element.value is None:
-        return ""
-    value = element.value
-    if isinstance(value, bytes):
-        return _decoded(value, dataset).strip(" \0")
-    if isinstance(value, str):
-        return value.strip(" \0")
-    return "\\".join(str(part) for part in value) if hasattr(value, "__iter__") else str(value)
-
-
-def element_numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
-    """As `Header.numbers`, of any data set."""
-    try:
-        value = dataset.get(keyword)
-        if value is None or value == "":
-            return ()
-        return tuple(float(part) for part in value) if hasattr(value, "__iter__") else (float(value),)
-    except (ValueError, TypeError, OverflowError, NotImplementedError, BytesLengthException):
-        return ()
-
-
-def element_items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
-    """As `Header.items`, of any data set."""
-    try:
-        value = dataset.get(keyword)
-    except Exception:  # a sequence that cannot be parsed raises anything; it is as good as missing
-        return ()
-    return tuple(value) if isinstance(value, Sequence) else ()
-
-
 def _read(file: BinaryIO) -> tuple[Dataset, int]:
     dataset = pydicom.dcmread(file, stop_before_pixels=True)
     return dataset, file.tell()  # pydicom goes back to the start of the element it stopped at
@@ -226,21 +189,6 @@ def _inflate(data: bytes) -> bytes:
     if inflater.unconsumed_tail:
         raise TooLarge(f"the deflated data set grows beyond {INFLATED_LIMIT} bytes")
     return inflated
-
-
-def _get(dataset: Dataset, keyword: str) -> DataElement | RawDataElement | None:
-    tag = tag_for_keyword(keyword)
-    return None if tag is None or tag not in dataset else dataset.get_item(tag)  # get_item leaves it raw
-
-
-def _decoded(value: bytes, dataset: Dataset) -> str:
-    charset = dataset.get("SpecificCharacterSet") or "ISO_IR 6"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return decode_bytes(value, convert_encodings(charset), {0x5C, 0x3D, 0x5E})
-    except (LookupError, UnicodeError, ValueError, TypeError):
-        return value.decode("latin-1")
 
 
 def _age(age: str) -> float | None:

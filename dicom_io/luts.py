@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
-from dicom_io.header import Header, element_numbers, element_text
+from dicom_io.elements import element_numbers, element_text
+from dicom_io.header import Header
 
 Floats = NDArray[np.float64]
 
@@ -128,13 +130,14 @@ def _table(item: Dataset, signed: bool) -> Table | None:
 
 
 def _entries(item: Dataset, number: int) -> Floats:
-    value = item.get("LUTData")
-    if isinstance(value, bytes):  # OW; one byte an entry where the length says so
-        little = item.original_encoding[1] is not False
+    """LUT Data, US or OW and always unsigned; one byte an entry where the length says so."""
+    element = item.get_item("LUTData") if "LUTData" in item else None
+    value = None if element is None else element.value
+    if isinstance(value, bytes):
+        little = not isinstance(element, RawDataElement) or element.is_little_endian
         kind = np.dtype(np.uint8) if len(value) < 2 * number else np.dtype("<u2" if little else ">u2")
         return np.frombuffer(value[: number * kind.itemsize], kind).astype(np.float64)
-    numbers = np.array(element_numbers(item, "LUTData"), dtype=np.float64)[:number]
-    return np.where(numbers < 0, numbers + (1 << 16), numbers)  # LUT Data is unsigned
+    return np.array(element_numbers(item, "LUTData"), dtype=np.float64)[:number]
 
 
 def padding_levels(header: Header, stored: StoredValues) -> tuple[int, int] | None:
