@@ -15,9 +15,9 @@ from functools import partial
 
 from config.settings import Settings
 from daemon import log, pipeline, wiring
-from daemon.bells import Bells
 from daemon.clock import now
 from daemon.decisions import Quarantine, Wait, decide, place
+from daemon.shared import Shared
 from daemon.stopping import on_sigterm
 from inference.engine import Classifier
 from storage.errors import DatabaseUnavailable
@@ -29,14 +29,16 @@ IDLE_SECONDS = 1.0
 SETTLING_SECONDS = 0.1
 
 
-def run(settings: Settings, bells: Bells, worker: str) -> None:
+def run(settings: Settings, shared: Shared, name: str) -> None:
     """Work until SIGTERM. Raises CannotWork where the bundle does not load."""
     stop = on_sigterm()
-    journal, spool = wiring.open_journal(settings), wiring.open_spool(settings)
+    journal, spool = wiring.open_journal(settings, shared.fault), wiring.open_spool(settings, shared.fault)
     classifier = wiring.open_classifier(settings)
     limit_memory(settings.model.memory_limit_bytes)
+    worker = f"{name}@{shared.life}"
+    journal.forgive_claims(shared.life)
     journal.release_claims(worker)
-    analyst = Analyst(settings, bells, journal, spool, classifier)
+    analyst = Analyst(settings, shared, journal, spool, classifier)
     log.get().info("ready to analyse", engine=classifier.engine.name, model=classifier.bundle.name)
     while not stop.is_set():
         try:
@@ -48,7 +50,7 @@ def run(settings: Settings, bells: Bells, worker: str) -> None:
         if studies:
             analyst.analyse(studies)
         else:
-            bells.analyse.wait(SETTLING_SECONDS if settings.study.settle_seconds else IDLE_SECONDS)
+            shared.analyse.wait(SETTLING_SECONDS if settings.study.settle_seconds else IDLE_SECONDS)
 
 
 def limit_memory(limit: int) -> None:
@@ -74,8 +76,8 @@ def limited(seconds: float) -> Iterator[None]:
 class Analyst:
     """Runs the line's middle on studies that wait together."""
 
-    def __init__(self, settings: Settings, bells: Bells, journal: Journal, spool: Spool, classifier: Classifier):
-        self._settings, self._bells = settings, bells
+    def __init__(self, settings: Settings, shared: Shared, journal: Journal, spool: Spool, classifier: Classifier):
+        self._settings, self._shared = settings, shared
         self._journal, self._spool, self._classifier = journal, spool, classifier
 
     def analyse(self, studies: Sequence[Study]) -> None:
@@ -89,7 +91,7 @@ class Analyst:
         except Exception as error:
             self._fell([study for study, _ in looked], error)
             return
-        self._bells.ring_deliver()
+        self._shared.ring_deliver()
         for study, outcome in outcomes:
             log.get().info(
                 "analysed", study=study.id, state=outcome.state, images=len(outcome.instances),

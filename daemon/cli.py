@@ -26,8 +26,6 @@ app.add_typer(cli_audit.quarantine, name="quarantine")
 app.add_typer(cli_model.model, name="model")
 app.command()(cli_audit.retry)
 app.command()(cli_audit.replay)
-app.command()(cli_model.train)
-app.command()(cli_model.evaluate)
 
 
 def settings_of(config: Path | None) -> Settings:
@@ -70,7 +68,7 @@ def predict(
     files: Annotated[list[Path], typer.Argument(help="DICOM, PNG or JPEG files.", exists=True, dir_okay=False)],
     config: Config = None,
     as_json: AsJson = False,
-    explain: Annotated[Path | None, typer.Option(help="Write a heatmap of each present finding to this folder.")] = None,
+    explain: Annotated[Path | None, typer.Option(help="Write heatmaps of what is present to this folder.")] = None,
     method: Annotated[str, typer.Option(help="cam: from the network itself; occlusion: slow, any model.")] = "cam",
     precision: Annotated[str, typer.Option(help="Grid of occlusion: low, medium or high.")] = "medium",
 ) -> None:

@@ -67,8 +67,8 @@ def studies(
 ) -> None:
     """The studies: where each stands, why, and what was found."""
     rows = query.studies(
-        _engine(config), since=_time(since), until=_time(until), patient=patient, accession=accession,
-        finding=finding, state=state.upper(), limit=limit,
+        _engine(config), since=_time(since), until=_time(until), patient=patient or None,
+        accession=accession or None, finding=finding or None, state=state.upper() or None, limit=limit,
     )
     show(rows, ["accession_number", "patient_id", "state", "findings", "reason", "received_at", "delivered_at",
                 "study_instance_uid"], as_json, as_csv)
@@ -78,14 +78,11 @@ def studies(
 def events(
     study: Annotated[str, typer.Option(help="Only of this Study Instance UID.")] = "",
     config: Config = None, since: Since = "", until: Until = "",
-    accession: Annotated[str, typer.Option(help="Only of the study with this Accession Number.")] = "",
     limit: Annotated[int, typer.Option(help="At most this many, the newest.")] = 1000,
     as_json: AsJson = False, as_csv: AsCsv = False,
 ) -> None:
     """The audit trail, step by step."""
-    rows = query.events(
-        _engine(config), study, accession=accession, since=_time(since), until=_time(until), limit=limit
-    )
+    rows = query.events(_engine(config), study or None, since=_time(since), until=_time(until), limit=limit)
     show(rows, ["id", "at", "event", "from_state", "to_state", "actor", "detail"], as_json, as_csv)
 
 
@@ -96,7 +93,7 @@ def deliveries(
     config: Config = None, as_json: AsJson = False, as_csv: AsCsv = False,
 ) -> None:
     """The result objects: what went where, and what the destination said."""
-    rows = query.deliveries(_engine(config), destination=destination, state=state.upper())
+    rows = query.deliveries(_engine(config), destination=destination or None, state=state.upper() or None)
     show(rows, ["destination", "kind", "state", "attempts", "status", "comment", "next_attempt_at", "delivered_at",
                 "study_instance_uid"], as_json, as_csv)
 

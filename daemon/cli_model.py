@@ -18,8 +18,8 @@ def show_model(
     as_json: AsJson = False,
 ) -> None:
     """Name, version, digest, labels and operating points of a bundle."""
-    from inference.bundle import default_directory, load
+    from inference.bundle import DEFAULT, load
 
-    found = load(bundle or default_directory())
+    found = load(bundle or DEFAULT)
     show([{"name": found.name, "version": found.version, "trained": found.trained, "digest": found.digest,
            "labels": list(found.labels)}], ["name", "version", "trained", "digest", "labels"], as_json)

@@ -9,11 +9,10 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from config.settings import Delivery as DeliverySettings
 from config.settings import Destination, Settings
 from daemon import log, pipeline, wiring
-from daemon.bells import Bells
 from daemon.clock import now
 from daemon.doorbell import Doorbell
+from daemon.shared import Shared
 from daemon.stopping import on_sigterm
-from dicom_io.send import Sender
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
 from storage.records import Delivery, Sending
@@ -22,13 +21,13 @@ BATCH = 16
 LOOK_SECONDS = 1.0
 
 
-def run(settings: Settings, bells: Bells, _name: str) -> None:
+def run(settings: Settings, shared: Shared, _name: str) -> None:
     """Deliver until SIGTERM; what is in flight then is finished."""
     stop = on_sigterm()
-    journal = wiring.open_journal(settings)
+    journal = wiring.open_journal(settings, shared.fault)
     threads = [
         threading.Thread(
-            target=Courier(settings, destination, journal, bells.deliver[destination.name], stop).work,
+            target=Courier(settings, destination, journal, shared.deliver[destination.name], stop).work,
             name=f"deliver-{destination.name}",
         )
         for destination in settings.destination
@@ -37,10 +36,10 @@ def run(settings: Settings, bells: Bells, _name: str) -> None:
         thread.start()
     schedule = scheduler()
     for destination in settings.destination:
-        schedule.add_job(_ring_if_due, "interval", [journal, destination.name, bells], seconds=LOOK_SECONDS)
+        schedule.add_job(_ring_if_due, "interval", [journal, destination.name, shared], seconds=LOOK_SECONDS)
     schedule.start()
     stop.wait()
-    bells.ring_deliver()
+    shared.ring_deliver()
     schedule.shutdown()
     for thread in threads:
         thread.join()
@@ -60,11 +59,11 @@ def _went_wrong(event: JobExecutionEvent) -> None:
     log.get().warning("scheduled job failed", job=event.job_id, error=error)
 
 
-def _ring_if_due(journal: Journal, destination: str, bells: Bells) -> None:
+def _ring_if_due(journal: Journal, destination: str, shared: Shared) -> None:
     """The schedule of retries stands in the journal; this wakes the thread when its time has come."""
     due = journal.next_due(destination)
     if due and due <= now():
-        bells.deliver[destination].ring()
+        shared.deliver[destination].ring()
 
 
 class Courier:

@@ -1,4 +1,4 @@
-"""`hilum demo`: a small PACS, the daemon as a process of its own, radiographs sent to it, and the results in a table."""
+"""`hilum demo`: a small PACS, the daemon as a process of its own, radiographs sent to it, the results in a table."""
 
 import json
 import os
@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dicom_io.phantom import phantom_studies
 from rich.console import Console
 
 from daemon import tables
 from daemon.pacs import AE_TITLE, Pacs
 from dicom_io.part10 import Part10, read_part10
-from dicom_io.phantom import phantom_studies
 from dicom_io.send import Destination, Sender
 from storage import query
 from storage.database import open_database

@@ -6,10 +6,10 @@ import uvicorn
 
 from config.settings import Settings
 from daemon import log, wiring
-from daemon.bells import Bells
 from daemon.clock import now
 from daemon.deliver import scheduler
 from daemon.http import application
+from daemon.shared import Shared
 from daemon.stopping import on_sigterm
 from storage.journal import Journal
 from storage.spool import Spool
@@ -17,7 +17,7 @@ from storage.spool import Spool
 PURGE_EVERY_MINUTES = 10
 
 
-def run(settings: Settings, _bells: Bells, _name: str) -> None:
+def run(settings: Settings, _shared: Shared, _name: str) -> None:
     """Keep house until SIGTERM."""
     engine = wiring.open_engine(settings)
     journal, spool = Journal(engine), wiring.open_spool(settings)

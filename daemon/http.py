@@ -33,7 +33,8 @@ def application(settings: Settings, engine: Engine, journal: Journal, spool: Spo
 
     @app.get("/metrics")
     def metrics() -> Response:
-        return Response(daemon.metrics.render(journal.counts(), spool.free_bytes()), media_type="text/plain; version=0.0.4")
+        page = daemon.metrics.render(journal.counts(), spool.free_bytes())
+        return Response(page, media_type="text/plain; version=0.0.4")
 
     @app.get("/studies")
     def studies(
@@ -41,8 +42,9 @@ def application(settings: Settings, engine: Engine, journal: Journal, spool: Spo
         limit: int = Query(100, ge=1, le=10_000),
     ) -> list[dict[str, Any]]:
         return query.studies(
-            engine, patient=patient_id, accession=accession_number, finding=finding, state=state, limit=limit
-        )
+            engine, patient=patient_id or None, accession=accession_number or None, finding=finding or None,
+            state=state.upper() or None, limit=limit,
+        )  # fmt: skip
 
     @app.get("/studies/{study_instance_uid}/events")
     def events(study_instance_uid: str) -> list[dict[str, Any]]:

@@ -7,9 +7,12 @@ Each function here takes what the part was wired with, calls the leaves, and ret
 logs is `daemon.parts`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,8 +29,6 @@ from dicom_io.secondary_capture import secondary_capture
 from dicom_io.select import SelectionRules, select
 from dicom_io.send import Sender
 from dicom_io.statuses import Status
-from inference.engine import Classifier
-from inference.prediction import Prediction
 from storage.journal import Journal
 from storage.records import (
     Arrival,
@@ -41,6 +42,10 @@ from storage.records import (
 )
 from storage.spool import Spool
 
+if TYPE_CHECKING:  # the receiver and the couriers run this line too, and need not carry torch
+    from inference.engine import Classifier
+    from inference.prediction import Prediction
+
 
 # --- receive -----------------------------------------------------------------------------------------------------
 
@@ -48,8 +53,8 @@ from storage.spool import Spool
 def receive(arrived: Arrived, spool: Spool, journal: Journal, now: datetime) -> Answer:
     """Spool and journal one object; the answer Success means that both are durable (DESIGN 3.1).
 
-    Raises ObjectMismatch, InstanceConflict, NotDicom, SpoolUnavailable or DatabaseUnavailable. After the last the spooled file stays, for
-    the commit may have taken effect; a file that no row knows is swept at the next start.
+    Raises ObjectMismatch, InstanceConflict, NotDicom, SpoolUnavailable or DatabaseUnavailable. After the last the
+    spooled file stays, for the commit may have taken effect; a file that no row knows is swept at the next start.
     """
     header = read_header(arrived.path)
     _agrees(header, arrived)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from config.settings import Settings
 from daemon import log, pipeline, wiring
-from daemon.bells import Bells
 from daemon.clock import now
+from daemon.shared import Shared
 from daemon.stopping import on_sigterm
 from dicom_io.errors import CannotUnderstand, OutOfResources
 from dicom_io.receive import Answer, Arrived, Callbacks
@@ -21,13 +21,13 @@ from storage.spool import Spool
 LOOK_SECONDS = 1.0  # how old the answer to "is there room?" may be
 
 
-def run(settings: Settings, bells: Bells, _name: str) -> None:
+def run(settings: Settings, shared: Shared, _name: str) -> None:
     """Receive until SIGTERM. Raises CannotWork where the address or the spool cannot be had."""
     stop = on_sigterm()
-    journal, spool = wiring.open_journal(settings), wiring.open_spool(settings)
+    journal, spool = wiring.open_journal(settings, shared.fault), wiring.open_spool(settings, shared.fault)
     swept = spool.sweep(journal.knows)
     tempfile.tempdir = str(spool.incoming)  # where data sets are streamed to: the spool's own file system
-    reception = Reception(settings, journal, spool, bells)
+    reception = Reception(settings, journal, spool, shared)
     scp = wiring.open_scp(settings, reception.callbacks)
     log.get().info("ready", port=scp.port, ae_title=settings.dicom.ae_title, swept=len(swept))
     stop.wait()
@@ -37,8 +37,8 @@ def run(settings: Settings, bells: Bells, _name: str) -> None:
 class Reception:
     """What the daemon does with what arrives, in the thread of its association."""
 
-    def __init__(self, settings: Settings, journal: Journal, spool: Spool, bells: Bells):
-        self._settings, self._journal, self._spool, self._bells = settings, journal, spool, bells
+    def __init__(self, settings: Settings, journal: Journal, spool: Spool, shared: Shared):
+        self._settings, self._journal, self._spool, self._shared = settings, journal, spool, shared
         self._room = every(LOOK_SECONDS, lambda: spool.free_bytes() >= settings.storage.min_free_bytes)
         self._said = Sparingly(LOOK_SECONDS)
         self.callbacks = Callbacks(on_store=self.store, accepting=self.accepting, on_event=self.event)
@@ -54,7 +54,7 @@ class Reception:
             raise CannotUnderstand("the header cannot be read") from refusal
         except (DatabaseUnavailable, SpoolUnavailable) as trouble:
             raise OutOfResources("cannot store now, try again later") from trouble
-        self._bells.analyse.ring()
+        self._shared.analyse.ring()
         log.get().info(
             "received", status=f"{int(answer.status):04X}", comment=answer.comment, peer=arrived.calling_ae_title,
             transfer_syntax_uid=arrived.transfer_syntax_uid, seconds=round(time.monotonic() - began, 4),
@@ -66,7 +66,7 @@ class Reception:
         return None if self._room() else Answer(Status.OUT_OF_RESOURCES, "no room in the spool, try again later")
 
     def event(self, kind: str, detail: dict[str, str]) -> None:
-        """A security or failure event: into the log and the audit trail, a flood of them counted rather than written."""
+        """A security or failure event: into the log and the audit trail; of a flood only the number."""
         held_back = self._said.may(kind, detail.get("peer_address", ""))
         if held_back is None:
             return

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from config.settings import ConfigurationError, Settings
 from daemon import log
-from daemon.bells import Bells
 from daemon.decisions import CannotWork, place
+from daemon.shared import Fault, Shared, no_fault
 
 HEARD = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 LONGEST_PAUSE_SECONDS = 30.0
@@ -45,19 +45,20 @@ def line(settings: Settings) -> list[Part]:
     return [*others, *analysts]
 
 
-def serve(settings: Settings, reload: Callable[[], Settings]) -> int:
+def serve(settings: Settings, reload: Callable[[], Settings], fault: Fault = no_fault) -> int:
     """Run until SIGTERM or SIGINT; SIGHUP reads the configuration again and restarts the parts with it.
 
     Returns the exit status: 0, or 1 where a part cannot work with this configuration. The caller must have one thread.
     """
     log.configure(settings.log.level, "parent")
     signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
-    bells, parts = Bells.of(settings), line(settings)
+    shared, parts = Shared.of(settings, fault), line(settings)
     while True:
         for part in parts:
-            _start_if_due(part, settings, bells)
+            _start_if_due(part, settings, shared)
         heard = signal.sigtimedwait(HEARD, _pause(parts))
-        if not all([_lives_on(part) for part in parts]):
+        survivors = [_lives_on(part) for part in parts]
+        if not all(survivors):
             return _stop(parts) or 1
         if heard and heard.si_signo in (signal.SIGTERM, signal.SIGINT):
             return _stop(parts)
@@ -70,26 +71,26 @@ def serve(settings: Settings, reload: Callable[[], Settings]) -> int:
             _stop(parts)
             log.configure(settings.log.level, "parent")
             log.get().info("configuration reloaded")
-            bells, parts = Bells.of(settings), line(settings)
+            shared, parts = Shared.of(settings, fault), line(settings)
 
 
-def _start_if_due(part: Part, settings: Settings, bells: Bells) -> None:
+def _start_if_due(part: Part, settings: Settings, shared: Shared) -> None:
     if part.pid or time.monotonic() < part.due:
         return
     part.started = time.monotonic()
     part.pid = os.fork()
     if not part.pid:
-        _become(part, settings, bells)
+        _become(part, settings, shared)
 
 
-def _become(part: Part, settings: Settings, bells: Bells) -> None:
+def _become(part: Part, settings: Settings, shared: Shared) -> None:
     """The child's whole life; never returns."""
     status = os.EX_SOFTWARE
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
         log.configure(settings.log.level, part.name)
         log.get().info("started", pid=os.getpid())
-        importlib.import_module(part.module).run(settings, bells, part.name)
+        importlib.import_module(part.module).run(settings, shared, part.name)
         status = os.EX_OK
     except CannotWork as fault:
         log.get().error("cannot work", fault=str(fault))

@@ -1,17 +1,20 @@
 """From the values of one leaf to those of another, field by field: the leaves do not know each other."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from config.settings import Destination, Select
-from daemon import wiring
 from dicom_io.header import Header
 from dicom_io.receive import Arrived
-from dicom_io.results import Encoded, FindingResult, ModelIdentity, Pathology, ReportOptions, SourceImage
+from dicom_io.results import Call, Encoded, FindingResult, ModelIdentity, Pathology, ReportOptions, SourceImage
 from dicom_io.select import SelectionRules
-from inference.bundle import Bundle
-from inference.prediction import Prediction
 from storage.records import ReceivedObject, ResultObject, Spooled
+
+if TYPE_CHECKING:
+    from inference.bundle import Bundle
+    from inference.prediction import Prediction
 
 
 def received_object(header: Header, arrived: Arrived, spooled: Spooled) -> ReceivedObject:
@@ -47,14 +50,16 @@ def finding_results(prediction: Prediction | None) -> tuple[FindingResult, ...]:
     """A report's findings; none where the image was not analysed."""
     if prediction is None or not prediction.analysed:
         return ()
-    return tuple(FindingResult(f.finding, f.probability, f.threshold, f.call) for f in prediction.findings)
+    return tuple(
+        FindingResult(f.finding, f.probability, f.threshold, cast(Call, f.call)) for f in prediction.findings
+    )
 
 
 def source_image(header: Header, prediction: Prediction | None, reason: str) -> SourceImage:
     """One image of a report."""
     seen = prediction if prediction and prediction.analysed else None
     pathology = (
-        Pathology(seen.pathology_probability, seen.pathology)
+        Pathology(seen.pathology, seen.pathology_probability)
         if seen and seen.pathology_probability is not None and seen.pathology is not None
         else None
     )
@@ -66,10 +71,7 @@ def by_report_options(destinations: Sequence[Destination]) -> dict[ReportOptions
     groups: dict[ReportOptions, list[Destination]] = {}
     for destination in destinations:
         if "sr" in destination.outputs:
-            options = ReportOptions(
-                sr_class=destination.sr_class, sr_title=destination.sr_title, language=destination.language,
-                software_version=wiring.version(),
-            )  # fmt: skip
+            options = ReportOptions(destination.sr_class, destination.sr_title, destination.language)
             groups.setdefault(options, []).append(destination)
     return groups
 
@@ -89,7 +91,4 @@ def result_object(kind: str, encoded: Encoded, destinations: Sequence[Destinatio
 
 def findings(prediction: Prediction | None) -> list[dict[str, Any]]:
     """The journal's summary of a study."""
-    return [
-        {"finding": f.finding, "probability": round(f.probability, 4), "threshold": round(f.threshold, 4), "call": f.call}
-        for f in (prediction.findings if prediction else ())
-    ]
+    return list(prediction.to_json("", {})["findings"]) if prediction else []

@@ -5,7 +5,6 @@ The libraries of dicom_io and inference are imported where they are used: the au
 
 from __future__ import annotations
 
-import importlib.metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,26 +12,24 @@ from sqlalchemy import Engine
 
 from config.settings import Destination, Settings
 from daemon.decisions import CannotWork
+from daemon.shared import Fault, no_fault
 from storage.database import open_database
 from storage.errors import DatabaseError, DatabaseUnavailable, SpoolError
 from storage.journal import Journal
 from storage.spool import Spool
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from dicom_io.receive import Callbacks, StoreScp
     from dicom_io.send import Sender
     from inference.engine import Classifier
 
 
-def version() -> str:
-    """This program's version."""
-    return importlib.metadata.version("hilum")
-
-
-def open_spool(settings: Settings) -> Spool:
+def open_spool(settings: Settings, fault: Fault = no_fault) -> Spool:
     """The spool in `storage.directory`. Raises CannotWork where it cannot be made or written."""
     try:
-        return Spool(settings.storage.directory / "spool")
+        return Spool(settings.storage.directory / "spool", fault)
     except (OSError, SpoolError) as error:
         raise CannotWork(f"storage.directory {settings.storage.directory}: {error}") from error
 
@@ -53,9 +50,9 @@ def open_engine(settings: Settings) -> Engine:
         raise CannotWork(f"storage.database: {error}") from error
 
 
-def open_journal(settings: Settings) -> Journal:
+def open_journal(settings: Settings, fault: Fault = no_fault) -> Journal:
     """The journal in that database."""
-    return Journal(open_engine(settings))
+    return Journal(open_engine(settings), fault)
 
 
 def open_scp(settings: Settings, callbacks: Callbacks) -> StoreScp:
@@ -87,13 +84,25 @@ def open_scp(settings: Settings, callbacks: Callbacks) -> StoreScp:
 
 def open_sender(settings: Settings, destination: Destination) -> Sender:
     """Our way to one destination; nothing is connected yet."""
+    from dicom_io.send import Destination as Peer
     from dicom_io.send import Sender
 
-    return Sender(
-        settings.dicom.ae_title, destination.ae_title, destination.host, destination.port,
-        timeout_seconds=settings.delivery.timeout_seconds, idle_seconds=settings.delivery.idle_release_seconds,
-        tls=client_tls(settings) if destination.tls else None,
+    peer = Peer(
+        destination.ae_title, destination.host, destination.port,
+        tls=client_tls(settings) if destination.tls else None, storage_commitment=destination.storage_commitment,
     )  # fmt: skip
+    delivery = settings.delivery
+    return Sender(settings.dicom.ae_title, peer, delivery.timeout_seconds, delivery.idle_release_seconds)
+
+
+def server_tls(settings: Settings) -> SSLContext | None:
+    """How we let peers in; None: TLS is off. Raises CannotWork where the files are no good."""
+    return None
+
+
+def client_tls(settings: Settings) -> SSLContext | None:
+    """How we go out."""
+    return None
 
 
 def open_classifier(settings: Settings) -> Classifier:

@@ -5,15 +5,19 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
 
 from storage.database import reading
 from storage.errors import WrongState
 from storage.records import Instance, State, Study
-from storage.schema import OPEN, delivery, instance, result_object, study
+from storage.schema import delivery, instance, result_object, study
 from storage.transactions import Book, Transaction, deliver_again
 
-_OPEN = select(study).where(text(OPEN)).order_by(study.c.priority, study.c.received_at, study.c.id)
+_OPEN = (
+    select(study)
+    .where(study.c.state == str(State.RECEIVED), study.c.claimed_by == "")
+    .order_by(study.c.priority, study.c.received_at, study.c.id)
+)
 
 
 class Studies(Book):
@@ -45,15 +49,30 @@ class Studies(Book):
     def release_claims(self, worker: str) -> int:
         """At the start of a worker: open again what it had taken up when it died. Tries stay counted."""
         with self._transaction("release_claims") as tx:
-            return tx.sql.execute(update(study).where(study.c.claimed_by == worker).values(claimed_by=None)).rowcount
+            claimed = (study.c.state == str(State.RECEIVED)) & (study.c.claimed_by == worker)
+            return tx.sql.execute(update(study).where(claimed).values(claimed_by="")).rowcount
+
+    def forgive_claims(self, life: str) -> int:
+        """At the start of a daemon: open again what an earlier one had taken up when all of it ended at once.
+
+        No study is to blame for that: the try does not count. Claims of this daemon's workers end in `life`.
+        """
+        with self._transaction("forgive_claims") as tx:
+            earlier = (
+                (study.c.state == str(State.RECEIVED))
+                & (study.c.claimed_by != "")
+                & ~study.c.claimed_by.endswith(life, autoescape=True)
+            )
+            opened = {"claimed_by": "", "attempts": study.c.attempts - 1}
+            return tx.sql.execute(update(study).where(earlier).values(opened)).rowcount
 
     def unclaim(self, study_id: int, now: datetime, not_before: datetime, reason: str) -> None:
         """Give a study back for a later try, for trouble that is not its own; this try does not count."""
         with self._transaction("unclaim") as tx:
             row = tx.study(study_id)
-            if row.claimed_by is None:
+            if not row.claimed_by:
                 return
-            values = {"claimed_by": None, "attempts": max(row.attempts - 1, 0), "not_before": not_before}
+            values = {"claimed_by": "", "attempts": max(row.attempts - 1, 0), "not_before": not_before}
             tx.sql.execute(update(study).where(study.c.id == study_id).values(reason=reason, **values))
 
     def quarantine(self, study_id: int, reason: str, now: datetime) -> None:
@@ -61,7 +80,7 @@ class Studies(Book):
         with self._transaction("quarantine") as tx:
             row = tx.study(study_id)
             if row.state != State.QUARANTINED:
-                tx.move(row, State.QUARANTINED, "QUARANTINED", now, reason=reason, claimed_by=None)
+                tx.move(row, State.QUARANTINED, "QUARANTINED", now, reason=reason, claimed_by="")
 
     def release(self, study_instance_uid: str, now: datetime, actor: str = "administrator") -> None:
         """Out of quarantine: refused deliveries are due again; without any, the study is analysed again.
@@ -106,7 +125,7 @@ def _quarantined(tx: Transaction, study_instance_uid: str) -> Any:
 
 def _analyse_again(tx: Transaction, row: Any, event: str, now: datetime, actor: str) -> None:
     """Back to RECEIVED, with the tries and the claim of before forgotten."""
-    values = {"revision": row.revision + 1, "attempts": 0, "claimed_by": None, "not_before": None}
+    values = {"revision": row.revision + 1, "attempts": 0, "claimed_by": "", "not_before": None}
     tx.move(row, State.RECEIVED, event, now, actor=actor, **values)
 
 

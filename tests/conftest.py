@@ -45,3 +45,13 @@ def wait_for(condition: Callable[[], T], seconds: float = 30.0, what: str = "the
             return value
         time.sleep(0.02)
     pytest.fail(f"waited {seconds:g} s for {what}")
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A small bundle with random weights, as the settings that let the daemon run it."""
+    from inference.untrained import write_untrained
+
+    directory = tmp_path_factory.mktemp("bundle") / "untrained"
+    bundle = write_untrained(directory, size=64)
+    return {"HILUM__MODEL__BUNDLE": str(directory), "HILUM__MODEL__DIGEST": bundle.digest}

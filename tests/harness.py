@@ -35,11 +35,15 @@ class Daemon:
         self.events: list[dict[str, Any]] = []
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self) -> "Daemon":
-        """Start, and wait until it listens; a fixed port from the second start on."""
+    def start(self, kill_at: str = "", times: int = 1) -> "Daemon":
+        """Start, and wait until it listens; a fixed port from the second start on.
+
+        With `kill_at`, the whole daemon is killed the `times`-th time that a part comes to that point.
+        """
         self.events = []
+        entry = ["tests.faulty", kill_at, str(times)] if kill_at else ["daemon", "serve"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "daemon", "serve"], cwd=ROOT, env=self.environ, stderr=subprocess.PIPE, text=True,
+            [sys.executable, "-m", *entry], cwd=ROOT, env=self.environ, stderr=subprocess.PIPE, text=True,
             start_new_session=True,
         )
         threading.Thread(target=self._read, args=(self.process, self.events), daemon=True).start()
@@ -62,11 +66,14 @@ class Daemon:
         """The first log line of this event since the last start."""
 
         def look() -> dict[str, Any] | None:
-            assert self.process
-            assert self.process.poll() is None, f"hilum serve ended: {self.events[-5:]}"
+            assert self.alive, f"hilum serve ended: {self.events[-5:]}"
             return next((e for e in self.events if e.get("event") == name), None)
 
         return wait_for(look, seconds, f"the event {name!r}; the last lines are {self.events[-3:]}")  # type: ignore[return-value]
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     def kill(self) -> None:
         """SIGKILL for the whole daemon: parent and parts at once, as a power cut would."""
