@@ -1,0 +1,177 @@
+"""What the packages promise: an image without root, a health check, volumes; a rule that sends radiographs to us."""
+
+import configparser
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from config.settings import Http, Storage, load
+from daemon.serve import STOP_SECONDS
+from tests.conftest import ROOT, require, wait_for
+from tests.peers import ENVIRONMENT, Orthanc, answers, dx_file, free_port, run, storescp
+
+ORTHANC = ROOT / "packaging" / "orthanc"
+
+
+@contextlib.contextmanager
+def forwarding_orthanc(directory: Path, hilum_port: int) -> Iterator[Orthanc]:
+    """Orthanc with the configuration and the rule that we ship; only places and ports are this machine's."""
+    require("Orthanc", "dcmsend", "storescp")
+    directory.mkdir()
+    peer = Orthanc(free_port(), free_port())
+    shipped = json.loads((ORTHANC / "orthanc.json").read_text())
+    shipped["DicomModalities"]["hilum"].update(Host="127.0.0.1", Port=hilum_port)
+    shipped |= {"DicomPort": peer.port, "HttpPort": peer.http, "LuaScripts": [str(ORTHANC / "route.lua")]}
+    shipped |= {"StorageDirectory": str(directory), "IndexDirectory": str(directory), "Plugins": []}
+    file = directory / "orthanc.json"
+    file.write_text(json.dumps(shipped))
+    program = shutil.which("Orthanc", path=ENVIRONMENT["PATH"]) or "Orthanc"
+    with (directory / "log").open("w") as log:
+        process = subprocess.Popen([program, str(file)], stdout=log, stderr=log)
+    try:
+        wait_for(lambda: answers(peer.http) and answers(peer.port), 60, "Orthanc")
+        yield peer
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def send(orthanc: Orthanc, file: Path) -> None:
+    done = run("dcmsend", "-aec", "ORTHANC", "127.0.0.1", str(orthanc.port), file)
+    assert done.returncode == 0, done.stdout
+
+
+def states(orthanc: Orthanc) -> list[str]:
+    return sorted(orthanc.get(f"/jobs/{job}")["State"] for job in orthanc.get("/jobs"))
+
+
+def test_orthanc_forwards_each_radiograph_and_nothing_else(tmp_path: Path) -> None:
+    """The rule sends a DX to hilum, and neither a result of hilum nor another modality."""
+    require("storescp")
+    with storescp(tmp_path / "hilum") as hilum, forwarding_orthanc(tmp_path / "orthanc", hilum.port) as orthanc:
+        send(orthanc, dx_file(tmp_path / "ours.dcm", Manufacturer="hilum"))
+        send(orthanc, dx_file(tmp_path / "other.dcm", Modality="OT"))
+        send(orthanc, dx_file(tmp_path / "radiograph.dcm", Manufacturer="maker"))
+        wait_for(lambda: states(orthanc) == ["Success"], 30, "one job, done")
+        assert len(hilum.files()) == 1
+
+
+def test_orthanc_sends_again_what_hilum_missed(tmp_path: Path) -> None:
+    """A radiograph that came while hilum was away reaches it once hilum is back."""
+    port = free_port()
+    with forwarding_orthanc(tmp_path / "orthanc", port) as orthanc:
+        send(orthanc, dx_file(tmp_path / "missed.dcm"))
+        wait_for(lambda: states(orthanc) == ["Failure"], 30, "the job to fail")
+        with storescp(tmp_path / "hilum", port=port) as hilum:
+            send(orthanc, dx_file(tmp_path / "next.dcm"))
+            wait_for(lambda: len(hilum.files()) == 2, 60, "both")
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The Dockerfile's instructions with their arguments, continued lines joined, comments gone."""
+    text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    lines = re.sub(r"\\\n", " ", text).splitlines()
+    return [(word.upper(), rest.strip()) for word, _, rest in (line.partition(" ") for line in lines) if word]
+
+
+def last_stage() -> list[tuple[str, str]]:
+    words = instructions()
+    return words[max(i for i, (word, _) in enumerate(words) if word == "FROM") :]
+
+
+def test_the_image_runs_without_root() -> None:
+    """USER names somebody else than root, after the last instruction that needs root."""
+    words = last_stage()
+    users = [argument for word, argument in words if word == "USER"]
+    assert users[-1:] == ["hilum"]
+    assert "RUN" not in [word for word, _ in words[[word for word, _ in words].index("USER") :]]
+
+
+def test_the_image_says_how_it_is() -> None:
+    """A health check that asks /health on the port that is the default, the volume, the ports, the command."""
+    words = dict(last_stage())
+    assert f"http://127.0.0.1:{Http().port}/health" in words["HEALTHCHECK"]
+    assert json.loads(words["VOLUME"]) == [str(Storage().directory)]
+    assert words["EXPOSE"].split() == ["11112", "8080"]
+    assert (json.loads(words["ENTRYPOINT"]), json.loads(words["CMD"])) == (["hilum"], ["serve"])
+
+
+def test_the_image_is_slim_and_built_from_what_is_let_in() -> None:
+    """Two stages from a slim Python; each folder that is copied exists and .dockerignore lets it through."""
+    stages = [argument for word, argument in instructions() if word == "FROM"]
+    assert len(stages) == 2
+    assert all(re.match(r"python:3\.1[1-9]-slim", stage) for stage in stages)
+    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = {
+        source
+        for word, argument in instructions()
+        if word == "COPY" and "--from" not in argument
+        for source in argument.split()[:-1]
+    }
+    assert copied == let_in
+    assert all((ROOT / source).exists() for source in copied)
+
+
+def test_the_torch_of_the_image_is_the_one_that_is_pinned() -> None:
+    """The Dockerfile installs the torch that pyproject.toml asks for."""
+    (pinned,) = re.findall(r'"(torch==[^"]+)"', (ROOT / "pyproject.toml").read_text())
+    assert any(argument.endswith(f" {pinned}") for word, argument in instructions() if word == "RUN")
+
+
+def compose_values(service: str, key: str) -> list[str]:
+    """The scalars under `services.<service>.<key>`, by the indentation that compose.yaml keeps throughout."""
+    text = (ROOT / "compose.yaml").read_text().split("\nservices:\n")[1]
+    block = re.search(rf"^  {service}:\n((?:    .*\n|\n)+)", text, re.MULTILINE)
+    assert block, service
+    found = re.search(rf"^    {key}:(.*)\n((?:      .*\n)*)", block[1], re.MULTILINE)
+    assert found, f"{service}.{key}"
+    lines = [found[1], *found[2].splitlines()]
+    return [line.strip().removeprefix("- ").strip("\"'") for line in lines if line.strip()]
+
+
+def test_the_composition_fits_our_settings() -> None:
+    """The environment that compose.yaml sets is a valid configuration, with Orthanc as peer and as destination."""
+    environ = {}
+    for line in compose_values("hilum", "environment"):
+        name, _, value = line.partition(": ")
+        environ[name] = value.strip("\"'")
+    settings = load(None, environ)
+    shipped = json.loads((ORTHANC / "orthanc.json").read_text())
+    assert settings.peer[0].ae_title == settings.destination[0].ae_title == shipped["DicomAet"]
+    assert settings.destination[0].port == shipped["DicomPort"]
+    assert shipped["DicomModalities"]["hilum"]["AET"] == settings.dicom.ae_title
+    assert shipped["DicomModalities"]["hilum"]["Port"] == settings.dicom.port
+    assert settings.storage.database.startswith("postgresql://")
+
+
+def test_the_composition_opens_nothing_unprotected() -> None:
+    """What has no login is bound to this machine; no password stands in the file."""
+    for service in ("hilum", "orthanc"):
+        for mapping in compose_values(service, "ports"):
+            assert mapping.startswith("127.0.0.1:") or mapping == "4242:4242"
+    secrets = [line for line in compose_values("postgres", "environment") if "PASSWORD" in line]
+    assert secrets
+    assert all("${HILUM_DB_PASSWORD:?" in line for line in secrets)
+
+
+def test_the_files_that_the_composition_mounts_exist() -> None:
+    """Each bind mount is a file of this repository."""
+    mounts = [value.split(":")[0] for value in compose_values("orthanc", "volumes") if value.startswith("./")]
+    assert mounts
+    assert all((ROOT / mount).is_file() for mount in mounts)
+
+
+def test_the_unit_runs_the_daemon_without_rights() -> None:
+    """The unit starts `hilum serve` as a user, keeps to its own folder, and leaves time to finish."""
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read(ROOT / "packaging" / "hilum.service")
+    service = unit["Service"]
+    assert service["ExecStart"].endswith("/hilum serve --config /etc/hilum/hilum.toml")
+    assert service["User"] == "hilum"
+    assert (service["NoNewPrivileges"], service["ProtectSystem"]) == ("yes", "strict")
+    assert float(service["TimeoutStopSec"].removesuffix("s")) > STOP_SECONDS
