@@ -111,6 +111,7 @@ def _begin_study(tx: Transaction, obj: ReceivedObject, now: datetime) -> int:
         "priority": obj.priority,
         "received_at": now,
         "last_received_at": now,
+        "claimed_by": "",
         "model_digest": "",
     }
     key = tx.sql.execute(_NEW_STUDY, values).inserted_primary_key
@@ -122,7 +123,7 @@ def _extend_study(tx: Transaction, row: Any, obj: ReceivedObject, now: datetime)
     """One more image of a study that is here; the states between which it moves, empty where it stays."""
     values: dict[str, Any] = {"last_received_at": now, "priority": min(row.priority, obj.priority)}
     late = row.state in FINISHED
-    if late or row.claimed_by is not None:  # the set of images that was taken up is no longer the whole
+    if late or row.claimed_by:  # the set of images that was taken up is no longer the whole
         values["revision"] = row.revision + 1
     if late:
         values.update(state=State.RECEIVED, reason="", attempts=0, not_before=None)

@@ -81,7 +81,10 @@ def verify(engine: Engine) -> list[Fault]:
     """Check the whole trail; the faults found, in the order of the rows. None: it is as it was written."""
     with reading(engine) as connection:
         newest, digest = connection.execute(_HEAD).one_or_none() or (0, "")
-        return list(_faults(_rows(connection), newest, digest))
+        faults: dict[int, Fault] = {}
+        for fault in _faults(_rows(connection), newest, digest):
+            faults.setdefault(fault.id, fault)  # a row put in another's place breaks the links on both sides
+        return list(faults.values())
 
 
 def _rows(connection: Connection) -> Iterator[Mapping[Any, Any]]:

@@ -4,7 +4,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +81,12 @@ def _turn(engine: Engine) -> Iterator[None]:
     if engine.dialect.name != "sqlite" or not engine.url.database:
         yield
         return
-    descriptor = os.open(Path(engine.url.database).parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    with ExitStack() as held:
         with suppress(OSError):
+            descriptor = os.open(Path(engine.url.database).parent, os.O_RDONLY | os.O_DIRECTORY)
+            held.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _complete(url: str, directory: Path) -> URL:

@@ -54,7 +54,7 @@ def _write(tx: Transaction, taken: Study, outcome: Outcome, now: datetime) -> No
         "model_digest": outcome.model_digest,
         "revision": taken.revision,
     }
-    values: dict[str, Any] = {"claimed_by": None, "attempts": 0, "analysed_at": now}
+    values: dict[str, Any] = {"claimed_by": "", "attempts": 0, "analysed_at": now}
     values["model_digest"] = outcome.model_digest
     if row.state != State.RECEIVED or row.revision != taken.revision:
         # Newer images wait, or a person put the study aside meanwhile: its state is theirs.

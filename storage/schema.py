@@ -83,7 +83,6 @@ class Base(DeclarativeBase):
 
 
 # The conditions of the partial indexes; a query uses the index only if it states the same words.
-OPEN = "state = 'RECEIVED' AND claimed_by IS NULL"
 PENDING = "delivery.state = 'PENDING'"
 UNCOMMITTED = "delivery.commitment IN ('WANTED', 'REQUESTED')"
 SPOOLED = "instance.spool_name <> ''"
@@ -101,12 +100,10 @@ class StudyRow(Base):
             "state IN ('RECEIVED', 'ANALYSED', 'DELIVERED', 'COMMITTED', 'IGNORED', 'QUARANTINED')",
             name="ck_study_state",
         ),
-        partial("ix_study_open", "priority", "received_at", "id", where=OPEN),
-        partial("ix_study_claimed", "claimed_by", where="claimed_by IS NOT NULL"),
+        Index("ix_study_open", "state", "claimed_by", "priority", "received_at", "id"),
         Index("ix_study_received_at", "received_at"),
         Index("ix_study_patient_id", "patient_id"),
         Index("ix_study_accession_number", "accession_number"),
-        Index("ix_study_state", "state"),
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     study_instance_uid: Mapped[str] = mapped_column(unique=True)
@@ -122,7 +119,8 @@ class StudyRow(Base):
     received_at: Mapped[datetime]
     last_received_at: Mapped[datetime]
     not_before: Mapped[datetime | None]
-    claimed_by: Mapped[str | None]
+    claimed_by: Mapped[str]
+    """The worker that took it up; empty while it is open."""
     analysed_at: Mapped[datetime | None]
     delivered_at: Mapped[datetime | None]
     committed_at: Mapped[datetime | None]

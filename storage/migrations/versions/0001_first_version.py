@@ -143,7 +143,7 @@ def create_study() -> None:
         sa.Column("received_at", MOMENT, nullable=False),
         sa.Column("last_received_at", MOMENT, nullable=False),
         sa.Column("not_before", MOMENT, nullable=True),
-        sa.Column("claimed_by", sa.Text(), nullable=True),
+        sa.Column("claimed_by", sa.Text(), nullable=False),
         sa.Column("analysed_at", MOMENT, nullable=True),
         sa.Column("delivered_at", MOMENT, nullable=True),
         sa.Column("committed_at", MOMENT, nullable=True),
@@ -156,23 +156,9 @@ def create_study() -> None:
         sa.UniqueConstraint("study_instance_uid"),
     )
     op.create_index("ix_study_accession_number", "study", ["accession_number"])
-    op.create_index(
-        "ix_study_claimed",
-        "study",
-        ["claimed_by"],
-        sqlite_where=sa.text("claimed_by IS NOT NULL"),
-        postgresql_where=sa.text("claimed_by IS NOT NULL"),
-    )
-    op.create_index(
-        "ix_study_open",
-        "study",
-        ["priority", "received_at", "id"],
-        sqlite_where=sa.text("state = 'RECEIVED' AND claimed_by IS NULL"),
-        postgresql_where=sa.text("state = 'RECEIVED' AND claimed_by IS NULL"),
-    )
+    op.create_index("ix_study_open", "study", ["state", "claimed_by", "priority", "received_at", "id"])
     op.create_index("ix_study_patient_id", "study", ["patient_id"])
     op.create_index("ix_study_received_at", "study", ["received_at"])
-    op.create_index("ix_study_state", "study", ["state"])
 
 
 def create_finding() -> None:
