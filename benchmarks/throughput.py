@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from dicom_io.phantom import draw_thorax
 from tests.conftest import ROOT, wait_for
 from tests.harness import Daemon, sink
-from tests.peers import free_port, storescp
+from tests.peers import answers, free_port, storescp
 
 ROWS, COLUMNS = 2500, 2048
 
@@ -153,8 +153,7 @@ def measure_naive(script: Path, number: int, work: Path) -> float:
         process = subprocess.Popen([sys.executable, str(script), str(port), str(pacs.port)], cwd=script.parent,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            wait_for(lambda: subprocess.run(["echoscu", "127.0.0.1", str(port)], capture_output=True).returncode in (0,)
-                     or _listens(port), 120, "the naive daemon")
+            wait_for(lambda: answers(port), 120, "the naive daemon")
             send_together(files[:2], port, 2)
             arrived(pacs.directory, 2)
             began = time.time()
@@ -163,10 +162,6 @@ def measure_naive(script: Path, number: int, work: Path) -> float:
         finally:
             process.kill()
             process.wait()
-
-
-def _listens(port: int) -> bool:
-    return any(f":{port:04X} " in line and " 0A " in line for line in Path("/proc/net/tcp").read_text().splitlines())
 
 
 def main() -> None:

@@ -95,7 +95,7 @@ def test_a_kill_at_every_durable_operation(tmp_path: Path, pacs: StoreScpPeer, u
         for file in modality.files:
             if file not in acknowledged:
                 assert modality.send(file)
-        wait_for(lambda: delivered(daemon, len(POINTS)), 60, "every study's delivery")
+        wait_for(lambda: delivered(daemon, len(POINTS)), 60, f"every delivery: {daemon.studies()}")
         exactly_once(daemon, pacs, modality)
 
 
@@ -107,7 +107,8 @@ def test_kills_at_random_under_load(tmp_path: Path, pacs: StoreScpPeer, untraine
         modality = Modality(tmp_path / "studies", daemon.port, 60)
         stop = threading.Event()
         senders = [
-            threading.Thread(target=modality.send_until_acknowledged, args=(modality.files[n::3], stop)) for n in range(3)
+            threading.Thread(target=modality.send_until_acknowledged, args=(modality.files[n::3], stop))
+            for n in range(3)
         ]
         for sender in senders:
             sender.start()
