@@ -108,7 +108,7 @@ def _sop_class(header: Header, rules: SelectionRules) -> str:
 
 def _modality(header: Header, rules: SelectionRules) -> str:
     wrong = header.modality and header.modality not in rules.modalities
-    return f"Modality is {header.modality!r}, not {_listed(rules.modalities)}" if wrong else ""
+    return f"Modality is {_coded(header.modality)}, not {_listed(rules.modalities)}" if wrong else ""
 
 
 def _presentation_intent_type(header: Header, rules: SelectionRules) -> str:
@@ -145,7 +145,7 @@ def _body_part(header: Header, rules: SelectionRules) -> str:
         return "" if part in rules.body_parts else f"BodyPartExamined is {_coded(part)}, not the chest"
     codes = {element_text(item, "CodeValue") for item in header.items("AnatomicRegionSequence")} - {""}
     if codes:
-        return "" if codes & set(CHEST_CODES) else f"AnatomicRegionSequence says {_listed(codes)}, not the chest"
+        return "" if codes & set(CHEST_CODES) else f"AnatomicRegionSequence says {_listed(map(_coded, codes))}, not the chest"
     if not rules.read_descriptions or _first_word(header, _DESCRIPTIONS, rules.body_parts):
         return ""
     word = _first_word(header, _DESCRIPTIONS, OTHER_PART_WORDS)
@@ -193,7 +193,7 @@ def _words(text: str) -> set[str]:
 
 def _coded(value: str) -> str:
     """A Code String as it is; anything else may be free text and is not repeated."""
-    return value if re.fullmatch(r"[A-Z0-9 _]{1,16}", value) else "another value"
+    return value if re.fullmatch(r"[A-Z0-9 _-]{1,16}", value) else "another value"
 
 
 def _listed(values: Iterable[str]) -> str:
