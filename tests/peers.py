@@ -10,11 +10,13 @@ import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     DigitalXRayImageStorageForPresentation,
@@ -127,6 +129,14 @@ def dx_file(
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset.save_as(path, enforce_file_format=True)
     return path
+
+
+def data_set_bytes(part10: bytes) -> bytes:
+    """What follows preamble and file meta."""
+    stream = BytesIO(part10)
+    read_preamble(stream, force=False)
+    _read_file_meta_info(stream)
+    return part10[stream.tell() :]
 
 
 def run(*command: str | Path, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,6 @@ import socket
 import struct
 import threading
 import time
-from io import BytesIO
 from pathlib import Path
 
 import pydicom
@@ -22,15 +21,7 @@ from dicom_io.receive import Answer, Arrived
 from dicom_io.send import Sent
 from dicom_io.statuses import Status
 from tests.conftest import require, wait_for
-from tests.peers import Recorder, dcmsend, dx_file, run, running_scp, sender_to, small_limits
-
-
-def data_set_bytes(part10: bytes) -> bytes:
-    """What follows preamble and file meta."""
-    stream = BytesIO(part10)
-    pydicom.filereader.read_preamble(stream, force=False)
-    pydicom.filereader._read_file_meta_info(stream)
-    return part10[stream.tell() :]
+from tests.peers import Recorder, data_set_bytes, dcmsend, dx_file, run, running_scp, sender_to, small_limits
 
 
 def context_of(sender: send.Sender) -> int:
@@ -97,7 +88,7 @@ def test_wrong_called_ae_title_is_rejected(tmp_path: Path) -> None:
     with running_scp(recorder, tmp_path) as scp:
         asked = run("echoscu", "-v", "-aec", "OTHER", "127.0.0.1", str(scp.port))
         assert "Called AE Title Not Recognized" in asked.stdout
-        assert wait_for(lambda: recorder.kinds) == ["called-ae-title-not-recognised"]
+        assert wait_for(lambda: recorder.kinds, what="the event") == ["called-ae-title-not-recognised"]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +101,7 @@ def test_peer_that_is_not_listed_is_rejected(tmp_path: Path, peer: Peer) -> None
     with running_scp(recorder, tmp_path, [peer]) as scp:
         asked = run("echoscu", "-v", "-aet", "DCMSEND", "-aec", "HILUM", "127.0.0.1", str(scp.port))
         assert "Calling AE Title Not Recognized" in asked.stdout
-        assert wait_for(lambda: recorder.kinds) == ["peer-not-listed"]
+        assert wait_for(lambda: recorder.kinds, what="the event") == ["peer-not-listed"]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.0/8", "localhost", ""])
@@ -144,7 +135,7 @@ def test_associations_are_limited(tmp_path: Path, limits: Limits, kind: str) -> 
         senders = [sender_to(scp) for _ in range(4)]
         try:
             assert [sender.echo().outcome for sender in senders] == ["ACCEPTED"] * 3 + ["UNREACHABLE"]
-            assert recorder.kinds == [kind]
+            wait_for(lambda: recorder.kinds == [kind], what="the event")
             senders[0].close()
             wait_for(lambda: senders[3].echo().outcome == "ACCEPTED", what="a place to be free")
         finally:
@@ -323,8 +314,7 @@ def test_half_open_association_is_ended(tmp_path: Path) -> None:
     with running_scp(recorder, tmp_path, limits=small_limits(idle_seconds=0.5)) as scp:
         sender = sender_to(scp)
         sender.echo()
-        wait_for(lambda: scp.open_associations == 0, 5, "the association to be over")
-        assert recorder.kinds == ["protocol-violation"]
+        wait_for(lambda: recorder.kinds == ["protocol-violation"], 5, "the association to be over")
         assert sender.echo().outcome == "ACCEPTED"  # a new association, of its own accord
         sender.close()
 
