@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import evt
 
 from dicom_io.answers import Answer, OnEvent, answered
-from dicom_io.errors import InvalidRequest, NoSuchType
+from dicom_io.errors import InvalidRequest, NoSuchActionType, NoSuchEventType
 from dicom_io.statuses import Status
 
 WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"  # PS3.4 J.3.5
@@ -64,7 +64,7 @@ def on_n_action(
 
     def answer() -> Answer:
         if event.action_type != REQUEST_ACTION:
-            raise NoSuchType(f"action type {event.action_type} is not known")
+            raise NoSuchActionType(f"action type {event.action_type} is not known")
         requestor = event.assoc.requestor
         on_request(read_request(event.action_information, requestor.ae_title, requestor.address_info.address))
         return Answer(Status.SUCCESS)
@@ -93,9 +93,9 @@ def read_request(information: Dataset, calling_ae_title: str, peer_address: str)
 
 
 def read_report(event_type: int, information: Dataset) -> CommitReport:
-    """The Event Information of PS3.4 Table J.3-2. Raises NoSuchType or InvalidRequest where it is unusable."""
+    """The Event Information of PS3.4 Table J.3-2. Raises NoSuchEventType or InvalidRequest where it is unusable."""
     if event_type not in (ALL_COMMITTED, FAILURES_EXIST):
-        raise NoSuchType(f"event type {event_type} is not known")
+        raise NoSuchEventType(f"event type {event_type} is not known")
     return CommitReport(
         _transaction(information),
         tuple(reference for reference, _ in _references(information, "ReferencedSOPSequence")),

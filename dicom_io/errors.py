@@ -10,7 +10,8 @@
     │   ├── SopClassNotSupported   0122  the command names another SOP class than the presentation context
     │   ├── NotAuthorized          0124
     │   ├── InvalidRequest         0115  the information of an N-ACTION or N-EVENT-REPORT is unusable
-    │   ├── NoSuchType             0123  an action or event that storage commitment does not have
+    │   ├── NoSuchActionType       0123  an action that storage commitment does not have
+    │   ├── NoSuchEventType        0113  an event that it does not have
     │   └── ProcessingFailure      0110  anything else
     ├── ProtocolError              the peer breaks PS3.8 or PS3.7: the association is aborted
     └── TlsFault                   certificate, key or CA file unusable
@@ -70,8 +71,12 @@ class InvalidRequest(Refusal):
     status = Status.INVALID_ARGUMENT_VALUE
 
 
-class NoSuchType(Refusal):
+class NoSuchActionType(Refusal):
     status = Status.NO_SUCH_ACTION_TYPE
+
+
+class NoSuchEventType(Refusal):
+    status = Status.NO_SUCH_EVENT_TYPE
 
 
 class ProcessingFailure(Refusal):
