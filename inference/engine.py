@@ -115,10 +115,12 @@ class Classifier:
         batch = preprocess(self.transform, golden.read_input(self.bundle))[None]
         return golden.compare(self.bundle, self.run(batch).logits, self.engine.name)
 
-    def heatmaps(self, image: Image, method: str = "activation", precision: str = "low") -> dict[str, Image]:
-        """For each finding a map float32 [S, S], by class activation or by "occlusion"; see inference.explain."""
+    def heatmaps(self, image: Image, method: str = "cam", precision: str = "low") -> dict[str, Image]:
+        """For each finding a map float32 [S, S], by class activation ("cam") or "occlusion"; see inference.explain."""
         from inference.explain import heatmaps, occlusion
 
+        if method not in ("cam", "occlusion"):
+            raise ValueError(f"method is {method!r}, expected cam or occlusion")
         return occlusion(self, image, precision) if method == "occlusion" else heatmaps(self, image)
 
     @staticmethod

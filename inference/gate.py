@@ -133,7 +133,7 @@ def apply(tensors: dict[str, Array], features: Array, pooled: Array) -> Array:
     return scores
 
 
-def save(directory: Path, config: dict[str, Any], tensors: dict[str, Array]) -> None:
+def save(tensors: dict[str, Array], directory: Path, config: dict[str, Any]) -> None:
     """Write a fitted gate into the bundle in `directory`."""
     plain = {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()}
     save_file(plain, directory / "models/gate.safetensors")

@@ -67,7 +67,7 @@ def preprocess(transform: Transform, image: Image) -> Image:
     set_track_meta(False)
     torch.set_num_threads(1)
     try:
-        picture = transform(torch.from_numpy(np.ascontiguousarray(image)))
+        picture = transform(torch.from_numpy(np.require(image, requirements=["C", "W"])))
     finally:
         set_track_meta(tracked)
         torch.set_num_threads(threads)

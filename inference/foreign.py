@@ -1,0 +1,63 @@
+"""Reading what others publish: state dicts, pickled modules, ONNX files; nothing is run that a file asks for."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from inference.errors import ImportRefused, WeightsMismatch
+from inference.networks import as_state
+from inference.unpickle import NO_NETWORK_NAMESPACE
+
+State = dict[str, torch.Tensor]
+TIME_LIMIT_SECONDS = 300
+
+
+def read_state(source: Path, trust_pickle: bool = False) -> tuple[State, tuple[str, ...]]:
+    """The tensors of a weights file and the labels that it names itself (often none).
+
+    Raises ImportRefused for a pickle of more than tensors, unless `trust_pickle`: then a process of its own, without
+    network, takes the tensors out of it.
+    """
+    if source.suffix == ".safetensors":
+        return load_file(source), ()
+    try:
+        return as_state(torch.load(source, map_location="cpu", weights_only=True), source.name), ()
+    except WeightsMismatch as error:
+        raise ImportRefused(str(error)) from error
+    except Exception as error:  # torch raises half a dozen kinds for a file that is not only tensors
+        if trust_pickle:
+            return unpickle(source)
+        raise ImportRefused(
+            f"{source.name} does not load as tensors only (weights_only=True): {_first(error)}. It is a pickle that "
+            "can run any code when it is loaded, or no weights file. If you trust where it comes from, --trust-pickle "
+            "takes the tensors out of it in a process without network"
+        ) from error
+
+
+def unpickle(source: Path) -> tuple[State, tuple[str, ...]]:
+    """The tensors and labels of a pickled module, by inference/unpickle.py in an isolated process."""
+    with tempfile.TemporaryDirectory() as folder:
+        weights, names = Path(folder, "model.safetensors"), Path(folder, "names.json")
+        program = Path(__file__).with_name("unpickle.py")
+        command = [sys.executable, "-I", str(program), str(source.resolve()), str(weights), str(names)]
+        try:
+            done = subprocess.run(command, cwd=folder, env={"OMP_NUM_THREADS": "1"}, stdin=subprocess.DEVNULL,
+                                  capture_output=True, text=True, timeout=TIME_LIMIT_SECONDS)  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise ImportRefused(f"{source.name} was not converted within {TIME_LIMIT_SECONDS} s") from None
+        if done.returncode == NO_NETWORK_NAMESPACE:
+            raise ImportRefused(f"{source.name} was not opened: this system does not let a process give up the "
+                                "network (unshare is forbidden, as in many containers); do it elsewhere")  # fmt: skip
+        if done.returncode != 0 or not weights.is_file():
+            last = (done.stderr.strip().splitlines() or ["it ended without a message"])[-1]
+            raise ImportRefused(f"{source.name} was not converted (status {done.returncode}): {last[:200]}")
+        return load_file(weights), tuple(json.loads(names.read_text()))
+
+
+def _first(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(". ")

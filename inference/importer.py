@@ -1,0 +1,177 @@
+"""`hilum model import`: from what a hospital brings to a bundle.
+
+    *.pt *.pth *.bin *.safetensors   a DenseNet's state dict in torchvision's, TorchXRayVision's or MONAI's naming
+    *.onnx                           any network with one picture as input and [n, labels] as its first output
+    a directory                      a MONAI bundle with a classifier
+"""
+
+import math
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inference.bundle import Bundle, load
+from inference.densenet_names import network_def, to_monai
+from inference.errors import BundleError, EngineError, ImportRefused
+from inference.foreign import State, read_state
+from inference.monai_bundles import read_monai
+from inference.untrained import LABELS, base_metadata, write_bundle
+
+#: The outputs of TorchXRayVision's "all" networks, in their order (torchxrayvision.datasets.default_pathologies).
+XRAYVISION = (
+    "Atelectasis", "Consolidation", "Infiltration", "Pneumothorax", "Edema", "Emphysema", "Fibrosis", "Effusion",
+    "Pneumonia", "Pleural_Thickening", "Cardiomegaly", "Nodule", "Mass", "Hernia", "Lung Lesion", "Fracture",
+    "Lung Opacity", "Enlarged Cardiomediastinum",
+)  # fmt: skip
+_KNOWN = {len(LABELS): LABELS, len(XRAYVISION): XRAYVISION}
+#: Means and standard deviations of ImageNet's channels, which torchvision's networks were trained with.
+_IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the importer is told; empty or None: taken from the source, or by convention."""
+
+    name: str = ""
+    version: str = "imported"
+    labels: Sequence[str] = ()  # one for each output, "" for an output that means nothing
+    size: int = 0  # side of the square input in pixels; 224 by convention
+    preprocessing: str = ""  # xrayvision, imagenet or standard
+    thresholds: dict[str, float] = field(default_factory=dict)  # by label; 0.5 otherwise
+    trust_pickle: bool = False
+
+
+def import_model(source: Path, directory: Path, wanted: Wanted = Wanted()) -> Bundle:
+    """Write a bundle of the foreign model `source` into `directory`, which must not exist or be empty.
+
+    The bundle is complete or absent: it is made beside `directory` and renamed. Raises ImportRefused.
+    """
+    if not source.exists():
+        raise ImportRefused(f"{source} does not exist")
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise ImportRefused(f"{directory} exists already: name a new directory")
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".import-") as folder:
+        made = Path(folder, "bundle")
+        made.mkdir()
+        try:
+            _kind(source)(source, made, wanted)
+            load(made)
+        except (BundleError, EngineError) as error:
+            raise ImportRefused(f"{source.name} gives no bundle that works: {error}") from error
+        made.replace(directory)
+    return load(directory)
+
+
+def _kind(source: Path) -> Any:
+    if source.is_dir():
+        return _import_monai
+    return _import_onnx if source.suffix.lower() == ".onnx" else _import_state
+
+
+def _import_state(source: Path, directory: Path, wanted: Wanted) -> None:
+    state, named = read_state(source, wanted.trust_pickle)
+    points = next((tensor for name, tensor in state.items() if name.endswith("op_threshs")), None)
+    network = to_monai(state, source.name)
+    definition = network_def(network)
+    _write(_Parts(source, directory, definition, network, definition["in_channels"], definition["out_channels"],
+                  size=wanted.size or 224, named=named, points=points), wanted)  # fmt: skip
+
+
+def _import_monai(source: Path, directory: Path, wanted: Wanted) -> None:
+    found = read_monai(source, keep_preprocessing=not wanted.preprocessing)
+    parts = _Parts(source, directory, found.network_def, found.state, found.channels, found.outputs,
+                   size=wanted.size or found.size, named=found.labels, preprocessing=found.preprocessing)  # fmt: skip
+    _write(parts, wanted)
+
+
+def _import_onnx(source: Path, directory: Path, wanted: Wanted) -> None:
+    from inference.onnx_files import read_onnx
+
+    found = read_onnx(source)
+    (directory / "models").mkdir()
+    shutil.copyfile(source, directory / "models/model.onnx")
+    _write(_Parts(source, directory, None, None, found.channels, found.outputs, size=wanted.size or found.size or 224,
+                  output_kind="probabilities" if found.probabilities else "logits"), wanted)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Parts:
+    source: Path
+    directory: Path
+    network_def: dict[str, Any] | None
+    state: State | None
+    channels: int
+    outputs: int
+    size: int
+    named: Sequence[str] = ()
+    points: torch.Tensor | None = None
+    preprocessing: dict[str, Any] | None = None
+    output_kind: str = "logits"
+
+
+def _write(parts: _Parts, wanted: Wanted) -> None:
+    outputs = _outputs(parts, wanted)
+    labels = tuple(dict.fromkeys(label for label in outputs if label))
+    metadata = base_metadata(wanted.name or parts.source.stem, wanted.version, f"Imported from {parts.source.name}.",
+                             labels, parts.size, trained=True, channels=parts.channels)  # fmt: skip
+    metadata["hilum"] |= {"outputs": list(outputs), "output": parts.output_kind}
+    inference: dict[str, Any] = {"preprocessing": _preprocessing(parts, wanted)}
+    if parts.network_def is not None:
+        inference["network_def"] = parts.network_def
+    write_bundle(parts.directory, metadata, inference, parts.state, _calibration(parts, wanted, outputs))
+    (parts.directory / "docs/README.md").write_text(
+        f"# {metadata['name']}\n\nImported from `{parts.source.name}`. Data, licence and performance: ask whoever "
+        "trained it; measure it on your own images with `hilum evaluate` before relying on it.\n\n"
+        "This is no medical device.\n"
+    )
+
+
+def _outputs(parts: _Parts, wanted: Wanted) -> tuple[str, ...]:
+    labels = tuple(wanted.labels or parts.named or _KNOWN.get(parts.outputs, ()))
+    if len(labels) != parts.outputs:
+        raise ImportRefused(f"{parts.source.name} has {parts.outputs} outputs and {len(labels)} labels are named: give "
+                            "one for each with --labels, separated by commas (nothing between two commas for an output "
+                            "that means nothing)")  # fmt: skip
+    return labels
+
+
+def _calibration(parts: _Parts, wanted: Wanted, outputs: Sequence[str]) -> dict[str, Any] | None:
+    """Operating points: those given, else the ones that TorchXRayVision keeps beside its weights."""
+    points = [math.nan] * len(outputs) if parts.points is None else [float(p) for p in parts.points.flatten()]
+    own = {label: p for label, p in zip(outputs, points, strict=False) if label and 0 < p < 1}
+    strays = set(wanted.thresholds) - set(outputs)
+    if strays:
+        raise ImportRefused(f"thresholds are given for {sorted(strays)}, which are no labels of this model")
+    rows = {label: {"threshold": threshold} for label, threshold in (own | wanted.thresholds).items()}
+    return {"findings": rows} if rows else None
+
+
+def _preprocessing(parts: _Parts, wanted: Wanted) -> dict[str, Any]:
+    if parts.preprocessing is not None and not wanted.preprocessing:
+        return parts.preprocessing
+    kind = wanted.preprocessing or ("imagenet" if parts.channels == 3 else "xrayvision")
+    steps: dict[str, list[dict[str, Any]]] = {
+        "xrayvision": [_transform("ScaleIntensityRange", a_min=0.0, a_max=1.0, b_min=-1024.0, b_max=1024.0)],
+        "imagenet": [],
+        "standard": [_transform("NormalizeIntensity")],
+    }
+    if kind not in steps:
+        raise ImportRefused(f"preprocessing is {kind!r}, expected one of {', '.join(steps)}")
+    crop = [{"_target_": "inference.preprocess.CentreSquare"}] if kind == "xrayvision" else []
+    resize = _transform("Resize", spatial_size=[parts.size, parts.size], mode="area")
+    colour = [_transform("RepeatChannel", repeats=parts.channels)] if parts.channels > 1 else []
+    if kind == "imagenet":
+        means, spreads = (values if parts.channels == 3 else [sum(values) / 3] for values in _IMAGENET)
+        colour.append(_transform("NormalizeIntensity", subtrahend=means, divisor=spreads, channel_wise=True))
+    first = _transform("EnsureChannelFirst", channel_dim="no_channel")
+    return _transform("Compose", transforms=[first, *crop, resize, *steps[kind], *colour])
+
+
+def _transform(name: str, **arguments: Any) -> dict[str, Any]:
+    return {"_target_": f"monai.transforms.{name}", **arguments}
