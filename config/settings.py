@@ -71,6 +71,7 @@ class Peer(Section):
 
     ae_title: AeTitle
     host: str
+    port: Port = 0
     priority: int = Field(1, ge=0, le=2)
 
 

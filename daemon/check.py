@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from config.settings import Destination, Settings
 from daemon import wiring
@@ -11,8 +10,6 @@ from daemon.decisions import CannotWork
 from dicom_io import tls
 from dicom_io.codecs import readable_transfer_syntaxes
 from storage.errors import StorageError
-
-WARN_DAYS = 30
 
 
 def check(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -58,8 +55,7 @@ def _decoders() -> str:
 
 
 def _certificates(settings: Settings) -> list[str]:
-    files = settings.tls
-    return tls.check_files(Path(files.certificate), Path(files.key), Path(files.ca), now(), WARN_DAYS)
+    return tls.check_files(wiring.tls_files(settings), now())
 
 
 def _echo(settings: Settings, destination: Destination) -> str:

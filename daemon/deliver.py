@@ -2,13 +2,14 @@
 
 import threading
 from datetime import timedelta
+from functools import partial
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobExecutionEvent
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from config.settings import Delivery as DeliverySettings
 from config.settings import Destination, Settings
-from daemon import log, pipeline, wiring
+from daemon import commitment, log, pipeline, wiring
 from daemon.clock import now
 from daemon.doorbell import Doorbell
 from daemon.shared import Shared
@@ -19,12 +20,13 @@ from storage.records import Delivery, Sending
 
 BATCH = 16
 LOOK_SECONDS = 1.0
+AGAIN_SECONDS = 15.0
 
 
 def run(settings: Settings, shared: Shared, _name: str) -> None:
     """Deliver until SIGTERM; what is in flight then is finished."""
     stop = on_sigterm()
-    journal = wiring.open_journal(settings, shared.fault)
+    journal, spool = wiring.open_journal(settings, shared.fault), wiring.open_spool(settings)
     threads = [
         threading.Thread(
             target=Courier(settings, destination, journal, shared.deliver[destination.name], stop).work,
@@ -37,6 +39,8 @@ def run(settings: Settings, shared: Shared, _name: str) -> None:
     schedule = scheduler()
     for destination in settings.destination:
         schedule.add_job(_ring_if_due, "interval", [journal, destination.name, shared], seconds=LOOK_SECONDS)
+    schedule.add_job(commitment.answer, "interval", [settings, journal, spool], seconds=LOOK_SECONDS)
+    schedule.add_job(commitment.ask_again, "interval", [settings, journal], seconds=AGAIN_SECONDS)
     schedule.start()
     stop.wait()
     shared.ring_deliver()
@@ -74,13 +78,14 @@ class Courier:
     ):
         self._policy, self._destination = settings.delivery, destination
         self._journal, self._bell, self._stop = journal, bell, stop
-        self._sender = wiring.open_sender(settings, destination)
+        self._sender = wiring.open_sender(settings, destination, partial(commitment.reported, journal))
 
     def work(self) -> None:
         """Until `stop` is set: deliver what is due, then wait for the bell."""
         while not self._stop.is_set():
             try:
                 if not self.deliver_due():
+                    commitment.ask(self._journal, self._destination, self._sender)
                     self._bell.wait(self._policy.idle_release_seconds)
                     self._sender.release_if_idle()
             except DatabaseUnavailable:

@@ -10,21 +10,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dicom_io.phantom import phantom_studies
 from rich.console import Console
 
 from daemon import tables
 from daemon.pacs import AE_TITLE, Pacs
 from dicom_io.part10 import Part10, read_part10
+from dicom_io.phantom import phantom_studies
 from dicom_io.send import Destination, Sender
 from storage import query
 from storage.database import open_database
 
 FINAL = ("DELIVERED", "COMMITTED", "IGNORED", "QUARANTINED")
-COLUMNS = ("accession_number", "findings", "state", "reason", "received_at", "seconds")
+COLUMNS = ("patient_id", "modality", "most_likely", "probability", "findings", "state", "reason", "seconds")
 CONFIGURATION = """\
 [dicom]
 host = "127.0.0.1"
@@ -95,15 +96,18 @@ def _daemon(directory: Path, pacs_port: int) -> Iterator[tuple[int, Path]]:
 
 
 def _await_ready(process: "subprocess.Popen[str]", log: Path) -> int:
-    """The port that the daemon listens on; what it says goes on into the file `log`."""
+    """The port that the daemon listens on, once its model is loaded; what it says goes on into the file `log`."""
     assert process.stderr
     lines: list[str] = []
+    port = 0
     for line in process.stderr:
         lines.append(line)
         event = json.loads(line) if line.startswith("{") else {}
         if event.get("event") == "ready":
+            port = int(event["port"])
+        if event.get("event") == "ready to analyse" and port:
             threading.Thread(target=_copy, args=(lines, process.stderr, log), daemon=True).start()
-            return int(event["port"])
+            return port
     raise SystemExit("hilum serve ended before it was ready:\n" + "".join(lines[-5:]))
 
 
@@ -132,29 +136,32 @@ def _show(
 
 
 def _send(port: int, objects: Iterator[tuple[str, Part10]]) -> tuple[int, int]:
-    """Send each object as its modality; how many were stored, how many were refused."""
-    stored = refused = 0
+    """Send each object as its modality; how many different ones were stored, how many were refused."""
+    stored, refused = set(), 0
     for calling_ae_title, part10 in objects:
         to = Destination("HILUM", "127.0.0.1", port, sop_classes=(part10.sop_class_uid,))
         sender = Sender(calling_ae_title, to)
         answer = sender.send(part10.sop_class_uid, part10.sop_instance_uid, part10.transfer_syntax_uid, part10.data)
         sender.close()
         if answer.outcome == "ACCEPTED":
-            stored += 1
+            stored.add(part10.sop_instance_uid)
         else:
             refused += 1
             _say(f"{calling_ae_title}: refused: {answer.comment}")
-    return stored, refused
+    return len(stored), refused
 
 
 def _rows(studies: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Oldest first, with the seconds from arrival to delivery."""
-    return [row | {"seconds": _seconds(row)} for row in reversed(studies)]
+    """Oldest first, with the finding that is furthest above its threshold and the seconds from arrival to delivery."""
+    return [row | _most_likely(row["findings"]) | {"seconds": _seconds(row)} for row in reversed(studies)]
+
+
+def _most_likely(findings: list[dict[str, Any]]) -> dict[str, Any]:
+    likely = max(findings, key=lambda f: f["probability"] / f["threshold"], default=None)
+    return {"most_likely": likely["finding"], "probability": likely["probability"]} if likely else {"findings": None}
 
 
 def _seconds(row: dict[str, Any]) -> float | None:
-    from datetime import datetime
-
     if not row["delivered_at"]:
         return None
     times = [datetime.fromisoformat(str(row[key])) for key in ("received_at", "delivered_at")]
@@ -166,7 +173,7 @@ def _await(rows: Callable[[], list[dict[str, Any]]], number: int, seconds: float
     deadline = time.monotonic() + seconds
     while True:
         found = rows()
-        over = found and all(row["state"] in FINAL for row in found) and sum(r["instances"] for r in found) >= number
+        over = found and all(row["state"] in FINAL for row in found) and sum(row["images"] for row in found) >= number
         if over or time.monotonic() > deadline:
             return found
         time.sleep(0.1)

@@ -62,10 +62,10 @@ def write_overlays(
     precision: str,
 ) -> None:
     """A PNG for each finding that is present (the most likely one where none is)."""
-    from inference.explain import overlay
+    from inference.explain import occlusion, overlay
 
     directory.mkdir(parents=True, exist_ok=True)
-    maps = classifier.heatmaps(pixels, method=method, precision=precision)
+    maps = classifier.heatmaps(pixels) if method == "cam" else occlusion(classifier, pixels, precision)
     shown = [f.finding for f in prediction.findings if f.call == "present"]
     for finding in shown or ([prediction.most_likely.finding] if prediction.most_likely else []):
         Image.fromarray(overlay(pixels, maps[finding])).save(directory / f"{file.stem}-{finding}.png")

@@ -4,9 +4,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from config.settings import Settings
-from daemon import log, pipeline, wiring
+from daemon import commitment, log, pipeline, wiring
 from daemon.clock import now
 from daemon.shared import Shared
 from daemon.stopping import on_sigterm
@@ -41,7 +42,13 @@ class Reception:
         self._settings, self._journal, self._spool, self._shared = settings, journal, spool, shared
         self._room = every(LOOK_SECONDS, lambda: spool.free_bytes() >= settings.storage.min_free_bytes)
         self._said = Sparingly(LOOK_SECONDS)
-        self.callbacks = Callbacks(on_store=self.store, accepting=self.accepting, on_event=self.event)
+        self.callbacks = Callbacks(
+            self.store,
+            accepting=self.accepting,
+            on_commit_request=partial(commitment.remember, journal),
+            on_commit_report=partial(commitment.reported, journal),
+            on_event=self.event,
+        )
 
     def store(self, arrived: Arrived) -> Answer:
         """The line's first part; foreign exceptions become refusals here."""

@@ -65,8 +65,8 @@ def serve(settings: Settings, reload: Callable[[], Settings], fault: Fault = no_
         if heard and heard.si_signo == signal.SIGHUP:
             try:
                 settings = reload()
-            except ConfigurationError as fault:
-                log.get().error("configuration refused, the old one stays", fault=str(fault))
+            except ConfigurationError as refused:
+                log.get().error("configuration refused, the old one stays", fault=str(refused))
                 continue
             _stop(parts)
             log.configure(settings.log.level, "parent")

@@ -5,12 +5,13 @@ The libraries of dicom_io and inference are imported where they are used: the au
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from config.settings import Destination, Settings
+from config.settings import Destination, Peer, Settings
 from daemon.decisions import CannotWork
 from daemon.shared import Fault, no_fault
 from storage.database import open_database
@@ -21,8 +22,10 @@ from storage.spool import Spool
 if TYPE_CHECKING:
     from ssl import SSLContext
 
+    from dicom_io.commit import CommitReport
     from dicom_io.receive import Callbacks, StoreScp
     from dicom_io.send import Sender
+    from dicom_io.tls import TlsFiles
     from inference.engine import Classifier
 
 
@@ -58,7 +61,8 @@ def open_journal(settings: Settings, fault: Fault = no_fault) -> Journal:
 def open_scp(settings: Settings, callbacks: Callbacks) -> StoreScp:
     """Our listening application entity. Raises CannotWork where the address cannot be had."""
     from dicom_io.codecs import readable_transfer_syntaxes
-    from dicom_io.gate import Gate, Limits, Peer
+    from dicom_io.gate import Gate, Limits
+    from dicom_io.gate import Peer as Listed
     from dicom_io.receive import start_scp
 
     dicom = settings.dicom
@@ -71,7 +75,7 @@ def open_scp(settings: Settings, callbacks: Callbacks) -> StoreScp:
         dimse_seconds=dicom.dimse_timeout_seconds,
         idle_seconds=dicom.idle_timeout_seconds,
     )
-    peers = [Peer(peer.ae_title, peer.host) for peer in settings.peer]
+    peers = [Listed(peer.ae_title, peer.host) for peer in settings.peer]
     gate = Gate(dicom.ae_title, peers, limits, dicom.accept_any_peer)
     try:
         return start_scp(
@@ -82,27 +86,61 @@ def open_scp(settings: Settings, callbacks: Callbacks) -> StoreScp:
         raise CannotWork(f"cannot listen on {dicom.host}:{dicom.port}: {error.strerror}") from error
 
 
-def open_sender(settings: Settings, destination: Destination) -> Sender:
-    """Our way to one destination; nothing is connected yet."""
-    from dicom_io.send import Destination as Peer
+def open_sender(
+    settings: Settings, destination: Destination, on_commit_report: Callable[[CommitReport], None] | None = None
+) -> Sender:
+    """Our way to one destination, nothing connected yet; reports on commitment that come on it go to the callback."""
+    from dicom_io.send import Destination as Way
     from dicom_io.send import Sender
 
-    peer = Peer(
+    way = Way(
         destination.ae_title, destination.host, destination.port,
         tls=client_tls(settings) if destination.tls else None, storage_commitment=destination.storage_commitment,
     )  # fmt: skip
     delivery = settings.delivery
-    return Sender(settings.dicom.ae_title, peer, delivery.timeout_seconds, delivery.idle_release_seconds)
+    return Sender(
+        settings.dicom.ae_title, way, delivery.timeout_seconds, delivery.idle_release_seconds,
+        on_commit_report or (lambda report: None),
+    )  # fmt: skip
+
+
+def open_peer(settings: Settings, peer: Peer, address: str) -> Sender:
+    """Our way back to a peer that asked us something, over TLS where we let peers in over TLS."""
+    from dicom_io.send import Destination as Way
+    from dicom_io.send import Sender
+
+    way = Way(peer.ae_title, address, peer.port, tls=client_tls(settings) if settings.tls.enabled else None)
+    return Sender(settings.dicom.ae_title, way, settings.delivery.timeout_seconds)
 
 
 def server_tls(settings: Settings) -> SSLContext | None:
     """How we let peers in; None: TLS is off. Raises CannotWork where the files are no good."""
-    return None
+    from dicom_io.tls import server_context
+
+    return _tls(settings, server_context) if settings.tls.enabled else None
 
 
-def client_tls(settings: Settings) -> SSLContext | None:
-    """How we go out."""
-    return None
+def client_tls(settings: Settings) -> SSLContext:
+    """How we go out. Raises CannotWork where the files are no good."""
+    from dicom_io.tls import client_context
+
+    return _tls(settings, client_context)
+
+
+def tls_files(settings: Settings) -> TlsFiles:
+    """The files of [tls]."""
+    from dicom_io.tls import TlsFiles
+
+    return TlsFiles(Path(settings.tls.certificate), Path(settings.tls.key), Path(settings.tls.ca))
+
+
+def _tls(settings: Settings, context: Callable[[TlsFiles], SSLContext]) -> SSLContext:
+    from dicom_io.errors import TlsFault
+
+    try:
+        return context(tls_files(settings))
+    except TlsFault as fault:
+        raise CannotWork(f"tls: {fault}") from fault
 
 
 def open_classifier(settings: Settings) -> Classifier:

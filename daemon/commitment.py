@@ -1,0 +1,119 @@
+"""Storage commitment (PS3.4 Annex J), both roles: all that is asked, promised and answered stands in the journal."""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from itertools import groupby
+from uuid import uuid4
+
+from config.settings import Destination, Settings
+from daemon import log, wiring
+from daemon.clock import now
+from dicom_io.commit import CommitReport, Reference
+from dicom_io.commit import CommitRequest as Asked
+from dicom_io.send import Sender
+from dicom_io.statuses import Status
+from storage.errors import SpoolDamaged
+from storage.journal import Journal
+from storage.records import CommitRequest, Uncommitted
+from storage.spool import Spool
+
+TOGETHER = 50  # objects in one request
+MOST_REQUESTS = 3
+MOST_ANSWERS = 10
+AGAIN_SECONDS = 60.0
+
+
+# --- as SCU: we ask a destination to commit what we delivered ------------------------------------------------------
+
+
+def ask(journal: Journal, destination: Destination, sender: Sender) -> None:
+    """Ask `destination` to commit what it accepted and was not asked for yet."""
+    if destination.storage_commitment:
+        _request(journal, sender, journal.commit_due(destination.name, TOGETHER))
+
+
+def ask_again(settings: Settings, journal: Journal) -> None:
+    """Ask again for what is overdue; after the third time a person must look."""
+    overdue = journal.overdue(now(), now() - timedelta(seconds=settings.delivery.commitment_timeout_seconds))
+    by_name = {d.name: d for d in settings.destination}
+    for name, group in groupby(sorted(overdue, key=lambda o: o.destination), key=lambda o: o.destination):
+        objects = list(group)
+        given_up = [o.delivery_id for o in objects if o.requests >= MOST_REQUESTS or name not in by_name]
+        if given_up:
+            journal.commit_failed(given_up, f"{name} never answered the request for storage commitment", now())
+        rest = [o for o in objects if o.delivery_id not in given_up]
+        if rest:
+            sender = wiring.open_sender(settings, by_name[name])
+            _request(journal, sender, rest)
+            sender.close()
+
+
+def _request(journal: Journal, sender: Sender, objects: Sequence[Uncommitted]) -> None:
+    """Note the request, then send it: a report may come before we know that the request arrived."""
+    if not objects:
+        return
+    transaction_uid = f"2.25.{uuid4().int}"
+    journal.commit_requested(transaction_uid, [o.delivery_id for o in objects], now())
+    sent = sender.request_commitment(transaction_uid, [Reference(o.sop_class_uid, o.sop_instance_uid) for o in objects])
+    log.get().info("asked to commit", objects=len(objects), outcome=sent.outcome, status=sent.status)
+
+
+def reported(journal: Journal, report: CommitReport) -> None:
+    """Write down a destination's answer; 0112 (no such object) is sent again."""
+    journal.committed(
+        report.transaction_uid,
+        [r.sop_instance_uid for r in report.committed],
+        [(r.sop_instance_uid, reason) for r, reason in report.failed],
+        now(),
+        resend=[int(Status.NO_SUCH_OBJECT_INSTANCE)],
+        max_requests=MOST_REQUESTS,
+    )
+    log.get().info("commitment reported", committed=len(report.committed), failed=len(report.failed))
+
+
+# --- as SCP: a modality asks us to commit what it sent --------------------------------------------------------------
+
+
+def remember(journal: Journal, asked: Asked) -> None:
+    """Keep a modality's request: it is answered by `answer`."""
+    references = tuple((r.sop_class_uid, r.sop_instance_uid) for r in asked.references)
+    journal.remember_request(
+        CommitRequest(asked.transaction_uid, asked.calling_ae_title, asked.peer_address, references), now()
+    )
+
+
+def answer(settings: Settings, journal: Journal, spool: Spool) -> None:
+    """Answer every request that is due; what we commit to stays in the spool for `storage.keep_days` from now."""
+    for request in journal.unanswered(now()):
+        committed = [r for r in request.references if _holds(journal, spool, *r)]
+        if settings.storage.keep_days:
+            journal.hold([uid for _, uid in committed], now() + timedelta(days=settings.storage.keep_days))
+        report = CommitReport(
+            request.transaction_uid,
+            tuple(Reference(*r) for r in committed),
+            tuple(_missing(request, committed)),
+        )
+        peer = next((p for p in settings.peer if p.ae_title == request.calling_ae_title and p.port), None)
+        sent = wiring.open_peer(settings, peer, request.peer_address).report_commitment(report) if peer else None
+        if sent and sent.outcome in ("ACCEPTED", "WARNING"):
+            journal.answered(request, [u for _, u in committed], [r.sop_instance_uid for r, _ in report.failed], now())
+        else:
+            last = peer is None or request.attempts >= MOST_ANSWERS
+            journal.not_answered(request, None if last else now() + timedelta(seconds=AGAIN_SECONDS))
+            comment = sent.comment if sent else "no [[peer]] with this AE title has a port to answer to"
+            log.get().warning("commitment not answered", peer=request.calling_ae_title, comment=comment, last=last)
+
+
+def _holds(journal: Journal, spool: Spool, sop_class_uid: str, sop_instance_uid: str) -> bool:
+    """Whether the object is here, with the bytes that were received."""
+    held = journal.holds(sop_class_uid, sop_instance_uid)
+    try:
+        return held is not None and bool(spool.verified(held.spool_name, held.sha256))
+    except SpoolDamaged:
+        return False
+
+
+def _missing(request: CommitRequest, committed: Sequence[tuple[str, str]]) -> Iterator[tuple[Reference, int]]:
+    for reference in request.references:
+        if reference not in committed:
+            yield Reference(*reference), int(Status.NO_SUCH_OBJECT_INSTANCE)
