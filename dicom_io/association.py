@@ -62,10 +62,11 @@ class Association(PynetdicomAssociation):  # type: ignore[misc]
         max_object_bytes: int = 2**31,
         admit: Callable[[Any], None] = lambda command_set: None,
         stop: StopSignal | None = None,
+        digest: bool = False,
     ):
         super().__init__(ae, mode)
         self.dul = UpperLayer(self, max_pdu)
-        self.dimse = Messages(self, max_object_bytes, admit)
+        self.dimse = Messages(self, max_object_bytes, admit, digest)
         self.acse_timeout, self.network_timeout = ae.acse_timeout, ae.network_timeout  # sets the timers of that layer
         self.message_seconds = FOREVER
         self.violated = ""

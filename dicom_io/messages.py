@@ -9,6 +9,7 @@ import os
 import queue
 import time
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from struct import pack
 from typing import Any
@@ -32,14 +33,16 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
     """The DIMSE service provider of one association.
 
     `admit` is asked with each C-STORE's command set before a byte of its data set is written; what it raises becomes
-    the answer, and the data set is passed over.
+    the answer, and the data set is passed over. `digest`: take the SHA-256 of each object's file as it is written.
     """
 
     message: Any
 
-    def __init__(self, assoc: Any, max_object_bytes: int, admit: Callable[[Any], None]):
+    def __init__(self, assoc: Any, max_object_bytes: int, admit: Callable[[Any], None], digest: bool):
         super().__init__(assoc)
         self._max_object_bytes, self._admit = max_object_bytes, admit
+        self._digest = digest
+        self._sha256: Any = None
         self._size = 0
         self._refusal: Exception | None = None
         self.since: float | None = None
@@ -54,7 +57,8 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
     def take(self, context_id: int, control: int, fragment: memoryview) -> None:
         """One fragment. Raises ProtocolError for one that does not fit the message so far."""
         if self.message is None:
-            self.message, self._size, self._refusal, self.since = DIMSEMessage(), 0, None, time.monotonic()
+            self.message, self._size, self.since = DIMSEMessage(), 0, time.monotonic()
+            self._refusal = self._sha256 = None
         if self.message.context_id is None:
             done = self._take_command(context_id, control, fragment)
         else:
@@ -83,6 +87,8 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
         try:
             self._admit(message.command_set)
             message._data_set_file.flush()  # what follows is written past the file object's buffer
+            # of the file as it stands, preamble and file meta included; taken here, no byte is read a second time
+            self._sha256 = sha256(Path(message._data_set_file.name).read_bytes()) if self._digest else None
         except Exception as error:
             # the callback's, or the disk's: kept until the data set is over, then answered like any other
             self._refuse(error)
@@ -115,6 +121,8 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
         if file is None:
             self.message.data_set.write(fragment)
             return
+        if self._sha256 is not None:
+            self._sha256.update(fragment)
         while fragment:
             fragment = fragment[os.write(file.fileno(), fragment) :]
 
@@ -122,6 +130,7 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
         message, self.message, self.since = self.message, None, None
         primitive = message.message_to_primitive()
         primitive.refusal = self._refusal
+        primitive.sha256 = self._sha256.hexdigest() if self._sha256 is not None else ""
         if not isinstance(primitive, C_CANCEL):  # none of our services can be cancelled
             self.msg_queue.put((message.context_id, primitive))
 

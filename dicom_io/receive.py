@@ -48,7 +48,7 @@ class Arrived:
     """A C-STORE request whose data set is in `path`: preamble, file meta and the data set's bytes as they came.
 
     The file is removed after the answer unless the callback moved it away. UIDs are the command set's; nothing here
-    is fit to be a path. `priority`: 0 urgent, 1 normal, 2 low.
+    is fit to be a path. `priority`: 0 urgent, 1 normal, 2 low. `sha256`: of the whole file, in hex, where asked for.
     """
 
     path: Path
@@ -58,6 +58,7 @@ class Arrived:
     calling_ae_title: str
     peer_address: str
     priority: int
+    sha256: str = ""
 
 
 def _refuse_commitment(_: object) -> None:
@@ -121,9 +122,11 @@ def start_scp(
     callbacks: Callbacks,
     sop_classes: Sequence[str] = STORED_SOP_CLASSES,
     tls: SSLContext | None = None,
+    digest: bool = False,
 ) -> StoreScp:
     """Listen and serve; port 0 takes a free one. Raises OSError where the address cannot be had.
 
+    `digest`: take the SHA-256 of each object while it is written, which saves reading it again.
     Data sets are written to files that `tempfile` makes, in `tempfile.tempdir`: set it to a directory of the spool's
     file system first.
     """
@@ -138,6 +141,7 @@ def start_scp(
     server = Server(
         ae, (host, port), supported_contexts(sop_classes, transfer_syntaxes), handlers, gate, limits,
         admit=lambda command_set: _admit(callbacks), on_event=callbacks.on_event,
+        digest=digest,
     )  # fmt: skip
     server.ssl_context = tls
     return StoreScp(server)
@@ -211,4 +215,5 @@ def _arrived(event: evt.Event) -> Arrived:
         calling_ae_title=assoc.requestor.ae_title,
         peer_address=assoc.requestor.address_info.address,
         priority=_URGENCY[request.Priority],
+        sha256=request.sha256,
     )

@@ -26,7 +26,7 @@ class Accepted(Association):
     def __init__(self, server: "Server", connection: socket.socket, address: tuple[Any, ...]):
         limits = server.limits
         super().__init__(
-            server.ae, MODE_ACCEPTOR, limits.max_pdu, limits.max_object_bytes, server.admit, server.stop
+            server.ae, MODE_ACCEPTOR, limits.max_pdu, limits.max_object_bytes, server.admit, server.stop, server.digest
         )
         self._server, self._gate = server, server.gate
         self._inside: tuple[str, str] | None = None
@@ -83,9 +83,10 @@ class Server(AssociationServer):  # type: ignore[misc]
         limits: Limits,
         admit: Callable[[Any], None],
         on_event: Callable[[str, dict[str, str]], None],
+        digest: bool,
     ):
         self.gate, self.limits, self.admit, self.on_event = gate, limits, admit, on_event
-        self.handlers = handlers
+        self.handlers, self.digest = handlers, digest
         self.stop = StopSignal()
         self._lock = threading.Lock()
         self._associations: set[Accepted] = set()

@@ -22,6 +22,7 @@ P_DATA_TF = 0x04
 KNOWN_PDU_TYPES = range(0x01, 0x08)
 # an A-ASSOCIATE-RQ of 128 contexts with 40 transfer syntaxes each has under 200 KB
 LONGEST_OTHER_PDU = 256 * 1024
+READ_BYTES = 512 * 1024  # for one call: what stays in the cache until it is written
 LINGER_SECONDS = 2.0
 
 
@@ -75,7 +76,7 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
         if self.artim_timer._start_time is not None:
             seconds = min(seconds, self.artim_timer.remaining)
         try:
-            received = self.socket.receive_into(self._view[self._end :], seconds)
+            received = self.socket.receive_into(self._view[self._end : self._end + READ_BYTES], seconds)
         except OSError as error:
             self.socket.failure, received = error, 0
         if received is None:

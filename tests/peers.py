@@ -97,7 +97,7 @@ def running_scp(
     limits = limits or Limits()
     before, tempfile.tempdir = tempfile.tempdir, str(incoming)
     gate = Gate("HILUM", peers, limits, accept_any_peer=not peers)
-    scp = start_scp("HILUM", "127.0.0.1", 0, gate, limits, syntaxes, recorder.callbacks(), tls=tls)
+    scp = start_scp("HILUM", "127.0.0.1", 0, gate, limits, syntaxes, recorder.callbacks(), tls=tls, digest=True)
     try:
         yield scp
     finally:

@@ -1,6 +1,8 @@
 """The SCP lets in whom it should, hands over what arrived as it arrived, and answers each request."""
 
 import contextlib
+import hashlib
+import random
 import resource
 import socket
 import struct
@@ -12,7 +14,7 @@ import pydicom
 import pytest
 from pydicom.uid import DigitalXRayImageStorageForPresentation as DX
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
-from pynetdicom import AE
+from pynetdicom import AE, evt
 
 from dicom_io import messages, send
 from dicom_io.errors import ObjectMismatch
@@ -57,6 +59,7 @@ def test_data_set_arrives_byte_for_byte(tmp_path: Path) -> None:
         arrived = recorder.arrived[0]
         assert data_set_bytes(recorder.contents[0]) == data_set_bytes(file.read_bytes())
         assert arrived.sop_instance_uid == pydicom.dcmread(file).SOPInstanceUID
+        assert arrived.sha256 == hashlib.sha256(recorder.contents[0]).hexdigest()
         assert arrived.calling_ae_title == "DCMSEND"
         assert arrived.peer_address == "127.0.0.1"
         wait_for(lambda: not list(incoming.iterdir()), what="the incoming folder to be empty")
@@ -390,3 +393,51 @@ def test_shutdown_finishes_the_object_in_flight(tmp_path: Path) -> None:
         sending.join()
         stopping.join()
         assert results[0].outcome == "ACCEPTED"
+
+
+# --- hostile peers -----------------------------------------------------------------------------------------------
+
+
+def conversation(port: int) -> bytes:
+    """What a sender says, from its association request to its release, for one small object."""
+    said = bytearray()
+    ae = AE("SENDER")
+    ae.add_requested_context(DX, ExplicitVRLittleEndian)
+    handlers = [(evt.EVT_DATA_SENT, lambda event: said.extend(event.data))]
+    assoc = ae.associate("127.0.0.1", port, ae_title="HILUM", evt_handlers=handlers)
+    said += b"".join(pdus(assoc.accepted_contexts[0].context_id, b"\0" * 5000))
+    assoc.release()
+    return bytes(said)
+
+
+def mutated(stream: bytes, chance: random.Random) -> bytes:
+    """A few bytes changed, a part cut out or doubled."""
+    data = bytearray(stream)
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randrange(len(data))
+        match chance.randrange(4):
+            case 0 | 1:
+                data[at] = chance.choice([0, 1, 0x7F, 0xFF, chance.randrange(256)])
+            case 2:
+                del data[at : at + chance.randint(1, 40)]
+            case _:
+                data[at:at] = data[at : at + chance.randint(1, 40)]
+    return bytes(data)
+
+
+def test_mutated_conversations_leave_nothing_and_stop_nobody(tmp_path: Path) -> None:
+    """Whatever is sent to the port, the SCP goes on answering and keeps no thread, descriptor or file of it."""
+    chance = random.Random(1)
+    with running_scp(Recorder(), tmp_path, limits=small_limits()) as scp:
+        stream = conversation(scp.port)
+        wait_for(lambda: scp.open_associations == 0)
+        threads, descriptors = threading.active_count(), open_descriptors()
+        for _ in range(200):
+            with socket.create_connection(("127.0.0.1", scp.port), 5) as peer, contextlib.suppress(OSError):
+                peer.sendall(mutated(stream, chance))
+        wait_for(lambda: threading.active_count() == threads and open_descriptors() <= descriptors, what="no leak")
+        assert not list(tmp_path.iterdir())
+        assert scp.open_associations == 0
+        sender = sender_to(scp)
+        assert sender.echo().outcome == "ACCEPTED"
+        sender.close()
