@@ -1,0 +1,194 @@
+"""The papers say what the code does: every key, every command, every SOP class, transfer syntax and status."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from config.settings import Section, Settings
+from daemon.cli import app
+from dicom_io import association, codes, errors, receive, send
+from dicom_io.codecs import readable_transfer_syntaxes
+from dicom_io.gate import CALLED_AE_TITLE, CALLING_AE_TITLE, CONGESTED, TOO_MANY
+from dicom_io.statuses import Status
+from storage.records import State
+from tests.conftest import ROOT
+
+DOCS = ROOT / "docs"
+LOGGERS = {f"log.get().{level}" for level in ("debug", "info", "warning", "error")}
+PAPERS = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+
+
+def sections() -> Iterator[tuple[str, type[Section]]]:
+    """Heading and model of each section; those that repeat have double brackets."""
+    for name, field in Settings.model_fields.items():
+        repeats = name in ("peer", "destination")
+        model = field.annotation.__args__[0] if repeats else field.annotation  # type: ignore[union-attr]
+        yield (f"## [[{name}]]" if repeats else f"## [{name}]"), model  # type: ignore[misc]
+
+
+def rows(heading: str) -> dict[str, str]:
+    """The table under a heading of configuration.md: the row of each key."""
+    text = (DOCS / "configuration.md").read_text()
+    assert f"\n{heading}\n" in text, heading
+    part = text.split(f"\n{heading}\n")[1].split("\n## ")[0]
+    return {match[1]: match[0] for match in re.finditer(r"^\| `(\w+)` \|.*$", part, re.MULTILINE)}
+
+
+def written(value: object) -> str:
+    """A default as TOML has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(written(v) for v in value) + "]"
+    return f'"{value}"' if isinstance(value, str | Path) else str(value)
+
+
+@pytest.mark.parametrize(("heading", "model"), list(sections()))
+def test_every_key_is_documented_with_its_default(heading: str, model: type[Section]) -> None:
+    """docs/configuration.md has a row for each key of the code, with the code's default, and no other row."""
+    table = rows(heading)
+    assert set(table) == set(model.model_fields)
+    for name, field in model.model_fields.items():
+        default = "required" if field.is_required() else f"`{written(field.default)}`"
+        assert table[name].split(" | ")[1] == default, name
+
+
+def test_no_section_is_missing_or_left_over() -> None:
+    """The headings of docs/configuration.md in brackets are the sections of the code."""
+    headings = re.findall(r"^## \[.*$", (DOCS / "configuration.md").read_text(), re.MULTILINE)
+    assert headings == [heading for heading, _ in sections()]
+
+
+def commands() -> list[str]:
+    """Every command that `hilum` has, "audit studies" and the like."""
+
+    def walk(group: object, path: str) -> Iterator[str]:
+        for name, command in getattr(group, "commands", {}).items():
+            if hasattr(command, "commands"):
+                yield from walk(command, f"{path}{name} ")
+            else:
+                yield f"{path}{name}"
+
+    return list(walk(typer.main.get_command(app), ""))
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_is_documented(command: str) -> None:
+    """docs/operations.md has a row for each command."""
+    assert re.search(rf"^\| `hilum {command}\b", (DOCS / "operations.md").read_text(), re.MULTILINE), command
+
+
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.name)
+def test_no_command_is_invented(paper: Path) -> None:
+    """A command that a paper names exists."""
+    known = {command.split()[0] for command in commands()} | {"--help"}
+    text = paper.read_text()
+    spans = re.findall(r"`([^`\n]+)`", text)
+    lines = [line for block in re.findall(r"```\w*\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    for name in re.findall(r"^(?:\.venv/bin/|/opt/hilum/bin/)?hilum ([a-z-]+)", "\n".join(spans + lines), re.MULTILINE):
+        assert name in known, f"{paper.name}: hilum {name}"
+
+
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.name)
+def test_every_link_leads_somewhere(paper: Path) -> None:
+    """A link to a file of this repository has a file, and one to a heading has the heading."""
+    for target in re.findall(r"\]\(([^)]+)\)", paper.read_text()):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        file = (paper.parent / name).resolve() if name else paper
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}, target
+
+
+def events() -> set[str]:
+    """The names of the log's events: the texts in the first argument of each `log.get().info(...)` of the daemon."""
+    found = set()
+    for path in (ROOT / "daemon").glob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) in LOGGERS:
+                found |= {n.value for n in ast.walk(call.args[0]) if isinstance(n, ast.Constant)}
+    return found
+
+
+@pytest.mark.parametrize("event", sorted(events()))
+def test_every_event_of_the_log_is_explained(event: str) -> None:
+    """docs/operations.md says what each event of the log means."""
+    assert f"`{event}`" in (DOCS / "operations.md").read_text()
+
+
+@pytest.mark.parametrize("state", State)
+def test_every_state_is_explained(state: State) -> None:
+    """docs/architecture.md and docs/operations.md name each state."""
+    for name in ("architecture.md", "operations.md"):
+        assert f"`{state}`" in (DOCS / name).read_text()
+
+
+# --- the conformance statement -----------------------------------------------------------------------------------
+
+
+def conformance() -> str:
+    return (DOCS / "conformance.md").read_text()
+
+
+@pytest.mark.parametrize("uid", receive.STORED_SOP_CLASSES + send.RESULT_SOP_CLASSES)
+def test_every_sop_class_is_stated(uid: str) -> None:
+    """What we take and what we send stands in the conformance statement by name and UID."""
+    assert f"| {getattr(uid, 'name', '')} | {uid} |" in conformance()
+
+
+def test_the_services_are_stated() -> None:
+    """Verification and Storage Commitment are there with their UIDs."""
+    for uid in (receive.Verification, receive.StorageCommitmentPushModel):
+        assert uid in conformance()
+
+
+@pytest.mark.parametrize("uid", readable_transfer_syntaxes())
+def test_every_transfer_syntax_is_stated(uid: str) -> None:
+    """Each transfer syntax that we accept stands there."""
+    assert f"| {uid} |" in conformance()
+
+
+def test_no_transfer_syntax_is_promised_that_is_not_read() -> None:
+    """The table of accepted transfer syntaxes holds what the decoders at hand read and no more."""
+    table = conformance().split("### Transfer syntaxes accepted\n")[1].split("\n#")[0]
+    assert set(re.findall(r"\| (1\.2\.840\.10008\.1\.2[\d.]*) \|", table)) == set(readable_transfer_syntaxes())
+
+
+@pytest.mark.parametrize("status", Status, ids=lambda status: status.name)
+def test_every_status_is_stated(status: Status) -> None:
+    """Each status that we answer or understand stands there as a hexadecimal number."""
+    assert re.search(rf"\b{status:04X}\b", conformance()), status.name
+
+
+def test_every_refusal_is_stated_as_an_answer() -> None:
+    """The table of our answers to C-STORE has each refusal that the network side can raise for it."""
+    table = conformance().split("### Answers to C-STORE\n")[1].split("\n### ")[0]
+    for refusal in (errors.OutOfResources, errors.ObjectMismatch, errors.CannotUnderstand, errors.InstanceConflict,
+                    errors.ObjectTooLarge, errors.SopClassNotSupported, errors.ProcessingFailure):  # fmt: skip
+        assert f"| {refusal.status:04X} |" in table, refusal.__name__
+
+
+def test_the_rejections_are_stated() -> None:
+    """Result, source and reason of each association that we reject."""
+    for rejection in (CALLED_AE_TITLE, CALLING_AE_TITLE, TOO_MANY, CONGESTED):
+        assert f"| {rejection.result} | {rejection.source} | {rejection.diagnostic} |" in conformance(), rejection.kind
+
+
+def test_the_implementation_is_stated() -> None:
+    """Implementation Class UID, Version Name, coding scheme and titles are those of the code."""
+    said = (association.IMPLEMENTATION_CLASS_UID, association.IMPLEMENTATION_VERSION_NAME, codes.LOCAL_SCHEME_UID)
+    for value in (*said, *(f"({c.value}, {c.scheme}, \"{c.meaning}\")" for c in codes.TITLES.values())):
+        assert value in conformance()
+
+
+def test_the_coded_findings_are_stated() -> None:
+    """Each finding's coded concept stands in the conformance statement."""
+    for finding in codes.findings().values():
+        assert f"({finding.code.value}, {finding.code.scheme}, \"{finding.code.meaning}\")" in conformance()
