@@ -138,19 +138,19 @@ def _number(text: str | None) -> float:
 
 def pictures(table: Table) -> Iterator[Image]:
     """The picture of each row as display values, float32 [rows, columns] in 0..1. Raises DataError."""
-    opened: dict[Path, _Source] = {}
+    sources = {manifest: _Source(manifest) for manifest in {row.manifest for row in table.rows}}
     for row in table.rows:
-        source = opened.setdefault(row.manifest, _Source(row.manifest))
-        yield display_values(source.read(row.file), row.file)
+        yield display_values(sources[row.manifest].read(row.file), row.file)
 
 
-def preprocessed(table: Table, transform: Transform) -> Array:
-    """The network's input for each row, float32 [n, channels, S, S]: by the function that serving uses."""
+def preprocessed(table: Table, transforms: Sequence[Transform]) -> list[Array]:
+    """For each transform, float32 [n, channels, S, S]: what the function that serving uses makes of each row."""
     first = next(pictures(table.take([0])))
-    result = np.empty((len(table.rows), *preprocess(transform, first).shape), np.float32)
+    results = [np.empty((len(table.rows), *preprocess(t, first).shape), np.float32) for t in transforms]
     for i, picture in enumerate(pictures(table)):
-        result[i] = preprocess(transform, picture)
-    return result
+        for result, transform in zip(results, transforms, strict=True):
+            result[i] = preprocess(transform, picture)
+    return results
 
 
 def display_values(content: bytes, name: str) -> Image:

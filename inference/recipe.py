@@ -26,8 +26,9 @@ class Recipe:
     """The defaults are what the default bundle was trained with."""
 
     network: dict[str, Any] = field(default_factory=narrow_resnet)
-    size: int = 128  # pixels a side that the bundle's preprocessing makes
-    stages: tuple[tuple[int, int], ...] = ((64, 12), (128, 5))  # (pixels a side, epochs), one after the other
+    size: int = 64  # pixels a side of the bundle's input
+    source: int = 128  # pixels a side that random views are drawn from
+    stages: tuple[tuple[int, int], ...] = ((64, 20),)  # (pixels a side, epochs), one after the other
     batch: int = 64
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
@@ -62,7 +63,7 @@ class Recipe:
 
     def quick(self, epochs: int, side: int) -> "Recipe":
         """The same with one short stage."""
-        return replace(self, stages=((side, epochs),), size=side)
+        return replace(self, stages=((side, epochs),), size=side, source=side)
 
 
 def targets_with_pathology(table: Table) -> Array:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from rich.progress import Progress
 
+from inference.augment import resized
 from inference.bundle import Bundle, load
 from inference.calibrate import fit_band, fit_logistic, fit_platt, fit_threshold, sigmoid
 from inference.data import Table, preprocessed, read_table
@@ -34,10 +35,11 @@ LICENCE = "The licence of these weights follows from the data they were trained 
 
 @dataclass(frozen=True)
 class Samples:
-    """A table with its pictures as the network's input; row i of each belongs together."""
+    """A table with its pictures, preprocessed by the function that serving uses; row i of each belongs together."""
 
     table: Table
-    pictures: Array  # float32 [n, channels, S, S]
+    pictures: Array  # float32 [n, channels, source, source]: what random views are drawn from
+    inputs: Array  # float32 [n, channels, size, size]: the network's input, as serving makes it
     targets: Array  # float32 [n, findings + 1]
     weights: Array  # float32 [n]
 
@@ -64,7 +66,7 @@ def train(
         work = out.with_name(out.name + ".training")
         trainer = fit(samples, np.flatnonzero(~aside), np.flatnonzero(aside), recipe, work, device, progress, log.epoch)
         held = np.flatnonzero(aside)
-        calibration = calibrate(samples.table.take(held), trainer.logits(samples.pictures[held])) if len(held) else None
+        calibration = calibrate(samples.table.take(held), trainer.logits(samples.inputs[held])) if len(held) else None
         bundle = write(out, trainer, samples.table.findings, calibration, name or out.name, version)
         log.bundle(bundle)
     shutil.rmtree(work)
@@ -72,9 +74,10 @@ def train(
 
 
 def read_samples(table: Table, recipe: Recipe) -> Samples:
-    """Decode and preprocess every picture of the table, by the function that serving uses."""
-    pictures = preprocessed(table, build_from(standard_preprocessing(recipe.size)))
-    return Samples(table, pictures, targets_with_pathology(table), balance(table, recipe))
+    """Decode and preprocess every picture of the table."""
+    transforms = [build_from(standard_preprocessing(size)) for size in (recipe.source, recipe.size)]
+    pictures, inputs = preprocessed(table, transforms)
+    return Samples(table, pictures, inputs, targets_with_pathology(table), balance(table, recipe))
 
 
 def fit(
@@ -91,7 +94,9 @@ def fit(
                             completed=trainer.steps) if bar else None  # fmt: skip
         while trainer.done < recipe.epochs:
             tick = (lambda: bar.advance(task)) if bar and task is not None else (lambda: None)
-            entry = {"loss": trainer.epoch(*part, tick), "validation": validate(trainer, samples, held)}
+            loss = trainer.epoch(*part, tick)
+            watch = recipe.patience or trainer.done % 5 == 0 or trainer.done == recipe.epochs
+            entry = {"loss": loss, "validation": validate(trainer, samples, held if watch else held[:0])}
             trainer.history.append(entry)
             stop = trainer.keep_best(entry["validation"])
             trainer.save(work / "checkpoint.pt")
@@ -111,10 +116,17 @@ def validate(trainer: Trainer, samples: Samples, held: Numbers) -> float:
     """Mean AUROC over the findings that the rows `held` show at least 10 times; nan without rows."""
     if not len(held):
         return float("nan")
-    logits = trainer.logits(samples.pictures[held], trainer.recipe.side(trainer.done - 1))
+    side = trainer.recipe.side(trainer.done - 1)
+    final = side == trainer.recipe.size
+    logits = trainer.logits(samples.inputs[held] if final else resized_to(samples.pictures[held], side))
     targets = samples.targets[held]
     common = [k for k in range(targets.shape[1] - 1) if targets[:, k].sum() >= 10]
     return float(np.nanmean([auroc(logits[:, k], targets[:, k]) for k in common])) if common else float("nan")
+
+
+def resized_to(pictures: Array, side: int) -> Array:
+    """Preprocessed pictures at another size."""
+    return np.asarray(resized(torch.from_numpy(pictures), side).numpy(), np.float32)
 
 
 def calibrate(table: Table, logits: Array) -> dict[str, Any]:

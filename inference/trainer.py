@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from inference.augment import RandomView, mixed, resized
+from inference.augment import RandomView, mixed
 from inference.networks import define_network
 from inference.recipe import Recipe, positive_weights
 
@@ -98,21 +98,21 @@ class Trainer:
                 self.average[name].copy_(value)
 
     def _fast(self) -> Any:
-        supported = self.device.type == "cuda" or getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=bool(supported))
+        """bf16 on a GPU. Not on a CPU: there, narrow bf16 convolutions gave other numbers, even NaN, at each call."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
 
     @torch.no_grad()
-    def logits(self, pictures: Array, side: int = 0) -> Array:
+    def logits(self, pictures: Array) -> Array:
         """The averaged weights' logits [n, outputs], mean over a picture and its mirror image, float32."""
         own = {name: t.clone() for name, t in self.network.state_dict().items()}
         self.network.load_state_dict(self.average)
         self.network.eval()
-        parts = [self._answer(pictures[i : i + 256], side or self.recipe.size) for i in range(0, len(pictures), 256)]
+        parts = [self._answer(pictures[i : i + 256]) for i in range(0, len(pictures), 256)]
         self.network.load_state_dict(own)
         return np.concatenate(parts)
 
-    def _answer(self, pictures: Array, side: int) -> Array:
-        batch = resized(torch.from_numpy(pictures).to(self.device), side)
+    def _answer(self, pictures: Array) -> Array:
+        batch = torch.from_numpy(pictures).to(self.device)
         batch = batch.contiguous(memory_format=torch.channels_last)
         with self._fast():
             logits = (self.network(batch) + self.network(batch.flip(3))).float() / 2

@@ -1,0 +1,174 @@
+"""Cross-validation by patient: what the recipe is worth on patients that the network never saw.
+
+Every picture gets logits from the one network that was trained without its patient ("out of fold"). From these come the
+table of the model card, and the calibration of the network that is then trained on everybody.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from inference.calibrate import fit_logistic, fit_platt, sigmoid
+from inference.data import Table, read_table
+from inference.metrics import auroc, average_precision, bootstrap, interval
+from inference.recipe import Recipe, targets_with_pathology
+from inference.train import fit, read_samples
+
+Array = npt.NDArray[np.float32]
+COMMON = 30  # positives that a finding needs to count in the mean
+
+
+def cross_validate(
+    data: Path, work: Path, recipe: Recipe | None = None, *, folds: int = 4, only: Sequence[int] = (),
+    manifests: Sequence[str] = (), device: str = "auto", threads: int = 0, progress: bool = True,
+) -> dict[str, Any] | None:  # fmt: skip
+    """Train one network per fold in `work` (resumable) and score all out-of-fold logits; None while folds are missing.
+
+    `only` names the folds to train in this call, so that several processes can share the work. Writes
+    `work/fold-<k>/logits.npz`, `work/cross_validation.json` and `work/cross_validation.md`.
+    """
+    recipe = recipe or Recipe()
+    if threads:
+        torch.set_num_threads(threads)
+    table = read_table(data, manifests)
+    fold = table.folds(folds)
+    wanted = [k for k in (only or range(folds)) if not (work / f"fold-{k}/logits.npz").is_file()]
+    samples = read_samples(table, recipe) if wanted else None
+    for k in wanted:
+        assert samples is not None
+        held = np.flatnonzero(fold == k)
+        trainer = fit(samples, np.flatnonzero(fold != k), held, recipe, work / f"fold-{k}", device, progress)
+        np.savez(work / f"fold-{k}/logits.npz", rows=held, logits=trainer.logits(samples.inputs[held]))
+    logits = out_of_fold(work, len(table.rows), folds)
+    if logits is None:
+        return None
+    result = report(table, logits) | {"folds": folds, "recipe": recipe.to_json()}
+    (work / "cross_validation.json").write_text(json.dumps(result, indent=2) + "\n")
+    (work / "cross_validation.md").write_text(markdown(result))
+    return result
+
+
+def out_of_fold(work: Path, count: int, folds: int) -> Array | None:
+    """The logits [count, outputs] of all folds; None unless every fold is there.
+
+    Each fold's logits go through Platt's scaling of the pooled rest only in `report`, where calibration is judged.
+    """
+    parts = [work / f"fold-{k}/logits.npz" for k in range(folds)]
+    if not all(path.is_file() for path in parts):
+        return None
+    loaded = [np.load(path) for path in parts]
+    logits = np.full((count, loaded[0]["logits"].shape[1]), np.nan, np.float32)
+    for part in loaded:
+        logits[part["rows"]] = part["logits"]
+    return logits
+
+
+def report(table: Table, logits: Array, rounds: int = 200) -> dict[str, Any]:
+    """Mean AUROC, per finding and per cohort, against a logistic regression on view, sex, age and follow-up number."""
+    targets, known = targets_with_pathology(table), baseline(table)
+    every = np.arange(len(targets))
+    findings = {
+        name: _finding(logits[:, k], targets[:, k], table) for k, name in enumerate((*table.findings, "Pathology"))
+    }
+    cohorts = {str(c): _group(table, logits, known, targets, np.flatnonzero(table.cohorts == c), rounds)
+               for c in np.unique(table.cohorts)}  # fmt: skip
+    apart = np.flatnonzero(table.cohorts != "talo")  # confounded: its figures would flatter
+    return {
+        "images": len(every), "patients": len(set(table.patients)), "findings": findings, "cohorts": cohorts,
+        "all": _group(table, logits, known, targets, apart, rounds),
+    }  # fmt: skip
+
+
+def _finding(logits: Array, targets: Array, table: Table) -> dict[str, Any]:
+    apart = table.cohorts != "talo"
+    s, y, p = logits[apart], targets[apart], table.patients[apart]
+    if y.sum() < 5:
+        return {"positives": int(y.sum())}
+    areas = bootstrap(lambda rows: auroc(s[rows], y[rows]), p)
+    precisions = bootstrap(lambda rows: average_precision(s[rows], y[rows]), p)
+    return {
+        "positives": int(y.sum()), "auroc": auroc(s, y), "auroc_interval": interval(areas),
+        "average_precision": average_precision(s, y), "average_precision_interval": interval(precisions),
+    }  # fmt: skip
+
+
+def _group(table: Table, logits: Array, known: Array, targets: Array, rows: Any, rounds: int) -> dict[str, Any]:
+    """Mean AUROC over the common findings and AUROC of any pathology among `rows`, network and baseline, intervals."""
+    common = [k for k in range(len(table.findings)) if targets[rows, k].sum() >= COMMON]
+
+    def figures(chosen: Any) -> list[float]:
+        at, y = rows[chosen], targets[rows[chosen]]
+        both = [[auroc(s[at, k], y[:, k]) for k in [*common, -1]] for s in (logits, known)]
+        means = [float(np.nanmean(areas[:-1])) if common else float("nan") for areas in both]
+        return [means[0], both[0][-1], means[1], both[1][-1], means[0] - means[1], both[0][-1] - both[1][-1]]
+
+    values = figures(np.arange(len(rows)))
+    samples = bootstrap(figures, table.patients[rows], rounds)
+    names = ("mean_auroc", "pathology_auroc", "baseline_mean_auroc", "baseline_pathology_auroc",
+             "mean_gain", "pathology_gain")  # fmt: skip
+    result: dict[str, Any] = {"images": len(rows), "findings_counted": [table.findings[k] for k in common]}
+    for i, name in enumerate(names):
+        result |= {name: values[i], f"{name}_interval": interval(samples[:, i])}
+    return result
+
+
+def baseline(table: Table, folds: int = 5) -> Array:
+    """Out-of-fold logits of a logistic regression on view, sex, age and follow-up number: what needs no picture."""
+    inputs, targets = known_beforehand(table), targets_with_pathology(table)
+    fold, result = table.folds(folds), np.zeros_like(targets)
+    for k in range(folds):
+        rest, held = fold != k, fold == k
+        for j in range(targets.shape[1]):
+            weights, offset = fit_logistic(inputs[rest], targets[rest, j])
+            result[held, j] = inputs[held] @ weights + offset
+    return result
+
+
+def known_beforehand(table: Table) -> Array:
+    """View, sex, age (also squared) and follow-up number (also its logarithm) of each row, standardised, [n, 7]."""
+    follow_up = np.nan_to_num(np.array([row.follow_up for row in table.rows]))
+    age = np.array([row.age for row in table.rows])
+    age = np.where(np.isfinite(age), age, np.nanmean(age) if np.isfinite(age).any() else 50.0) / 50 - 1
+    columns = [[row.view == "AP" for row in table.rows], [row.view == "PA" for row in table.rows],
+               [row.sex == "M" for row in table.rows], age, age**2, np.log1p(follow_up), follow_up]  # fmt: skip
+    x = np.stack([np.asarray(column, np.float64) for column in columns], axis=1)
+    return np.asarray((x - x.mean(0)) / np.maximum(x.std(0), 1e-6), np.float32)
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The tables of the model card."""
+    lines = [f"{result['images']} images of {result['patients']} patients, {result['folds']} folds by patient.", "",
+             "| group | images | mean AUROC | any pathology | baseline: mean | any pathology | gain of the mean |",
+             "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for name, g in [("all but talo", result["all"]), *result["cohorts"].items()]:
+        cells = ("mean_auroc", "pathology_auroc", "baseline_mean_auroc", "baseline_pathology_auroc", "mean_gain")
+        lines.append(f"| {name} | {g['images']} | " + " | ".join(_cell(g, key) for key in cells) + " |")
+    lines += ["", "| finding | positives | AUROC | average precision |", "|---|---|---|---|"]
+    for name, f in result["findings"].items():
+        cells_ = " | ".join(_cell(f, key) for key in ("auroc", "average_precision"))
+        lines.append(f"| {name} | {f['positives']} | {cells_} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(figures: dict[str, Any], key: str) -> str:
+    value = figures.get(key, float("nan"))
+    if value != value:
+        return "-"
+    low, high = figures[f"{key}_interval"]
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def per_fold_scaled(logits: Array, targets: Array, fold: npt.NDArray[np.int64]) -> Array:
+    """Probabilities [n, outputs] where each fold is scaled by Platt's method fitted on the other folds."""
+    result = np.zeros_like(logits)
+    for k in np.unique(fold):
+        rest, held = fold != k, fold == k
+        for j in range(logits.shape[1]):
+            scale, offset = fit_platt(logits[rest, j], targets[rest, j])
+            result[held, j] = sigmoid(scale * logits[held, j] + offset)
+    return result
