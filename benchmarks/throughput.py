@@ -44,7 +44,8 @@ def make_studies(directory: Path, number: int, compressed: bool) -> list[Path]:
         ds.SOPClassUID, ds.SOPInstanceUID = DigitalXRayImageStorageForPresentation, generate_uid()
         ds.StudyInstanceUID, ds.SeriesInstanceUID = generate_uid(), generate_uid()
         ds.PatientName, ds.PatientID, ds.AccessionNumber = "Bench^Mark", f"BENCH{n}", f"B{n}"
-        ds.PatientBirthDate, ds.PatientSex, ds.StudyID, ds.StudyDate, ds.StudyTime = "19600101", "F", "1", "20260101", "101010"
+        ds.PatientBirthDate, ds.PatientSex, ds.StudyID = "19600101", "F", "1"
+        ds.StudyDate, ds.StudyTime = "20260101", "101010"
         ds.Modality, ds.BodyPartExamined, ds.ViewPosition = "DX", "CHEST", "PA"
         ds.Rows, ds.Columns, ds.SamplesPerPixel = ROWS, COLUMNS, 1
         ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 14, 13, 0
@@ -76,7 +77,7 @@ def send_together(files: list[Path], port: int, senders: int) -> None:
 
 def arrived(directory: Path, number: int, seconds: float = 600) -> float:
     """Wait for `number` files; when the last one was written, as time.time()."""
-    wait_for(lambda: len(os.listdir(directory)) >= number, seconds, f"{number} reports in the sink")
+    wait_for(lambda: sum(1 for _ in directory.iterdir()) >= number, seconds, f"{number} reports in the sink")
     return max(f.stat().st_mtime for f in directory.iterdir())
 
 
@@ -111,7 +112,7 @@ def unloaded_ms(files: list[Path], port: int, reports: Path) -> list[float]:
     """For one study after another: from the end of dcmsend's sending to the report's arrival, ms."""
     times = []
     for file in files:
-        before = len(os.listdir(reports))
+        before = sum(1 for _ in reports.iterdir())
         send([file], port)
         sent = time.time()
         times.append(max(0.0, arrived(reports, before + 1) - sent) * 1000)

@@ -116,7 +116,7 @@ class Select(Section):
     body_parts: tuple[str, ...] = ()
     excluded_views: tuple[str, ...] = ()
     for_processing: bool = False
-    secondary_capture: bool = False
+    secondary_capture: bool = True
     minimum_age_years: float = Field(18.0, ge=0)
 
 

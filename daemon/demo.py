@@ -25,7 +25,7 @@ from storage import query
 from storage.database import open_database
 
 FINAL = ("DELIVERED", "COMMITTED", "IGNORED", "QUARANTINED")
-COLUMNS = ("patient_id", "modality", "most_likely", "probability", "findings", "state", "reason", "seconds")
+COLUMNS = ("patient_id", "modality", "state", "most_likely", "probability", "findings", "reason", "seconds")
 CONFIGURATION = """\
 [dicom]
 host = "127.0.0.1"

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 Row = dict[str, Any]
+WIDTH = 160  # of a table that goes into a file or a pipe
+NAMED = 3  # findings in one cell
 
 
 def show(rows: Sequence[Row], columns: Sequence[str], as_json: bool = False, as_csv: bool = False) -> None:
@@ -20,7 +22,9 @@ def show(rows: Sequence[Row], columns: Sequence[str], as_json: bool = False, as_
     elif as_csv:
         print(_csv(rows), end="")
     else:
-        Console().print(_table(rows, columns))
+        console = Console()
+        console.width = console.width if console.is_terminal else WIDTH
+        console.print(_table(rows, columns))
 
 
 def _table(rows: Sequence[Row], columns: Sequence[str]) -> Table:
@@ -44,7 +48,8 @@ def text(value: Any) -> str:
         case [*findings] if findings and isinstance(findings[0], dict):
             present = [f for f in findings if f.get("call") == "present"]
             named = sorted(present, key=lambda f: -f["probability"])
-            return ", ".join(f"{f['finding']} {f['probability']:.0%}" for f in named) or "none present"
+            more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+            return ", ".join(f"{f['finding']} {f['probability']:.0%}" for f in named[:NAMED]) + more or "none present"
         case list() | dict():
             return json.dumps(value, ensure_ascii=False, default=str) if value else ""
         case _:

@@ -26,6 +26,7 @@ def read_part10(content: bytes) -> Part10:
     try:
         read_preamble(file, force=False)
         meta = _read_file_meta_info(file)
-        return Part10(meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID, file.read())
+        uids = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID
+        return Part10(*uids, data=file.read())
     except (InvalidDicomError, AttributeError, NotImplementedError) as error:
         raise ValueError("no DICOM file with file meta information") from error

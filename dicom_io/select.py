@@ -102,8 +102,17 @@ def _sop_class(header: Header, rules: SelectionRules) -> str:
     if uid == DigitalXRayImageStorageForProcessing:
         return "" if rules.for_processing else "DX For Processing: detector data, not an image to look at"
     if uid == SecondaryCaptureImageStorage:
-        return "" if rules.secondary_capture else "a Secondary Capture, not an image as the modality made it"
+        return _secondary_capture(header, rules)
     return f"SOP Class {uid} is no radiograph"
+
+
+def _secondary_capture(header: Header, rules: SelectionRules) -> str:
+    """A radiograph that a gateway or an archive wrapped says CR or DX; other programs' pictures say OT, or nothing."""
+    if not rules.secondary_capture:
+        return "a Secondary Capture, not an image as the modality made it"
+    if header.modality not in rules.modalities:
+        return f"a Secondary Capture whose Modality is not {_listed(rules.modalities)}"
+    return "a Secondary Capture with burned-in text" if header.text("BurnedInAnnotation").upper() == "YES" else ""
 
 
 def _modality(header: Header, rules: SelectionRules) -> str:
@@ -145,7 +154,8 @@ def _body_part(header: Header, rules: SelectionRules) -> str:
         return "" if part in rules.body_parts else f"BodyPartExamined is {_coded(part)}, not the chest"
     codes = {element_text(item, "CodeValue") for item in header.items("AnatomicRegionSequence")} - {""}
     if codes:
-        return "" if codes & set(CHEST_CODES) else f"AnatomicRegionSequence says {_listed(map(_coded, codes))}, not the chest"
+        said = _listed(map(_coded, codes))
+        return "" if codes & set(CHEST_CODES) else f"AnatomicRegionSequence says {said}, not the chest"
     if not rules.read_descriptions or _first_word(header, _DESCRIPTIONS, rules.body_parts):
         return ""
     word = _first_word(header, _DESCRIPTIONS, OTHER_PART_WORDS)

@@ -1,4 +1,4 @@
-"""`python -m tests.faulty POINT TIMES`: hilum serve that is killed, parent and parts at once, at a durable operation."""
+"""`python -m tests.faulty POINT TIMES`: hilum serve, killed with all its parts at a durable operation."""
 
 import os
 import signal

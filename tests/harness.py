@@ -7,14 +7,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from tests.conftest import ROOT, wait_for
 
 
 class Daemon:
-    """`hilum serve` over a directory of its own. `environ` adds to the environment, e.g. HILUM__STUDY__SETTLE_SECONDS."""
+    """`hilum serve` over a directory of its own; `environ` overrides its settings (HILUM__STUDY__SETTLE_SECONDS=1)."""
 
     def __init__(self, directory: Path, destinations: list[dict[str, Any]], **environ: str):
         self.directory = directory
@@ -103,7 +102,7 @@ class Daemon:
     def __enter__(self) -> "Daemon":
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self.kill()
 
 

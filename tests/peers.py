@@ -201,8 +201,8 @@ class Orthanc:
 
 
 @contextlib.contextmanager
-def orthanc(directory: Path, hilum_port: int) -> Iterator[Orthanc]:
-    """Orthanc as ORTHANC on free ports, knowing us as HILUM at `hilum_port` and storage commitment."""
+def orthanc(directory: Path, hilum_port: int, **more: Any) -> Iterator[Orthanc]:
+    """Orthanc as ORTHANC on free ports, knowing us as HILUM at `hilum_port`; `more` goes into its configuration."""
     directory.mkdir(exist_ok=True)
     peer = Orthanc(free_port(), free_port())
     configuration = {
@@ -212,6 +212,7 @@ def orthanc(directory: Path, hilum_port: int) -> Iterator[Orthanc]:
         "DicomModalities": {
             "hilum": {"AET": "HILUM", "Host": "127.0.0.1", "Port": hilum_port, "AllowStorageCommitment": True}
         },
+        **more,
     }  # fmt: skip
     file = directory / "orthanc.json"
     file.write_text(json.dumps(configuration))
