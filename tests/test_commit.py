@@ -9,7 +9,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation as DX
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-from pynetdicom import AE, evt
+from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
 from dicom_io.commit import (
@@ -127,6 +127,23 @@ def test_report_on_the_same_association(tmp_path: Path) -> None:
         assert reports == [CommitReport("1.2.9", (HELD,), ())]
         assert sender.is_open
         sender.close()
+
+
+def test_report_from_a_pacs_that_takes_the_scp_role(tmp_path: Path) -> None:
+    """PS3.4 J.3.3: who reports on an association of its own proposes to be its SCP, and we agree."""
+    recorder = Recorder()
+    with running_scp(recorder, tmp_path) as scp:
+        ae = AE("PACS")
+        ae.add_requested_context(StorageCommitmentPushModel, [ExplicitVRLittleEndian])
+        role = build_role(StorageCommitmentPushModel, scp_role=True)
+        assoc = ae.associate("127.0.0.1", scp.port, ae_title="HILUM", ext_neg=[role])
+        assert assoc.accepted_contexts[0].as_scp
+        status, _ = assoc.send_n_event_report(
+            event_information(REPORT), FAILURES_EXIST, StorageCommitmentPushModel, WELL_KNOWN_INSTANCE
+        )
+        assoc.release()
+    assert status.Status == Status.SUCCESS
+    assert recorder.reports == [REPORT]
 
 
 def test_peer_without_storage_commitment_refuses(tmp_path: Path) -> None:
