@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, exists, insert, or_, select, update
+from sqlalchemy import bindparam, exists, insert, or_, select
 
 from storage.database import reading
 from storage.records import Arrival, Held, ReceivedObject, State
@@ -130,7 +130,7 @@ def _extend_study(tx: Transaction, row: Any, obj: ReceivedObject, now: datetime)
     for name in ("patient_id", "accession_number", "study_date", "modality"):
         if not getattr(row, name) and getattr(obj, name):
             values[name] = getattr(obj, name)
-    tx.sql.execute(update(study).where(study.c.id == row.id).values(values))
+    tx.change(row.id, **values)
     return (row.state, State.RECEIVED) if late else ("", "")
 
 

@@ -18,6 +18,7 @@ from storage.schema import audit, audit_head, canonical_json, clean, outbox
 _HEAD = select(audit_head.c.id, audit_head.c.digest)
 _INSERT = insert(audit)
 _SEALED = ("event", "study_instance_uid", "sop_instance_uid", "actor", "from_state", "to_state", "previous")
+_MOVE_HEAD = update(audit_head)
 _CHUNK = 5000
 
 
@@ -74,7 +75,7 @@ class Trail:
             row.update(id=number, previous=previous)
             row["digest"] = previous = seal(row, row["at"], canonical_json(row["detail"]))
         self._connection.execute(_INSERT, self._rows)
-        self._connection.execute(update(audit_head).values(id=number, digest=previous))
+        self._connection.execute(_MOVE_HEAD, {"id": number, "digest": previous})
 
 
 def verify(engine: Engine) -> list[Fault]:

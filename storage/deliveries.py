@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, select, text, update
+from sqlalchemy import ColumnElement, bindparam, func, select, text, update
 
 from storage.database import reading
 from storage.records import Delivery, Sending, SendResult, Sent, State
@@ -31,6 +31,14 @@ _OUTCOME = (
     select(delivery, result_object.c.sop_instance_uid, study.c.study_instance_uid)
     .join(result_object, result_object.c.id == delivery.c.object_id)
     .join(study, study.c.id == delivery.c.study_id)
+    .where(delivery.c.id == bindparam("key"))
+)
+_CHANGE = update(delivery).where(delivery.c.id == bindparam("key"))
+_DUE_IDS = (
+    select(delivery.c.id)
+    .where(text(PENDING), delivery.c.destination == bindparam("to"), delivery.c.next_attempt_at <= bindparam("now"))
+    .order_by(delivery.c.priority, delivery.c.id)
+    .limit(bindparam("number"))
 )
 
 
@@ -41,13 +49,7 @@ class Deliveries(Book):
         """What is to be sent to a destination now: by priority, then age; at most `limit`."""
         with reading(self._engine) as connection:
             # The due ones are found in the index before any object's bytes are read.
-            ids = (
-                select(delivery.c.id)
-                .where(text(PENDING), delivery.c.destination == destination, delivery.c.next_attempt_at <= now)
-                .order_by(delivery.c.priority, delivery.c.id)
-                .limit(limit)
-            )
-            found = connection.execute(ids).scalars().all()
+            found = connection.execute(_DUE_IDS, {"to": destination, "now": now, "number": limit}).scalars().all()
             if not found:
                 return []
             rows = connection.execute(_DUE.where(delivery.c.id.in_(found))).mappings()
@@ -112,18 +114,17 @@ class Deliveries(Book):
 
 def _write(tx: Transaction, sent: Sent, now: datetime) -> int | None:
     """One attempt's end; the study's key if the delivery came to its end with it."""
-    row = tx.sql.execute(_OUTCOME.where(delivery.c.id == sent.delivery_id)).one()
+    row = tx.sql.execute(_OUTCOME, {"key": sent.delivery_id}).one()
     if row.state != "PENDING":
         return None  # said before: the answer to a commit got lost, or a person cancelled it
     result = sent.result
-    values = {"attempts": row.attempts + 1, "status": result.status, "comment": result.comment}
-    change = update(delivery).where(delivery.c.id == sent.delivery_id)
+    values = {"key": row.id, "attempts": row.attempts + 1, "status": result.status, "comment": result.comment}
     if result.outcome == Sending.UNREACHABLE:
         if sent.next_attempt_at is None:
             raise ValueError("found no next_attempt_at for an unreachable destination, expected a time")
-        tx.sql.execute(change.values(next_attempt_at=sent.next_attempt_at, **values))
+        tx.sql.execute(_CHANGE, {"next_attempt_at": sent.next_attempt_at, **values})
         return None
-    tx.sql.execute(change.values(state=str(Sending(result.outcome)), finished_at=now, **values))
+    tx.sql.execute(_CHANGE, {"state": str(Sending(result.outcome)), "finished_at": now, **values})
     tx.trail.add(
         "SENT",
         now,

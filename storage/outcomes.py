@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from storage.records import Outcome, ResultObject, State, Study
-from storage.schema import delivery, finding, instance, result_object, study
+from storage.schema import delivery, finding, instance, result_object
 from storage.transactions import Book, Transaction, conclude_deliveries
 
 _VERDICT = (
@@ -20,7 +20,11 @@ _VERDICT = (
 _NEW_OBJECT = insert(result_object)
 _NEW_DELIVERIES = insert(delivery)
 _NEW_FINDINGS = insert(finding)
-_OBJECT_IDS = select(result_object.c.sop_instance_uid, result_object.c.id)
+_OBJECT_IDS = select(result_object.c.sop_instance_uid, result_object.c.id).where(
+    result_object.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
+)
+_DESTINATIONS = select(delivery.c.destination).where(delivery.c.object_id == bindparam("key"))
+_OLD_FINDINGS = delete(finding).where(finding.c.study_id == bindparam("key"))
 
 
 class Outcomes(Book):
@@ -58,7 +62,7 @@ def _write(tx: Transaction, taken: Study, outcome: Outcome, now: datetime) -> No
     values["model_digest"] = outcome.model_digest
     if row.state != State.RECEIVED or row.revision != taken.revision:
         # Newer images wait, or a person put the study aside meanwhile: its state is theirs.
-        tx.sql.execute(update(study).where(study.c.id == row.id).values(values))
+        tx.change(row.id, **values)
         tx.trail.add(
             "ANALYSED_BEFORE", now, actor="hilum", study_instance_uid=row.study_instance_uid, detail=detail
         )
@@ -76,7 +80,7 @@ def _write_verdicts(tx: Transaction, outcome: Outcome) -> None:
 
 
 def _write_findings(tx: Transaction, study_id: int, outcome: Outcome) -> None:
-    tx.sql.execute(delete(finding).where(finding.c.study_id == study_id))
+    tx.sql.execute(_OLD_FINDINGS, {"key": study_id})
     rows = [
         {
             "study_id": study_id,
@@ -94,13 +98,12 @@ def _write_findings(tx: Transaction, study_id: int, outcome: Outcome) -> None:
 def _write_objects(tx: Transaction, row: Any, objects: Sequence[ResultObject], now: datetime) -> list[str]:
     """Insert the objects and deliveries that are not there yet; the SOP Instance UIDs that got a new delivery."""
     uids = [obj.sop_instance_uid for obj in objects]
-    found = tx.sql.execute(_OBJECT_IDS.where(result_object.c.sop_instance_uid.in_(uids))).all() if uids else []
+    found = tx.sql.execute(_OBJECT_IDS, {"uids": uids}).all() if uids else []
     there: dict[str, int] = {row.sop_instance_uid: row.id for row in found}
     new = []
     for obj in objects:
         key = there.get(obj.sop_instance_uid) or _insert_object(tx, row, obj, now)
-        sent = select(delivery.c.destination).where(delivery.c.object_id == key)
-        known = set(tx.sql.execute(sent).scalars()) if obj.sop_instance_uid in there else set()
+        known = set(tx.sql.execute(_DESTINATIONS, {"key": key}).scalars()) if obj.sop_instance_uid in there else set()
         deliveries = [_delivery(row, key, obj, name, now) for name in obj.destinations if name not in known]
         if deliveries:
             tx.sql.execute(_NEW_DELIVERIES, deliveries)

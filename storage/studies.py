@@ -73,7 +73,7 @@ class Studies(Book):
             if not row.claimed_by:
                 return
             values = {"claimed_by": "", "attempts": max(row.attempts - 1, 0), "not_before": not_before}
-            tx.sql.execute(update(study).where(study.c.id == study_id).values(reason=reason, **values))
+            tx.change(study_id, reason=reason, **values)
 
     def quarantine(self, study_id: int, reason: str, now: datetime) -> None:
         """Put a study aside for a person. `reason` holds no patient data."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, case, select, update
+from sqlalchemy import Connection, Engine, Row, bindparam, case, select, update
 
 from storage.audit import Trail
 from storage.database import writing
@@ -14,6 +14,16 @@ from storage.errors import UnknownStudy
 from storage.records import State
 from storage.schema import delivery, study
 from storage.spool import no_fault
+
+# Statements that run for every study are made once: SQLAlchemy spends more on making one than SQLite on running it.
+_BY_ID = select(study).where(study.c.id == bindparam("key"))
+_BY_UID = select(study).where(study.c.study_instance_uid == bindparam("uid"))
+_CHANGE = update(study).where(study.c.id == bindparam("key"))
+_DELIVERIES = (
+    select(delivery.c.state, delivery.c.commitment, delivery.c.destination, delivery.c.status)
+    .where(delivery.c.study_id == bindparam("key"))
+    .order_by(delivery.c.id)
+)
 
 FAULT_VERBS = ("received", "settled", "analysed", "sent")
 """The verbs on a study's way: `fault` is called with "journal.<verb>:before-commit" and with ":after-commit"."""
@@ -31,19 +41,23 @@ class Transaction:
         detail: dict[str, Any] | None = None, **values: Any,
     ) -> None:
         """Move a study to a state and note it: the one place where a study changes its state."""
-        self.sql.execute(update(study).where(study.c.id == row.id).values(state=state, reason=reason, **values))
+        self.change(row.id, state=state, reason=reason, **values)
         self.trail.add(
             event, now, actor=actor, study_instance_uid=row.study_instance_uid, from_state=row.state, to_state=state,
             detail={**(detail or {}), **({"reason": reason} if reason else {})},
         )
 
+    def change(self, study_id: int, **values: Any) -> None:
+        """Set columns of a study's row, other than its state."""
+        self.sql.execute(_CHANGE, {"key": study_id, **values})
+
     def study(self, study_id: int) -> Row[Any]:
         """A study's row by its key."""
-        return self.sql.execute(select(study).where(study.c.id == study_id)).one()
+        return self.sql.execute(_BY_ID, {"key": study_id}).one()
 
     def study_by_uid(self, study_instance_uid: str) -> Row[Any]:
         """A study's row; `UnknownStudy` where nothing of it was received."""
-        row = self.sql.execute(select(study).where(study.c.study_instance_uid == study_instance_uid)).one_or_none()
+        row = self.sql.execute(_BY_UID, {"uid": study_instance_uid}).one_or_none()
         if row is None:
             raise UnknownStudy(f"no study {study_instance_uid} in the journal; hilum audit studies lists them")
         return row
@@ -70,12 +84,11 @@ def conclude_deliveries(tx: Transaction, row: Row[Any], now: datetime) -> None:
     """Move an analysed study on where its deliveries say so: DELIVERED, COMMITTED, QUARANTINED, or back to ANALYSED."""
     if row.state not in (State.ANALYSED, State.DELIVERED, State.COMMITTED, State.IGNORED):
         return
-    columns = (delivery.c.state, delivery.c.commitment, delivery.c.destination, delivery.c.status)
-    rows = tx.sql.execute(select(*columns).where(delivery.c.study_id == row.id).order_by(delivery.c.id)).all()
+    rows = tx.sql.execute(_DELIVERIES, {"key": row.id}).all()
     state, reason = _state_by(rows)
     if row.state == State.IGNORED and state != State.QUARANTINED:
         if state in (State.DELIVERED, State.COMMITTED) and row.delivered_at is None:
-            tx.sql.execute(update(study).where(study.c.id == row.id).values(delivered_at=now))
+            tx.change(row.id, delivered_at=now)
         return
     if state == row.state:
         return

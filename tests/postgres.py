@@ -28,7 +28,7 @@ class PostgresServer:
     def __init__(self, programs: Path) -> None:
         self._programs = programs
         self._directory = Path(tempfile.mkdtemp(prefix="hilum-postgres-"))
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[Any] | None = None
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -37,21 +37,21 @@ class PostgresServer:
             user = pwd.getpwnam("postgres")
             os.chown(self._directory, user.pw_uid, user.pw_gid)
             self._as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        initdb = [programs / "initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]
-        self._run(*initdb)
+        how = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+        self._run(str(programs / "initdb"), "-D", str(self._data), *how)
 
     @property
     def _data(self) -> Path:
         return self._directory / "data"
 
-    def _run(self, *command: str | Path) -> None:
+    def _run(self, *command: str) -> None:
         subprocess.run(command, check=True, capture_output=True, cwd=self._directory, **self._as_user)
 
     def start(self) -> None:
         """Start, and wait until it answers."""
-        command = [self._programs / "postgres", "-D", self._data, "-p", str(self.port), "-k", self._directory]
+        command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port)]
         # Without fsync: processes are killed here, not machines, and what the kernel was given is not lost.
-        command += ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+        command += ["-k", str(self._directory), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
         log = (self._directory / "log").open("ab")
         self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._directory, **self._as_user)
         wait_for(self._answers, what="PostgreSQL to start")

@@ -108,6 +108,17 @@ def test_claims_of_a_worker_that_died_are_open_again(journal: Journal) -> None:
     assert (study.study_instance_uid, study.attempts) == ("1.2.1", 2)
 
 
+def test_a_daemon_that_was_ended_forgives_the_tries(journal: Journal) -> None:
+    """Claims of an earlier daemon are opened with the try not counted; those of this daemon stay."""
+    journal.received(image("1.2.1"), at(0))
+    take_up(journal, worker="analyse-1@old")
+    journal.received(image("1.2.2"), at(0))
+    take_up(journal, worker="analyse-1@new")
+    assert journal.forgive_claims("@new") == 1
+    (study,) = take_up(journal, worker="analyse-2@new")
+    assert (study.study_instance_uid, study.attempts) == ("1.2.1", 1)
+
+
 def test_poison_is_quarantined_at_the_third_take(engine: Engine, journal: Journal) -> None:
     """A study whose analysis kills the worker comes alone on its second try and never a third time."""
     journal.received(image("1.2.1"), at(0))

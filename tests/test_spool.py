@@ -125,7 +125,7 @@ def test_full_disk_is_trouble_that_passes(tmp_path: Path) -> None:
     """A disk that is really full refuses with `SpoolUnavailable`, leaves nothing, and works again with room."""
     small = tmp_path / "small"
     small.mkdir()
-    options = ["mount", "-t", "tmpfs", "-o", "size=4m,nr_inodes=300", "tmpfs", small]
+    options = ["mount", "-t", "tmpfs", "-o", "size=4m,nr_inodes=300", "tmpfs", str(small)]
     if os.geteuid() != 0 or subprocess.run(options, check=False, capture_output=True).returncode:
         pytest.skip("needs the right to mount a small file system")
     try:
