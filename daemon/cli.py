@@ -26,6 +26,7 @@ app.add_typer(cli_audit.quarantine, name="quarantine")
 app.add_typer(cli_model.model, name="model")
 app.command()(cli_audit.retry)
 app.command()(cli_audit.replay)
+app.command()(cli_model.train)
 
 
 def settings_of(config: Path | None) -> Settings:

@@ -1,7 +1,9 @@
 """`hilum model`, `train`, `evaluate`: for the data scientist."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,16 +12,114 @@ from daemon.tables import show
 model = typer.Typer(help="Models: look at them, check them, bring your own.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Data = Annotated[Path, typer.Option(help="The folder with the manifests and images.", exists=True, file_okay=False)]
+BundleDirectory = Annotated[Path | None, typer.Argument(help="A bundle's folder; none: the one in the package.")]
+
+
+def _tried(action: Callable[[], Any]) -> Any:
+    """What `action` returns; an error of ours as one sentence and exit status 1."""
+    from inference.errors import InferenceError
+
+    try:
+        return action()
+    except (InferenceError, FileExistsError) as fault:
+        typer.echo(str(fault), err=True)
+        raise typer.Exit(1) from None
 
 
 @model.command("show")
-def show_model(
-    bundle: Annotated[Path | None, typer.Argument(help="A bundle's folder; none: the default one.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Name, version, digest, labels and operating points of a bundle."""
+def show_model(bundle: BundleDirectory = None, as_json: AsJson = False) -> None:
+    """Name, version, digest and labels of a bundle."""
     from inference.bundle import DEFAULT, load
 
-    found = load(bundle or DEFAULT)
-    show([{"name": found.name, "version": found.version, "trained": found.trained, "digest": found.digest,
-           "labels": list(found.labels)}], ["name", "version", "trained", "digest", "labels"], as_json)
+    found = _tried(lambda: load(bundle or DEFAULT))
+    row = {"name": found.name, "version": found.version, "trained": found.trained, "pinned": found.pinned,
+           "digest": found.digest, "labels": list(found.labels), "directory": str(found.directory)}  # fmt: skip
+    show([row], ["name", "version", "trained", "pinned", "digest", "labels"], as_json)
+
+
+@model.command("list")
+def list_models(
+    directory: Annotated[Path | None, typer.Argument(help="A folder of bundles; none: the package's.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The bundles in a folder."""
+    from inference.bundle import PACKAGED, load
+    from inference.errors import BundleError
+
+    rows = []
+    for path in sorted(p for p in (directory or PACKAGED).iterdir() if p.is_dir()):
+        try:
+            found = load(path)
+            rows.append({"directory": path.name, "name": found.name, "version": found.version, "digest": found.digest})
+        except BundleError as fault:
+            rows.append({"directory": path.name, "fault": str(fault)})
+    show(rows, ["directory", "name", "version", "digest", "fault"], as_json)
+
+
+@model.command()
+def verify(
+    bundle: BundleDirectory = None,
+    sha256: Annotated[str, typer.Option(help="The digest that it must have.")] = "",
+) -> None:
+    """Check a bundle's digest and its answer to the golden input; end with 1 where either is wrong."""
+    from inference.bundle import DEFAULT, load
+    from inference.engine import Classifier
+
+    found = _tried(lambda: load(bundle or DEFAULT, sha256 or None))
+    difference = _tried(lambda: Classifier(found, threads=1).self_check())
+    typer.echo(f"{found.digest}  golden input within {difference:.4f} of the expected probabilities")
+
+
+@model.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="A state dict (.pt, .safetensors), an ONNX file or a MONAI bundle.")],
+    directory: Annotated[Path, typer.Argument(help="The new bundle's folder; must not exist.")],
+    name: Annotated[str, typer.Option(help="The model's name in reports.")] = "",
+    version: Annotated[str, typer.Option(help="Its version.")] = "imported",
+    labels: Annotated[str, typer.Option(help="Its outputs, by comma; empty parts for outputs without meaning.")] = "",
+    size: Annotated[int, typer.Option(help="Side of its input, pixels; 0: 224.")] = 0,
+    preprocessing: Annotated[str, typer.Option(help="xrayvision, imagenet or standard; empty: by the naming.")] = "",
+    thresholds: Annotated[str, typer.Option(help="LABEL=0.4,LABEL=0.3; 0.5 for the others.")] = "",
+    trust_pickle: Annotated[bool, typer.Option(help="Unpickle a whole module, in a process without network.")] = False,
+) -> None:
+    """Make a bundle of a model that you bring; it runs once its digest is pinned in model.digest."""
+    from inference.importer import Wanted, import_model
+
+    try:
+        by_label = {k: float(v) for k, v in (part.split("=") for part in thresholds.split(",") if part)}
+    except ValueError:
+        raise typer.BadParameter(f"{thresholds!r}: write LABEL=0.4,LABEL=0.3") from None
+    wanted = Wanted(
+        name=name, version=version, labels=labels.split(",") if labels else (), size=size, preprocessing=preprocessing,
+        thresholds=by_label, trust_pickle=trust_pickle,
+    )  # fmt: skip
+    made = _tried(lambda: import_model(source, directory, wanted))
+    typer.echo(f'{made.directory}\nbundle = "{made.directory.resolve()}"\ndigest = "{made.digest}"')
+
+
+def train(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The bundle's folder; a run that was killed goes on where it was.")],
+    recipe: Annotated[Path | None, typer.Option(help="A JSON file that changes the recipe.", exists=True)] = None,
+    fold: Annotated[int, typer.Option(help="The part of the patients that is kept aside; -1: nobody.")] = 0,
+    folds: Annotated[int, typer.Option(help="How many parts.")] = 10,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
+    tracking_uri: Annotated[str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow; empty: the file mlruns.db here.")] = "",
+    track: Annotated[bool, typer.Option(help="Track the run with MLflow.")] = True,
+) -> None:
+    """Train a network on radiographs and write a calibrated bundle."""
+    from inference.recipe import Recipe
+    from inference.tracking import MlflowTracker
+    from inference.train import train as run
+
+    try:
+        chosen = Recipe(**(json.loads(recipe.read_text()) if recipe else {}))
+    except (TypeError, ValueError) as fault:
+        raise typer.BadParameter(f"{recipe}: {fault}") from None
+    tracker = _tried(lambda: MlflowTracker(uri=tracking_uri)) if track else None
+    bundle = _tried(
+        lambda: run(data, out, chosen, fold=None if fold < 0 else fold, folds=folds, device=device, threads=threads,
+                    tracker=tracker)
+    )  # fmt: skip
+    typer.echo(f'bundle = "{bundle.directory.resolve()}"\ndigest = "{bundle.digest}"')
