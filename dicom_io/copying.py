@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable
 from functools import cache
 
-from pydicom.charset import convert_encodings
+from pydicom.charset import convert_encodings, default_encoding
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
@@ -41,6 +41,7 @@ VALID = {
     "TM": re.compile(rb"([01]\d|2[0-3])([0-5]\d(([0-5]\d|60)(\.\d{1,6})?)?)?"),
     "CS": re.compile(rb"[A-Z0-9 _]{1,16}"),
 }
+PRINTABLE = re.compile(rb"[ -~]+")
 VALID_BIRTH_DATE = re.compile(_DAY + rb"|\d{4}\.\d\d\.\d\d")
 ENUMERATED = {"PatientSex": frozenset({b"M", b"F", b"O"}), "PatientIdentityRemoved": frozenset({b"YES", b"NO"})}
 
@@ -178,8 +179,8 @@ def _acceptable(keyword: str, vr: str, data: bytes) -> bool:
     bare = data.strip(b" \0")
     if not bare or len(data) > encode.SHORT_VR_MAXIMUM:
         return False
-    if keyword == "SpecificCharacterSet":  # says how the copied bytes are to be read, so it goes with them
-        return True
+    if keyword == "SpecificCharacterSet":  # says how the copied bytes are to be read: goes with them, misspelt too
+        return PRINTABLE.fullmatch(bare) is not None
     valid = VALID_BIRTH_DATE if keyword == "PatientBirthDate" else VALID.get(vr)
     if valid and not valid.fullmatch(bare):
         return False
@@ -217,8 +218,16 @@ def _encoded_value(found: DataElement, source: Dataset) -> bytes:
         return b""
     buffer = DicomBytesIO()
     buffer.is_little_endian, buffer.is_implicit_VR = True, True
-    write_data_element(buffer, found, convert_encodings(source.get("SpecificCharacterSet", "ISO_IR 6")))
+    write_data_element(buffer, found, _encodings(source))
     return buffer.getvalue()[8:]  # after tag and length (PS3.5 7.1.3)
+
+
+def _encodings(source: Dataset) -> list[str]:
+    """Python's names of the character sets; where they are unknown, the default that pydicom then reads with."""
+    try:
+        return convert_encodings(source.get("SpecificCharacterSet", "ISO_IR 6"))
+    except UNREADABLE:
+        return [default_encoding]
 
 
 def _items(source: Dataset, tag: int) -> list[Dataset]:
