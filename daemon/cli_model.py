@@ -105,7 +105,9 @@ def train(
     folds: Annotated[int, typer.Option(help="How many parts.")] = 10,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
-    tracking_uri: Annotated[str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow; empty: the file mlruns.db here.")] = "",
+    tracking_uri: Annotated[
+        str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow's store; empty: the file mlruns.db here.")
+    ] = "",
     track: Annotated[bool, typer.Option(help="Track the run with MLflow.")] = True,
 ) -> None:
     """Train a network on radiographs and write a calibrated bundle."""

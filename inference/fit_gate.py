@@ -6,13 +6,13 @@ inverted, cut to a part, and pictures that no X-ray made. What is real is given 
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from inference.engine import Classifier
 from inference.gate import apply, describe, save
@@ -94,7 +94,7 @@ def _fit(positives: Array, negatives: Array, hidden: int, seed: int) -> dict[str
             optimizer.step()
     first, last = network[0], network[2]
     layers = {"weight0": first.weight, "bias0": first.bias, "weight1": last.weight, "bias1": last.bias}
-    tensors = {name: np.asarray(t.detach().numpy(), np.float32) for name, t in layers.items()}
+    tensors = {name: np.asarray(cast(Tensor, t).detach().numpy(), np.float32) for name, t in layers.items()}
     return tensors | {"mean": np.asarray(mean, np.float32), "scale": np.asarray(scale, np.float32)}
 
 
