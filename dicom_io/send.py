@@ -6,14 +6,9 @@ A destination's trouble is a value (`Sent`), never an exception. The data set's 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from ssl import SSLContext
-from struct import pack
 from typing import Any
 
-from pydicom import dcmread
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset
 from pydicom.uid import (
     Comprehensive3DSRStorage,
     ComprehensiveSRStorage,
@@ -40,7 +35,11 @@ from dicom_io.commit import (
     on_n_event_report,
 )
 from dicom_io.errors import error_comment
-from dicom_io.statuses import Outcome, Status, outcome_of
+from dicom_io.sent import Sent, as_sent, unreachable, why
+from dicom_io.statuses import Status, outcome_of
+from dicom_io.store_request import accepted_classes, accepted_syntaxes, as_implicit, c_store_rq
+
+__all__ = ["RESULT_SOP_CLASSES", "Destination", "Sender", "Sent"]
 
 RESULT_SOP_CLASSES = (
     Comprehensive3DSRStorage,
@@ -49,20 +48,6 @@ RESULT_SOP_CLASSES = (
     SecondaryCaptureImageStorage,
 )
 PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
-
-
-@dataclass(frozen=True)
-class Sent:
-    """How a request to a peer went. `status` is the peer's, None where it gave none."""
-
-    outcome: Outcome
-    status: int | None
-    comment: str
-
-
-def unreachable(comment: str) -> Sent:
-    """The peer gave no answer; another try may do better."""
-    return Sent("UNREACHABLE", None, error_comment(comment))
 
 
 @dataclass(frozen=True)
@@ -112,12 +97,12 @@ class Sender:
         """
 
         def store(assoc: Association) -> Sent | None:
-            accepted = _accepted(assoc, sop_class_uid)
+            accepted = accepted_syntaxes(assoc, sop_class_uid)
             if transfer_syntax_uid in accepted:
                 return self._store(assoc, accepted[transfer_syntax_uid], sop_class_uid, sop_instance_uid, data)
             if transfer_syntax_uid == ExplicitVRLittleEndian and ImplicitVRLittleEndian in accepted:
                 context_id = accepted[ImplicitVRLittleEndian]
-                return self._store(assoc, context_id, sop_class_uid, sop_instance_uid, _implicit(data))
+                return self._store(assoc, context_id, sop_class_uid, sop_instance_uid, as_implicit(data))
             comment = "the peer accepts no presentation context for this object"
             return Sent("REFUSED", int(Status.SOP_CLASS_NOT_SUPPORTED), comment)
 
@@ -126,13 +111,13 @@ class Sender:
 
     def echo(self) -> Sent:
         """C-ECHO (PS3.7 9.1.5)."""
-        return self._request(lambda assoc: _sent(assoc.send_c_echo()) if Verification in _classes(assoc) else None)
+        return self._request(lambda assoc: as_sent(assoc.send_c_echo()) if Verification in accepted_classes(assoc) else None)
 
     def request_commitment(self, transaction_uid: str, references: Sequence[Reference]) -> Sent:
         """N-ACTION that asks the peer to commit `references` (PS3.4 J.3.2); the report comes later."""
 
         def ask(assoc: Association) -> Sent | None:
-            if StorageCommitmentPushModel not in _classes(assoc):
+            if StorageCommitmentPushModel not in accepted_classes(assoc):
                 return Sent("REFUSED", int(Status.SOP_CLASS_NOT_SUPPORTED), "the peer does no storage commitment")
             status, _ = assoc.send_n_action(
                 action_information(transaction_uid, references),
@@ -140,7 +125,7 @@ class Sender:
                 StorageCommitmentPushModel,
                 WELL_KNOWN_INSTANCE,
             )
-            return _sent(status)
+            return as_sent(status)
 
         self._propose(StorageCommitmentPushModel, ExplicitVRLittleEndian)
         return self._request(ask)
@@ -158,7 +143,7 @@ class Sender:
                 StorageCommitmentPushModel,
                 WELL_KNOWN_INSTANCE,
             )
-            return _sent(status) or unreachable(_why(assoc))
+            return as_sent(status) or unreachable(why(assoc))
         finally:
             _end(assoc)
 
@@ -207,7 +192,7 @@ class Sender:
             self._assoc = None
             if assoc.is_established:
                 assoc.abort()
-            return unreachable(_why(assoc))
+            return unreachable(why(assoc))
         return sent
 
     def _open(self, contexts: Sequence[PresentationContext], roles: Sequence[Any] = ()) -> Association | Sent:
@@ -221,7 +206,7 @@ class Sender:
             )  # fmt: skip
         except OSError as error:
             return unreachable(f"host name not resolved: {error.strerror or error}")
-        return assoc if assoc.is_established else unreachable(_why(assoc))
+        return assoc if assoc.is_established else unreachable(why(assoc))
 
     def _contexts(self) -> list[PresentationContext]:
         """One context for each class and syntax, so that the peer cannot choose one that we do not hold."""
@@ -240,7 +225,7 @@ class Sender:
 
     def _store(self, assoc: Association, context_id: int, sop_class_uid: str, uid: str, data: bytes) -> Sent | None:
         self._message_id = self._message_id % 0xFFFF + 1
-        command = _c_store_rq(sop_class_uid, uid, self._message_id)
+        command = c_store_rq(sop_class_uid, uid, self._message_id)
         assoc.dimse.send_encoded(context_id, command, memoryview(data))
         _, response = assoc.dimse.get_msg(block=True)
         if response is None or not response.is_valid_response:
@@ -248,63 +233,6 @@ class Sender:
         if response.MessageIDBeingRespondedTo != self._message_id:
             return None
         return Sent(outcome_of(response.Status), response.Status, error_comment(response.ErrorComment or ""))
-
-
-def _accepted(assoc: Association, sop_class_uid: str) -> dict[str, int]:
-    """The transfer syntaxes accepted for a SOP class, with their presentation context IDs."""
-    contexts = [c for c in assoc._accepted_cx.values() if c.abstract_syntax == sop_class_uid]
-    return {str(c.transfer_syntax[0]): c.context_id for c in contexts}
-
-
-def _classes(assoc: Association) -> set[str]:
-    return {c.abstract_syntax for c in assoc._accepted_cx.values()}
-
-
-def _c_store_rq(sop_class_uid: str, sop_instance_uid: str, message_id: int) -> bytes:
-    """The command set of PS3.7 Table 9.3-1, Implicit VR Little Endian; priority MEDIUM."""
-
-    def element(number: int, value: bytes) -> bytes:
-        value += b"\0" * (len(value) % 2)
-        return pack("<HHL", 0x0000, number, len(value)) + value
-
-    body = (
-        element(0x0002, sop_class_uid.encode("ascii"))
-        + element(0x0100, pack("<H", 0x0001))
-        + element(0x0110, pack("<H", message_id))
-        + element(0x0700, pack("<H", 0x0000))
-        + element(0x0800, pack("<H", 0x0001))
-        + element(0x1000, sop_instance_uid.encode("ascii"))
-    )
-    return element(0x0000, pack("<L", len(body))) + body
-
-
-def _implicit(data: bytes) -> bytes:
-    """An Explicit VR Little Endian data set in Implicit VR Little Endian."""
-    dataset = dcmread(BytesIO(data), force=True)
-    out = DicomBytesIO()
-    out.is_implicit_VR, out.is_little_endian = True, True
-    write_dataset(out, dataset)
-    return bytes(out.getvalue())
-
-
-def _sent(status: Any) -> Sent | None:
-    """A response's status as the library gives it: empty where none came."""
-    if "Status" not in status:
-        return None
-    return Sent(outcome_of(status.Status), int(status.Status), error_comment(str(status.get("ErrorComment") or "")))
-
-
-def _why(assoc: Association) -> str:
-    """Why an association is not, or no more, of use."""
-    if assoc.is_rejected:
-        return f"association rejected: {assoc.acceptor.primitive.reason_str}"
-    failure = assoc.dul.socket.failure
-    if failure is not None:
-        reason = getattr(failure, "reason", None) or failure.strerror or str(failure)
-        return f"connection failed: {reason}"
-    if assoc.violated:
-        return f"the peer broke the protocol: {assoc.violated}"
-    return "no answer" if not assoc.acse.is_aborted() else "association aborted by the peer"
 
 
 def _end(assoc: Association) -> None:

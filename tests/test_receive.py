@@ -16,24 +16,25 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation as DX
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 from pynetdicom import AE, evt
 
-from dicom_io import messages, send
+from dicom_io import messages
 from dicom_io.errors import ObjectMismatch
 from dicom_io.gate import Limits, Peer, host_matches
 from dicom_io.receive import Answer, Arrived
-from dicom_io.send import Sent
+from dicom_io.send import Sender, Sent
 from dicom_io.statuses import Status
+from dicom_io.store_request import c_store_rq
 from tests.conftest import require, wait_for
 from tests.peers import Recorder, data_set_bytes, dcmsend, dx_file, run, running_scp, sender_to, small_limits
 
 
-def context_of(sender: send.Sender) -> int:
+def context_of(sender: Sender) -> int:
     """The ID of the presentation context that was accepted for DX images."""
     return next(c.context_id for c in sender._assoc.accepted_contexts if c.abstract_syntax == DX)
 
 
 def pdus(context_id: int, data: bytes, longest: int = 16384) -> list[bytes]:
     """A C-STORE-RQ as PDUs: the command set, then the data set."""
-    command = memoryview(send._c_store_rq(DX, "1.2.3", 7))
+    command = memoryview(c_store_rq(DX, "1.2.3", 7))
     return [
         *messages._pdus(context_id, messages.COMMAND, command, longest),
         *messages._pdus(context_id, 0, memoryview(data), longest),

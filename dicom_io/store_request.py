@@ -1,0 +1,47 @@
+"""What a C-STORE request is made of: its presentation context, its command set, its data set's encoding."""
+
+from io import BytesIO
+from struct import pack
+
+from pydicom import dcmread
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+
+from dicom_io.association import Association
+
+
+def accepted_syntaxes(assoc: Association, sop_class_uid: str) -> dict[str, int]:
+    """The transfer syntaxes accepted for a SOP class, with their presentation context IDs."""
+    contexts = [c for c in assoc._accepted_cx.values() if c.abstract_syntax == sop_class_uid]
+    return {str(c.transfer_syntax[0]): c.context_id for c in contexts}
+
+
+def accepted_classes(assoc: Association) -> set[str]:
+    return {c.abstract_syntax for c in assoc._accepted_cx.values()}
+
+
+def c_store_rq(sop_class_uid: str, sop_instance_uid: str, message_id: int) -> bytes:
+    """The command set of PS3.7 Table 9.3-1, Implicit VR Little Endian; priority MEDIUM."""
+
+    def element(number: int, value: bytes) -> bytes:
+        value += b"\0" * (len(value) % 2)
+        return pack("<HHL", 0x0000, number, len(value)) + value
+
+    body = (
+        element(0x0002, sop_class_uid.encode("ascii"))
+        + element(0x0100, pack("<H", 0x0001))
+        + element(0x0110, pack("<H", message_id))
+        + element(0x0700, pack("<H", 0x0000))
+        + element(0x0800, pack("<H", 0x0001))
+        + element(0x1000, sop_instance_uid.encode("ascii"))
+    )
+    return element(0x0000, pack("<L", len(body))) + body
+
+
+def as_implicit(data: bytes) -> bytes:
+    """An Explicit VR Little Endian data set in Implicit VR Little Endian."""
+    dataset = dcmread(BytesIO(data), force=True)
+    out = DicomBytesIO()
+    out.is_implicit_VR, out.is_little_endian = True, True
+    write_dataset(out, dataset)
+    return bytes(out.getvalue())
