@@ -63,7 +63,8 @@ def import_model(source: Path, directory: Path, wanted: Wanted = Wanted()) -> Bu
             _kind(source)(source, made, wanted)
             load(made)
         except (BundleError, EngineError) as error:
-            raise ImportRefused(f"{source.name} gives no bundle that works: {error}") from error
+            said = str(error).replace(f"{made}/", "")
+            raise ImportRefused(f"{source.name} gives no bundle that works: {said}") from error
         made.replace(directory)
     return load(directory)
 

@@ -1,12 +1,15 @@
 """The OpenVINO engine: a CPU's fastest, bf16 where the processor multiplies bf16 itself."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openvino
 import torch
+from openvino.frontend import FrontEndManager
+from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
 from inference.bundle import Bundle
 from inference.errors import EngineError, WeightsMismatch
@@ -95,14 +98,18 @@ def _save(model: Any, path: Path) -> None:
 
 
 def _convert(bundle: Bundle) -> Any:
+    """By the PyTorch frontend itself: openvino.convert_model does the same and reports its use over the network."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # three passes of one small picture: more threads only wait for each other
+    torch.set_num_threads(1)  # a few passes of one small picture: more threads only wait for each other
     try:
         example = torch.zeros((1, bundle.input_channels, *bundle.input_size))
-        with torch.inference_mode():
+        with torch.inference_mode(), warnings.catch_warnings(category=DeprecationWarning, action="ignore"):
             traced = torch.jit.trace(mapped(bundle), example, check_trace=False)  # type: ignore[no-untyped-call]
-        shape = [-1, bundle.input_channels, *bundle.input_size]
-        return openvino.convert_model(traced, example_input=example, input=[shape])
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        decoder = TorchScriptPythonDecoder(traced, example_input=(example,))
+        model = frontend.convert(frontend.load(decoder))
+        model.decoder = decoder  # owns the memory of the model's weights
+        return model
     finally:
         torch.set_num_threads(threads)
 

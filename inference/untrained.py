@@ -94,8 +94,13 @@ def write_golden(directory: Path, tolerance: float = golden.TOLERANCE) -> None:
 def _settled(network: nn.Module, size: int) -> nn.Module:
     """Batch norms that saw some noise, so that random weights neither vanish nor explode."""
     channels = next(m for m in network.modules() if isinstance(m, nn.Conv2d)).in_channels
+    norms = {m: m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm2d)}
+    for norm in norms:
+        norm.momentum = None  # the mean over all batches
     network.train()
     with torch.no_grad():
-        for _ in range(3):
+        for _ in range(2):
             network(torch.randn(4, channels, min(size, 96), min(size, 96)))
+    for norm, momentum in norms.items():
+        norm.momentum = momentum
     return network.eval()

@@ -1,0 +1,62 @@
+"""A few ONNX messages written by hand (onnx.proto3), so that the tests need no ONNX library."""
+
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+
+def _varint(value: int) -> bytes:
+    out = b""
+    while value > 0x7F:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def _field(number: int, value: int | float | str | bytes) -> bytes:
+    if isinstance(value, int):
+        return _varint(number << 3) + _varint(value)
+    if isinstance(value, float):
+        return _varint(number << 3 | 5) + struct.pack("<f", value)
+    data = value.encode() if isinstance(value, str) else value
+    return _varint(number << 3 | 2) + _varint(len(data)) + data
+
+
+def _tensor(name: str, array: np.ndarray) -> bytes:
+    dims = b"".join(_field(1, int(side)) for side in array.shape)
+    return dims + _field(2, 1) + _field(8, name) + _field(9, array.astype("<f4").tobytes())
+
+
+def _value(name: str, shape: Iterable[int | str]) -> bytes:
+    dims = b"".join(_field(1, _field(1 if isinstance(side, int) else 2, side)) for side in shape)
+    return _field(1, name) + _field(2, _field(1, _field(1, 1) + _field(2, dims)))
+
+
+def _node(kind: str, inputs: list[str], output: str, **attributes: list[int] | int) -> bytes:
+    body = b"".join(_field(1, name) for name in inputs) + _field(2, output) + _field(4, kind)
+    for name, value in attributes.items():
+        many = isinstance(value, list)
+        numbers = b"".join(_field(8, v) for v in value) if isinstance(value, list) else _field(3, value)
+        body += _field(5, _field(1, name) + numbers + _field(20, 7 if many else 2))
+    return body
+
+
+def write_classifier(
+    path: Path, conv: np.ndarray, head: np.ndarray, bias: np.ndarray, side: int, sigmoid: bool
+) -> None:
+    """Conv 3x3 (stride 2), ReLU, global average pooling, Gemm, and a sigmoid if asked for; n is left open."""
+    nodes = [
+        _node("Conv", ["x", "conv"], "a", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+        _node("Relu", ["a"], "b"),
+        _node("GlobalAveragePool", ["b"], "c"),
+        _node("Flatten", ["c"], "d", axis=1),
+        _node("Gemm", ["d", "head", "bias"], "e" if sigmoid else "y", transB=1),
+    ]
+    nodes += [_node("Sigmoid", ["e"], "y")] if sigmoid else []
+    tensors = {"conv": conv, "head": head, "bias": bias}
+    graph = b"".join(_field(1, node) for node in nodes) + _field(2, "classifier")
+    graph += b"".join(_field(5, _tensor(name, array)) for name, array in tensors.items())
+    graph += _field(11, _value("x", ["n", conv.shape[1], side, side])) + _field(12, _value("y", ["n", len(head)]))
+    path.write_bytes(_field(1, 8) + _field(8, _field(1, "") + _field(2, 17)) + _field(7, graph))
