@@ -111,7 +111,13 @@ class Sender:
 
     def echo(self) -> Sent:
         """C-ECHO (PS3.7 9.1.5)."""
-        return self._request(lambda assoc: as_sent(assoc.send_c_echo()) if Verification in accepted_classes(assoc) else None)
+
+        def echo(assoc: Association) -> Sent | None:
+            if Verification not in accepted_classes(assoc):
+                return Sent("REFUSED", int(Status.SOP_CLASS_NOT_SUPPORTED), "the peer does not take C-ECHO")
+            return as_sent(assoc.send_c_echo())
+
+        return self._request(echo)
 
     def request_commitment(self, transaction_uid: str, references: Sequence[Reference]) -> Sent:
         """N-ACTION that asks the peer to commit `references` (PS3.4 J.3.2); the report comes later."""
