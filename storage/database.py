@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from storage.errors import DatabaseError, DatabaseUnavailable
-from storage.migrate import migrate
+from storage.migrate import is_current, migrate
 
 BUSY_SECONDS = 30
 
@@ -37,8 +37,11 @@ def open_database(url: str, directory: Path) -> Engine:
     """
     engine = _engine(_complete(url, directory))
     try:
-        with writing(engine) as connection:
-            migrate(connection)
+        with reading(engine) as connection:
+            current = is_current(connection)
+        if not current:  # else whoever only asks needs no right to write
+            with writing(engine) as connection:
+                migrate(connection)
     except BaseException:
         engine.dispose()
         raise

@@ -11,13 +11,18 @@ from sqlalchemy import Connection
 from storage.errors import DatabaseTooNew
 
 
+def is_current(connection: Connection) -> bool:
+    """Whether the schema is at the newest version."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    return MigrationContext.configure(connection).get_current_revision() == head
+
+
 def migrate(connection: Connection) -> None:
     """Bring the schema to the newest version. Raises `DatabaseTooNew` for one that this version does not know.
 
     The caller holds the writer's turn, so that processes which start together do not migrate together.
     """
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config = _config()
     script = ScriptDirectory.from_config(config)
     found = MigrationContext.configure(connection).get_current_revision()
     if found == script.get_current_head():
@@ -30,3 +35,9 @@ def migrate(connection: Connection) -> None:
         )
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config

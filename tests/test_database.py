@@ -104,6 +104,23 @@ def test_writers_take_turns(database_url: str, tmp_path: Path) -> None:
         assert connection.execute(text("SELECT audit_id FROM outbox")).scalar() == 100
 
 
+def test_a_writer_has_the_lock_from_its_beginning(tmp_path: Path) -> None:
+    """A transaction that will write never finds, half-way, that another wrote what it had read."""
+    engine = open_database("", tmp_path)
+    other = sqlite3.connect(tmp_path / "hilum.db", isolation_level=None, timeout=0)
+    with writing(engine), pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("BEGIN IMMEDIATE")
+    other.execute("BEGIN IMMEDIATE")
+
+
+def test_a_current_database_opens_while_somebody_writes(database_url: str, tmp_path: Path) -> None:
+    """Who only asks waits for nobody, at the opening neither."""
+    engine = open_database(database_url, tmp_path)
+    with writing(engine) as connection:
+        connection.execute(text("INSERT INTO outbox (reader, audit_id) VALUES ('x', 1)"))
+        assert Journal(open_database(database_url, tmp_path)).counts()["RECEIVED"] == 0
+
+
 def test_a_reader_does_not_wait_for_a_writer(database_url: str, tmp_path: Path) -> None:
     """While a writer works a reader sees what was committed before."""
     engine = open_database(database_url, tmp_path)
