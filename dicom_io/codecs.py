@@ -19,6 +19,8 @@ from dicom_io.refusals import NoDecoder, Undecodable, Unsupported
 
 Pixels = NDArray[np.generic]
 
+_PADDING = 128  # bytes that an RLE segment may run over: one packet of padding
+
 NATIVE = (
     uid.ExplicitVRLittleEndian,
     uid.ImplicitVRLittleEndian,
@@ -135,7 +137,7 @@ def _rle(frame: bytes, shape: FrameShape, halvings: int) -> Pixels:
         if not 64 <= start < end <= len(frame):
             raise Undecodable(f"RLE segment {segment} lies from {start} to {end} in {len(frame)} bytes")
         decoded = np.frombuffer(imagecodecs.packbits_decode(frame[start:end]), np.uint8)
-        if len(decoded) < planes.shape[1]:
+        if not 0 <= len(decoded) - planes.shape[1] <= _PADDING:
             raise Undecodable(f"RLE segment {segment} holds {len(decoded)} bytes, the header means {planes.shape[1]}")
         planes[segment // width, :, width - 1 - segment % width] = decoded[: planes.shape[1]]
     cells = planes.view(np.dtype(f"<u{width}")).reshape(shape.samples, shape.rows, shape.columns)
