@@ -78,7 +78,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
         self.optimizer.step()
         self._follow()
-        return float(loss)
+        return float(loss.detach())
 
     def _rate(self, per_epoch: int) -> float:
         """One warm epoch, then half a cosine down to nearly nothing."""

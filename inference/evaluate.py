@@ -1,0 +1,191 @@
+"""What a bundle is worth on labelled pictures: the figures, as JSON, as text and as a page with curves.
+
+The scores are the bundle's calibrated probabilities, of every picture: the gate is judged apart.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.bundle import Bundle
+from inference.data import DataError, Table, pictures, read_table
+from inference.engine import Classifier
+from inference.metrics import (
+    at_threshold,
+    auroc,
+    average_precision,
+    bootstrap,
+    brier,
+    expected_calibration_error,
+    interval,
+    precision_recall,
+    reliability,
+    roc,
+)
+from inference.preprocess import preprocess
+from inference.recipe import PATHOLOGY
+
+Array = npt.NDArray[np.float32]
+COMMON = 30  # positives that a finding needs to count in the mean
+AGES = ((0, 18), (18, 40), (40, 60), (60, 200))
+#: Patients of these cohorts were picked by label: a figure over them says little, and none is mixed into another.
+CONFOUNDED = ("talo",)
+
+
+def evaluate(
+    data: Path, bundle: Bundle, out: Path | None = None, *, manifests: Sequence[str] = (), engine: str = "auto",
+    fold: int | None = None, folds: int = 10, rounds: int = 200, threads: int = 0,
+    tick: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:  # fmt: skip
+    """Evaluate `bundle` on the manifests of `data`, or on the patients of `fold` of `folds`.
+
+    With `out`, writes evaluation.json, evaluation.md and evaluation.html there. `tick(done, total)` is called as it
+    goes. Raises DataError (no picture, or none of the bundle's findings in the manifests).
+    """
+    table = read_table(data, manifests)
+    if fold is not None:
+        table = table.take(np.flatnonzero(table.folds(folds) == fold))
+    classifier = Classifier(bundle, engine, threads=threads)
+    shared = [label for label in bundle.labels if label in table.findings]
+    if not table.rows or not shared:
+        raise DataError(f"{data}: {len(table.rows)} pictures, findings {list(table.findings)}; the bundle knows "
+                        f"{list(bundle.labels)}")  # fmt: skip
+    scores, passed = predict_all(classifier, table, tick)
+    columns = [bundle.labels.index(label) for label in shared]
+    probabilities = np.concatenate([scores[:, columns], scores[:, -1:]], axis=1)
+    targets = table.targets[:, [table.findings.index(label) for label in shared]]
+    targets = np.concatenate([targets, table.targets.max(axis=1, keepdims=True)], axis=1)
+    points = [float(classifier.calibration.rows[label]["threshold"]) for label in shared]
+    points.append(float((classifier.calibration.pathology or {"threshold": 0.5})["threshold"]))
+    result = figures(table, (*shared, PATHOLOGY), probabilities, targets, points, rounds)
+    result |= {"model": classifier.model, "gate": {"pictures": len(passed), "passed": float(passed.mean())}}
+    if out:
+        write_report(out, result)
+    return result
+
+
+def predict_all(
+    classifier: Classifier, table: Table, tick: Callable[[int, int], None] = lambda done, total: None, batch: int = 64
+) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Calibrated probabilities of every label, then of any pathology, [n, labels + 1]; which the gate passes, [n]."""
+    scores, passed = [], []
+    for done, part in _batches(classifier, table, batch):
+        outputs = classifier.run(part)
+        gate = classifier.gate.scores(part, outputs)
+        passed.append([not classifier.gate.reason(float(score)) for score in gate])
+        findings = classifier.calibration.probabilities(outputs.logits)
+        pathology = classifier.calibration.pathology_probabilities(outputs.logits)
+        scores.append(np.concatenate([findings, pathology[:, None]], axis=1))
+        tick(done, len(table.rows))
+    return np.concatenate(scores).astype(np.float32), np.concatenate(passed)
+
+
+def _batches(classifier: Classifier, table: Table, size: int) -> Iterator[tuple[int, Array]]:
+    waiting: list[Array] = []
+    for done, picture in enumerate(pictures(table), start=1):
+        waiting.append(preprocess(classifier.transform, picture))
+        if len(waiting) == size or done == len(table.rows):
+            yield done, np.stack(waiting)
+            waiting = []
+
+
+def figures(
+    table: Table, names: Sequence[str], probabilities: Array, targets: Array, thresholds: Sequence[float],
+    rounds: int = 200,
+) -> dict[str, Any]:  # fmt: skip
+    """Every figure, from probabilities and targets [n, names]; the last name is any pathology.
+
+    "groups" holds the whole set without its confounded cohorts first, then each cohort, view, sex and age band.
+    """
+    members = groups(table)
+    rows, patients = members["all"], table.patients[members["all"]]
+    findings = {
+        name: finding_figures(probabilities[rows, k], targets[rows, k], patients, thresholds[k], rounds)
+        for k, name in enumerate(names)
+    }
+    return {
+        "images": len(table.rows), "patients": len(set(table.patients)), "findings": findings,
+        "groups": {name: group_figures(table, names, probabilities, targets, rows, rounds)
+                   for name, rows in members.items() if len(rows)},
+    }  # fmt: skip
+
+
+def groups(table: Table) -> dict[str, npt.NDArray[np.int64]]:
+    """Row numbers of the groups that a result must hold in."""
+    apart = ~np.isin(table.cohorts, CONFOUNDED)
+    if not apart.any():
+        apart[:] = True
+    ages = np.array([row.age for row in table.rows])
+    masks = {"all": apart} | {f"cohort {c}": table.cohorts == c for c in sorted(set(table.cohorts))}
+    for key in ("view", "sex"):
+        values = np.array([getattr(row, key) for row in table.rows])
+        masks |= {f"{key} {v}": apart & (values == v) for v in sorted(set(values)) if v}
+    masks |= {f"age {low} to {high - 1}": apart & (ages >= low) & (ages < high) for low, high in AGES}
+    return {name: np.flatnonzero(mask) for name, mask in masks.items()}
+
+
+def group_figures(
+    table: Table, names: Sequence[str], probabilities: Array, targets: Array, rows: npt.NDArray[np.int64], rounds: int
+) -> dict[str, Any]:
+    """Mean AUROC of the common findings and AUROC of any pathology within a group, with intervals by patient."""
+    common = [k for k in range(len(names) - 1) if targets[rows, k].sum() >= COMMON]
+
+    def both(chosen: npt.NDArray[np.int64]) -> list[float]:
+        at = rows[chosen]
+        areas = [auroc(probabilities[at, k], targets[at, k]) for k in common]
+        good = [area for area in areas if area == area]
+        return [float(np.mean(good)) if good else float("nan"), auroc(probabilities[at, -1], targets[at, -1])]
+
+    values = both(np.arange(len(rows)))
+    samples = bootstrap(both, table.patients[rows], rounds)
+    return {
+        "images": len(rows), "findings_counted": [names[k] for k in common],
+        "mean_auroc": values[0], "mean_auroc_interval": interval(samples[:, 0]),
+        "pathology_auroc": values[1], "pathology_auroc_interval": interval(samples[:, 1]),
+    }  # fmt: skip
+
+
+def finding_figures(p: Array, y: Array, patients: npt.NDArray[Any], threshold: float, rounds: int) -> dict[str, Any]:
+    """Discrimination, operating point, calibration and curves of one output."""
+    result: dict[str, Any] = {"positives": int(y.sum()), "threshold": threshold} | at_threshold(p, y, threshold)
+    result |= {"brier": brier(p, y), "expected_calibration_error": expected_calibration_error(p, y)}
+    scores: dict[str, Callable[[Any, Any], float]] = {"auroc": auroc, "average_precision": average_precision}
+    for name, metric in scores.items():
+        samples = bootstrap(partial(_on_rows, metric, p, y), patients, rounds)
+        result |= {name: metric(p, y), f"{name}_interval": interval(samples)}
+    curves = {"roc": roc(p, y), "precision_recall": precision_recall(p, y)[::-1]}
+    result |= {name: _thinned(*curve) for name, curve in curves.items()}
+    return result | {"reliability": reliability(p, y)}
+
+
+def _on_rows(metric: Callable[[Any, Any], float], p: Array, y: Array, rows: npt.NDArray[np.int64]) -> float:
+    return metric(p[rows], y[rows])
+
+
+def _thinned(x: npt.NDArray[Any], y: npt.NDArray[Any], most: int = 120) -> list[tuple[float, float]]:
+    """A curve's points, at most so many."""
+    keep = np.unique(np.linspace(0, max(0, len(x) - 1), min(most, len(x))).astype(np.int64))
+    return [(round(float(x[i]), 4), round(float(y[i]), 4)) for i in keep]
+
+
+def write_report(out: Path, result: dict[str, Any]) -> None:
+    """evaluation.json (no NaN: null), evaluation.md, evaluation.html."""
+    from inference.evaluation_page import markdown, page
+
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "evaluation.json").write_text(json.dumps(_plain(result), indent=2, allow_nan=False) + "\n")
+    (out / "evaluation.md").write_text(markdown(result))
+    (out / "evaluation.html").write_text(page(result))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and value != value else value

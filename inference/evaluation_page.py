@@ -1,0 +1,91 @@
+"""The evaluation as tables in Markdown, and as one page of HTML with curves in SVG (no script, no network)."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+_STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1c2733}
+table{border-collapse:collapse;margin:1rem 0;font-variant-numeric:tabular-nums}
+td,th{padding:.25rem .7rem;border-bottom:1px solid #d5dce3;text-align:right}
+td:first-child,th:first-child{text-align:left}figure{display:inline-block;margin:.4rem;text-align:center}
+figcaption{font-size:13px;color:#4a5866}svg{background:#fafbfc;border:1px solid #d5dce3}"""
+_POINT = ("accuracy", "precision", "recall", "specificity", "f1")
+Rows = list[list[str]]
+
+
+def _value(value: Any) -> str:
+    return "-" if value is None or value != value else f"{value:.3f}"
+
+
+def _with_interval(figures: dict[str, Any], key: str) -> str:
+    value = figures.get(key, float("nan"))
+    if value != value:
+        return "-"
+    low, high = figures[f"{key}_interval"]
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def tables(result: dict[str, Any]) -> dict[str, Rows]:
+    """Each table by its title: rows of cells, the head first."""
+    groups = [["group", "images", "mean AUROC", "any pathology"]]
+    for name, g in result["groups"].items():
+        groups.append([name, str(g["images"]), _with_interval(g, "mean_auroc"), _with_interval(g, "pathology_auroc")])
+    findings = [["finding", "positives", "AUROC", "average precision", "ECE", "Brier"]]
+    points = [["finding", "threshold", *_POINT]]
+    for name, f in result["findings"].items():
+        findings.append([name, str(f["positives"]), _with_interval(f, "auroc"), _with_interval(f, "average_precision"),
+                         _value(f["expected_calibration_error"]), _value(f["brier"])])  # fmt: skip
+        points.append([name, _value(f["threshold"]), *(_value(f[key]) for key in _POINT)])
+    return {"Groups": groups, "Findings": findings, "Operating points": points}
+
+
+def _head(result: dict[str, Any]) -> str:
+    model, gate = result["model"], result["gate"]
+    pictures = f"{result['images']} images of {result['patients']} patients, {gate['passed']:.1%} passed by the gate."
+    name = f"Model {model['name']} {model['version']}, {model['digest']}."
+    return f"{pictures} {name} Intervals: 95 %, bootstrap by patient."
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The tables as Markdown."""
+    parts = ["# Evaluation", _head(result)]
+    for title, rows in tables(result).items():
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        parts += [f"## {title}", "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])]
+    return "\n\n".join(parts) + "\n"
+
+
+def page(result: dict[str, Any]) -> str:
+    """The whole page: tables, then ROC, precision-recall and reliability of each finding."""
+    body = [f"<h1>Evaluation</h1><p>{escape(_head(result))}</p>"]
+    body += [f"<h2>{title}</h2>{_table(rows)}" for title, rows in tables(result).items()]
+    body.append("<h2>Curves</h2>")
+    for name, f in result["findings"].items():
+        plots = (
+            _plot(f["roc"], "false positive rate", "true positive rate", diagonal=True),
+            _plot(f["precision_recall"], "recall", "precision"),
+            _plot([(p, y) for p, y, _ in f["reliability"]], "predicted", "observed", diagonal=True, dots=True),
+        )
+        body.append(f"<h3>{escape(name)}</h3>{''.join(plots)}")
+    return (f"<!doctype html><html lang=en><meta charset=utf-8><title>Evaluation</title><style>{_STYLE}</style>"
+            f"<body>{''.join(body)}</body></html>\n")  # fmt: skip
+
+
+def _table(rows: Rows) -> str:
+    head, *rest = rows
+    lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
+    lines += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rest]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _plot(points: Sequence[tuple[float, float]], x: str, y: str, diagonal: bool = False, dots: bool = False) -> str:
+    """A square plot of points in 0..1; reliability is stretched to its largest value."""
+    top = max([max(p) for p in points], default=1.0) if dots else 1.0
+    at = [(20 + 200 * a / (top or 1), 220 - 200 * b / (top or 1)) for a, b in points]
+    line = " ".join(f"{a:.1f},{b:.1f}" for a, b in at)
+    marks = "".join(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="#1f6f8b"/>' for a, b in at) if dots else ""
+    cross = '<path d="M20 220L220 20" stroke="#b8c2cc" stroke-dasharray="4"/>' if diagonal else ""
+    scale = f'<text x="220" y="234" font-size="10" text-anchor="end">{top:.2g}</text>'
+    return (f'<figure><svg width="240" height="240" role="img" aria-label="{y} against {x}">{cross}{scale}'
+            f'<polyline points="{line}" fill="none" stroke="#1f6f8b" stroke-width="2"/>{marks}</svg>'
+            f"<figcaption>{y} / {x}</figcaption></figure>")  # fmt: skip
