@@ -11,9 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Text, insert, select, type_coerce, update
 
+from storage.columns import canonical_json, clean
 from storage.database import reading, writing
 from storage.records import Fault
-from storage.schema import audit, audit_head, canonical_json, clean, outbox
+from storage.schema import audit, audit_head, outbox
 
 _HEAD = select(audit_head.c.id, audit_head.c.digest)
 _INSERT = insert(audit)
