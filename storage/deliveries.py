@@ -22,6 +22,7 @@ _DUE = (
         result_object.c.transfer_syntax_uid,
         result_object.c.data,
         delivery.c.attempts,
+        delivery.c.created_at,
     )
     .join(result_object, result_object.c.id == delivery.c.object_id)
     .join(study, study.c.id == delivery.c.study_id)

@@ -153,6 +153,7 @@ class Delivery:
     data: bytes
     attempts: int
     """Attempts made before this one."""
+    created_at: datetime
 
 
 @dataclass(frozen=True)

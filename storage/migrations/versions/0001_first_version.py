@@ -51,21 +51,27 @@ def upgrade() -> None:
         op.execute(statement)
 
 
+def texts(*names: str) -> list[sa.Column[str]]:
+    return [sa.Column(name, sa.Text(), nullable=False) for name in names]
+
+
 def create_audit() -> None:
     op.create_table(
         "audit",
         # Plain INTEGER makes it SQLite's own row number.
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("at", MOMENT, nullable=False),
-        sa.Column("event", sa.Text(), nullable=False),
-        sa.Column("study_instance_uid", sa.Text(), nullable=False),
-        sa.Column("sop_instance_uid", sa.Text(), nullable=False),
-        sa.Column("actor", sa.Text(), nullable=False),
-        sa.Column("from_state", sa.Text(), nullable=False),
-        sa.Column("to_state", sa.Text(), nullable=False),
-        sa.Column("detail", sa.Text(), nullable=False),
-        sa.Column("previous", sa.Text(), nullable=False),
-        sa.Column("digest", sa.Text(), nullable=False),
+        *texts(
+            "event",
+            "study_instance_uid",
+            "sop_instance_uid",
+            "actor",
+            "from_state",
+            "to_state",
+            "detail",
+            "previous",
+            "digest",
+        ),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_audit_at", "audit", ["at"])
@@ -77,7 +83,7 @@ def create_audit_head() -> None:
         "audit_head",
         sa.Column("one", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("id", sa.BigInteger(), nullable=False),
-        sa.Column("digest", sa.Text(), nullable=False),
+        *texts("digest"),
         sa.PrimaryKeyConstraint("one"),
     )
 
@@ -86,10 +92,7 @@ def create_commit_request() -> None:
     op.create_table(
         "commit_request",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("transaction_uid", sa.Text(), nullable=False),
-        sa.Column("calling_ae_title", sa.Text(), nullable=False),
-        sa.Column("peer_address", sa.Text(), nullable=False),
-        sa.Column("objects", sa.Text(), nullable=False),
+        *texts("transaction_uid", "calling_ae_title", "peer_address", "objects"),
         sa.Column("received_at", MOMENT, nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("due_at", MOMENT, nullable=True),
@@ -103,13 +106,9 @@ def create_conflict() -> None:
     op.create_table(
         "conflict",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("study_instance_uid", sa.Text(), nullable=False),
-        sa.Column("sop_instance_uid", sa.Text(), nullable=False),
-        sa.Column("spool_name", sa.Text(), nullable=False),
+        *texts("study_instance_uid", "sop_instance_uid", "spool_name"),
         sa.Column("size", sa.Integer(), nullable=False),
-        sa.Column("sha256", sa.Text(), nullable=False),
-        sa.Column("calling_ae_title", sa.Text(), nullable=False),
-        sa.Column("peer_address", sa.Text(), nullable=False),
+        *texts("sha256", "calling_ae_title", "peer_address"),
         sa.Column("received_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("sop_instance_uid", "sha256"),
@@ -120,7 +119,7 @@ def create_conflict() -> None:
 def create_outbox() -> None:
     op.create_table(
         "outbox",
-        sa.Column("reader", sa.Text(), nullable=False),
+        *texts("reader"),
         sa.Column("audit_id", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("reader"),
     )
@@ -130,24 +129,18 @@ def create_study() -> None:
     op.create_table(
         "study",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("study_instance_uid", sa.Text(), nullable=False),
-        sa.Column("patient_id", sa.Text(), nullable=False),
-        sa.Column("accession_number", sa.Text(), nullable=False),
-        sa.Column("study_date", sa.Text(), nullable=False),
-        sa.Column("modality", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
+        *texts("study_instance_uid", "patient_id", "accession_number", "study_date", "modality", "state", "reason"),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("received_at", MOMENT, nullable=False),
         sa.Column("last_received_at", MOMENT, nullable=False),
         sa.Column("not_before", MOMENT, nullable=True),
-        sa.Column("claimed_by", sa.Text(), nullable=False),
+        *texts("claimed_by"),
         sa.Column("analysed_at", MOMENT, nullable=True),
         sa.Column("delivered_at", MOMENT, nullable=True),
         sa.Column("committed_at", MOMENT, nullable=True),
-        sa.Column("model_digest", sa.Text(), nullable=False),
+        *texts("model_digest"),
         sa.CheckConstraint(
             "state IN ('RECEIVED', 'ANALYSED', 'DELIVERED', 'COMMITTED', 'IGNORED', 'QUARANTINED')",
             name="ck_study_state",
@@ -166,9 +159,7 @@ def create_finding() -> None:
         "finding",
         sa.Column("study_id", sa.Integer(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
-        sa.Column("finding", sa.Text(), nullable=False),
-        sa.Column("call", sa.Text(), nullable=False),
-        sa.Column("content", sa.Text(), nullable=False),
+        *texts("finding", "call", "content"),
         sa.ForeignKeyConstraint(
             ["study_id"],
             ["study.id"],
@@ -183,19 +174,12 @@ def create_instance() -> None:
         "instance",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("study_id", sa.Integer(), nullable=False),
-        sa.Column("series_instance_uid", sa.Text(), nullable=False),
-        sa.Column("sop_class_uid", sa.Text(), nullable=False),
-        sa.Column("sop_instance_uid", sa.Text(), nullable=False),
-        sa.Column("transfer_syntax_uid", sa.Text(), nullable=False),
-        sa.Column("spool_name", sa.Text(), nullable=False),
+        *texts("series_instance_uid", "sop_class_uid", "sop_instance_uid", "transfer_syntax_uid", "spool_name"),
         sa.Column("size", sa.Integer(), nullable=False),
-        sa.Column("sha256", sa.Text(), nullable=False),
-        sa.Column("calling_ae_title", sa.Text(), nullable=False),
-        sa.Column("peer_address", sa.Text(), nullable=False),
+        *texts("sha256", "calling_ae_title", "peer_address"),
         sa.Column("received_at", MOMENT, nullable=False),
         sa.Column("held_until", MOMENT, nullable=True),
-        sa.Column("verdict", sa.Text(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
+        *texts("verdict", "reason"),
         sa.Column("result", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["study_id"],
@@ -221,11 +205,7 @@ def create_result_object() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("study_id", sa.Integer(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("sop_class_uid", sa.Text(), nullable=False),
-        sa.Column("sop_instance_uid", sa.Text(), nullable=False),
-        sa.Column("transfer_syntax_uid", sa.Text(), nullable=False),
-        sa.Column("sha256", sa.Text(), nullable=False),
+        *texts("kind", "sop_class_uid", "sop_instance_uid", "transfer_syntax_uid", "sha256"),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -244,19 +224,18 @@ def create_delivery() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("object_id", sa.Integer(), nullable=False),
         sa.Column("study_id", sa.Integer(), nullable=False),
-        sa.Column("destination", sa.Text(), nullable=False),
+        *texts("destination"),
         sa.Column("priority", sa.Integer(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
+        *texts("state"),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("next_attempt_at", MOMENT, nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("finished_at", MOMENT, nullable=True),
         sa.Column("status", sa.Integer(), nullable=True),
-        sa.Column("comment", sa.Text(), nullable=False),
-        sa.Column("commitment", sa.Text(), nullable=False),
+        *texts("comment", "commitment"),
         sa.Column("commit_requests", sa.Integer(), nullable=False),
         sa.Column("commit_requested_at", MOMENT, nullable=True),
-        sa.Column("transaction_uid", sa.Text(), nullable=False),
+        *texts("transaction_uid"),
         sa.CheckConstraint(
             "state IN ('PENDING', 'ACCEPTED', 'WARNING', 'REFUSED', 'CANCELLED')", name="ck_delivery_state"
         ),
@@ -291,9 +270,9 @@ def create_delivery() -> None:
 def create_commitment() -> None:
     op.create_table(
         "commitment",
-        sa.Column("transaction_uid", sa.Text(), nullable=False),
+        *texts("transaction_uid"),
         sa.Column("delivery_id", sa.Integer(), nullable=False),
-        sa.Column("sop_instance_uid", sa.Text(), nullable=False),
+        *texts("sop_instance_uid"),
         sa.ForeignKeyConstraint(
             ["delivery_id"],
             ["delivery.id"],
