@@ -1,6 +1,7 @@
 """The delivering part: one thread for each destination, so that none holds up another."""
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -107,6 +108,8 @@ class Courier:
         result = pipeline.deliver(delivery, self._sender)
         reached = result.outcome != Sending.UNREACHABLE
         again = None if reached else now() + timedelta(seconds=pause_seconds(delivery.attempts, self._policy))
+        if again and 0 < self._policy.give_up_after_seconds < (now() - delivery.created_at).total_seconds():
+            result, again = replace(result, outcome=Sending.REFUSED, comment=f"given up: {result.comment}"), None
         self._journal.sent(delivery.id, result, now(), again)
         log.get().info(
             "sent" if reached else "not reached", delivery=delivery.id, study=delivery.study_id, kind=delivery.kind,

@@ -33,7 +33,7 @@ def application(settings: Settings, engine: Engine, journal: Journal, spool: Spo
 
     @app.get("/metrics")
     def metrics() -> Response:
-        page = daemon.metrics.render(journal.counts(), spool.free_bytes())
+        page = daemon.metrics.render(journal, spool)
         return Response(page, media_type="text/plain; version=0.0.4")
 
     @app.get("/studies")

@@ -5,32 +5,33 @@ from collections.abc import Iterator, Mapping
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from storage.journal import Journal
+from storage.spool import Spool
+
 
 class Snapshot:
-    """The journal's counts as metric families."""
+    """The journal's counts as metric families: studies by state, deliveries by destination and state."""
 
-    def __init__(self, counts: Mapping[str, int], free_bytes: int):
-        self._counts, self._free_bytes = counts, free_bytes
+    def __init__(self, studies: Mapping[str, int], deliveries: Mapping[tuple[str, str], int], free_bytes: int):
+        self._studies, self._deliveries, self._free_bytes = studies, deliveries, free_bytes
 
     def collect(self) -> Iterator[Metric]:
-        """The families, in the order in which they are printed.
-
-        `counts` has keys like "studies.RECEIVED" and "deliveries.pacs.PENDING".
-        """
+        """The families, in the order in which they are printed."""
         studies = GaugeMetricFamily("hilum_studies", "Studies in the journal by state", labels=["state"])
+        for state, number in sorted(self._studies.items()):
+            studies.add_metric([state], number)
         deliveries = GaugeMetricFamily(
             "hilum_deliveries", "Result objects by destination and state", labels=["destination", "state"]
         )
-        for key, number in sorted(self._counts.items()):
-            family, *labels = key.split(".")
-            (studies if family == "studies" else deliveries).add_metric(labels, number)
+        for labels, number in sorted(self._deliveries.items()):
+            deliveries.add_metric(labels, number)
         yield studies
         yield deliveries
         yield GaugeMetricFamily("hilum_spool_free_bytes", "Free space where the spool lies", self._free_bytes)
 
 
-def render(counts: Mapping[str, int], free_bytes: int) -> bytes:
+def render(journal: Journal, spool: Spool) -> bytes:
     """The page at /metrics, in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(Snapshot(counts, free_bytes))
+    registry.register(Snapshot(journal.counts(), journal.delivery_counts(), spool.free_bytes()))
     return generate_latest(registry)

@@ -4,6 +4,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from config.settings import Settings
@@ -19,6 +20,7 @@ from storage.errors import DatabaseUnavailable, SpoolUnavailable
 from storage.journal import Journal
 from storage.spool import Spool
 
+LOW = 2
 LOOK_SECONDS = 1.0  # how old the answer to "is there room?" may be
 
 
@@ -53,6 +55,7 @@ class Reception:
     def store(self, arrived: Arrived) -> Answer:
         """The line's first part; foreign exceptions become refusals here."""
         began = time.monotonic()
+        arrived = replace(arrived, priority=min(arrived.priority, self._priority(arrived.calling_ae_title)))
         try:
             answer = pipeline.receive(arrived, self._spool, self._journal, now())
         except NotDicom as refusal:
@@ -67,6 +70,10 @@ class Reception:
             transfer_syntax_uid=arrived.transfer_syntax_uid, seconds=round(time.monotonic() - began, 4),
         )
         return answer
+
+    def _priority(self, calling_ae_title: str) -> int:
+        """The peer's, where it is configured; the request's own may make an object more urgent, not less."""
+        return next((p.priority for p in self._settings.peer if p.ae_title == calling_ae_title), LOW)
 
     def accepting(self) -> Answer | None:
         """A700 while the spool has less room than `storage.min_free_bytes`."""

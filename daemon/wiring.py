@@ -148,6 +148,7 @@ def open_classifier(settings: Settings) -> Classifier:
 
     Raises CannotWork where the bundle is absent, is not the pinned one, does not load, or answers wrongly.
     """
+    from dicom_io.codes import UnknownFinding, check_findings
     from inference.bundle import DEFAULT, load
     from inference.engine import Classifier
     from inference.errors import InferenceError
@@ -159,6 +160,7 @@ def open_classifier(settings: Settings) -> Classifier:
             raise CannotWork(f"model.digest is empty; {bundle.directory} has {bundle.digest}: pin it to let it run")
         classifier = Classifier(bundle, model.engine, model.device, model.threads)
         classifier.self_check()
-    except InferenceError as error:
+        check_findings(bundle.labels)
+    except (InferenceError, UnknownFinding) as error:
         raise CannotWork(f"model.bundle: {error}") from error
     return classifier

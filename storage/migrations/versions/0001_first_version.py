@@ -55,6 +55,10 @@ def texts(*names: str) -> list[sa.Column[str]]:
     return [sa.Column(name, sa.Text(), nullable=False) for name in names]
 
 
+def partial(name: str, table: str, columns: list[str], where: str) -> None:
+    op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
 def create_audit() -> None:
     op.create_table(
         "audit",
@@ -160,10 +164,7 @@ def create_finding() -> None:
         sa.Column("study_id", sa.Integer(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         *texts("finding", "call", "content"),
-        sa.ForeignKeyConstraint(
-            ["study_id"],
-            ["study.id"],
-        ),
+        sa.ForeignKeyConstraint(["study_id"], ["study.id"]),
         sa.PrimaryKeyConstraint("study_id", "position"),
     )
     op.create_index("ix_finding_finding", "finding", ["finding", "call"])
@@ -181,21 +182,12 @@ def create_instance() -> None:
         sa.Column("held_until", MOMENT, nullable=True),
         *texts("verdict", "reason"),
         sa.Column("result", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["study_id"],
-            ["study.id"],
-        ),
+        sa.ForeignKeyConstraint(["study_id"], ["study.id"]),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("sop_instance_uid"),
     )
     op.create_index("ix_instance_spool_name", "instance", ["spool_name"])
-    op.create_index(
-        "ix_instance_spooled",
-        "instance",
-        ["received_at"],
-        sqlite_where=sa.text("spool_name <> ''"),
-        postgresql_where=sa.text("spool_name <> ''"),
-    )
+    partial("ix_instance_spooled", "instance", ["received_at"], "spool_name <> ''")
     op.create_index("ix_instance_study_id", "instance", ["study_id"])
 
 
@@ -208,10 +200,7 @@ def create_result_object() -> None:
         *texts("kind", "sop_class_uid", "sop_instance_uid", "transfer_syntax_uid", "sha256"),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["study_id"],
-            ["study.id"],
-        ),
+        sa.ForeignKeyConstraint(["study_id"], ["study.id"]),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("sop_instance_uid"),
     )
@@ -239,32 +228,14 @@ def create_delivery() -> None:
         sa.CheckConstraint(
             "state IN ('PENDING', 'ACCEPTED', 'WARNING', 'REFUSED', 'CANCELLED')", name="ck_delivery_state"
         ),
-        sa.ForeignKeyConstraint(
-            ["object_id"],
-            ["result_object.id"],
-        ),
-        sa.ForeignKeyConstraint(
-            ["study_id"],
-            ["study.id"],
-        ),
+        sa.ForeignKeyConstraint(["object_id"], ["result_object.id"]),
+        sa.ForeignKeyConstraint(["study_id"], ["study.id"]),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("object_id", "destination"),
     )
-    op.create_index(
-        "ix_delivery_due",
-        "delivery",
-        ["destination", "priority", "id", "next_attempt_at"],
-        sqlite_where=sa.text("state = 'PENDING'"),
-        postgresql_where=sa.text("state = 'PENDING'"),
-    )
+    partial("ix_delivery_due", "delivery", ["destination", "priority", "id", "next_attempt_at"], "state = 'PENDING'")
     op.create_index("ix_delivery_study_id", "delivery", ["study_id"])
-    op.create_index(
-        "ix_delivery_uncommitted",
-        "delivery",
-        ["destination", "id"],
-        sqlite_where=sa.text("commitment IN ('WANTED', 'REQUESTED')"),
-        postgresql_where=sa.text("commitment IN ('WANTED', 'REQUESTED')"),
-    )
+    partial("ix_delivery_uncommitted", "delivery", ["destination", "id"], "commitment IN ('WANTED', 'REQUESTED')")
 
 
 def create_commitment() -> None:
@@ -273,9 +244,6 @@ def create_commitment() -> None:
         *texts("transaction_uid"),
         sa.Column("delivery_id", sa.Integer(), nullable=False),
         *texts("sop_instance_uid"),
-        sa.ForeignKeyConstraint(
-            ["delivery_id"],
-            ["delivery.id"],
-        ),
+        sa.ForeignKeyConstraint(["delivery_id"], ["delivery.id"]),
         sa.PrimaryKeyConstraint("transaction_uid", "delivery_id"),
     )
