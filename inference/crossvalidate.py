@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from inference.calibrate import fit_logistic, fit_platt, sigmoid
+from inference.calibrate import fit_logistic
 from inference.data import Table, read_table
 from inference.metrics import auroc, average_precision, bootstrap, interval
 from inference.recipe import Recipe, targets_with_pathology
@@ -54,10 +54,7 @@ def cross_validate(
 
 
 def out_of_fold(work: Path, count: int, folds: int) -> Array | None:
-    """The logits [count, outputs] of all folds; None unless every fold is there.
-
-    Each fold's logits go through Platt's scaling of the pooled rest only in `report`, where calibration is judged.
-    """
+    """The logits [count, outputs] of all folds; None unless every fold is there."""
     parts = [work / f"fold-{k}/logits.npz" for k in range(folds)]
     if not all(path.is_file() for path in parts):
         return None
@@ -69,9 +66,13 @@ def out_of_fold(work: Path, count: int, folds: int) -> Array | None:
 
 
 def report(table: Table, logits: Array, rounds: int = 200) -> dict[str, Any]:
-    """Mean AUROC, per finding and per cohort, against a logistic regression on view, sex, age and follow-up number."""
-    targets, known = targets_with_pathology(table), baseline(table)
-    every = np.arange(len(targets))
+    """Mean AUROC, per finding and per cohort, against a logistic regression on view, sex, age and follow-up number.
+
+    Rows whose logits are nan (a fold that is not there) only serve to fit that regression.
+    """
+    scored, known = np.flatnonzero(np.isfinite(logits[:, 0])), baseline(table)[np.isfinite(logits[:, 0])]
+    table, logits = table.take(scored), logits[scored]
+    targets, every = targets_with_pathology(table), np.arange(len(scored))
     findings = {
         name: _finding(logits[:, k], targets[:, k], table) for k, name in enumerate((*table.findings, "Pathology"))
     }
@@ -161,14 +162,3 @@ def _cell(figures: dict[str, Any], key: str) -> str:
         return "-"
     low, high = figures[f"{key}_interval"]
     return f"{value:.3f} ({low:.3f} to {high:.3f})"
-
-
-def per_fold_scaled(logits: Array, targets: Array, fold: npt.NDArray[np.int64]) -> Array:
-    """Probabilities [n, outputs] where each fold is scaled by Platt's method fitted on the other folds."""
-    result = np.zeros_like(logits)
-    for k in np.unique(fold):
-        rest, held = fold != k, fold == k
-        for j in range(logits.shape[1]):
-            scale, offset = fit_platt(logits[rest, j], targets[rest, j])
-            result[held, j] = sigmoid(scale * logits[held, j] + offset)
-    return result
