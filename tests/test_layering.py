@@ -22,7 +22,7 @@ FOREIGN = {
     "inference": {"pydicom", "pynetdicom", "sqlalchemy", "structlog", "logging"},
     "daemon": {"torch", "monai", "openvino", "pydicom", "pynetdicom"},
 }
-MODULES = sorted(p for room in ALLOWED for p in (ROOT / room).rglob("*.py"))
+MODULES = sorted(p for room in ALLOWED for p in (ROOT / room).rglob("*.py") if "versions" not in p.parts)
 
 
 def imported(path: Path) -> set[str]:
