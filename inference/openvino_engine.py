@@ -38,7 +38,8 @@ class OpenVinoEngine:
         if threads:
             self.options["INFERENCE_NUM_THREADS"] = str(threads)
         self.name = f"openvino {self.device} {self.options['INFERENCE_PRECISION_HINT']}"
-        self.model = _read_onnx(self.core, bundle) if _is_onnx(bundle) else _converted(self.core, bundle, cache)
+        self.foreign = bundle.weights.suffix == ".onnx"  # its first output is the answer, and there are no maps
+        self.model = _read_onnx(self.core, bundle) if self.foreign else _converted(self.core, bundle, cache)
         self.shape = [bundle.input_channels, *bundle.input_size]
         self.requests = {1: self._compile(1)}
 
@@ -57,7 +58,7 @@ class OpenVinoEngine:
         request = self.requests[size]
         request.infer({0: np.ascontiguousarray(batch)})
         arrays = [np.array(tensor.data, dtype=np.float32) for tensor in request.output_tensors]
-        if len(arrays) != 3:  # a foreign ONNX file
+        if self.foreign:
             return Outputs(arrays[0], np.zeros((size, 0), np.float32), np.zeros((size, 0, 1, 1), np.float32))
         return Outputs(*arrays)
 
@@ -68,10 +69,6 @@ class OpenVinoEngine:
             return self.core.compile_model(model, self.device, self.options).create_infer_request()
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot compile the network for {self.device}: {_last(error)}") from error
-
-
-def _is_onnx(bundle: Bundle) -> bool:
-    return bundle.weights.suffix == ".onnx"
 
 
 def _converted(core: Any, bundle: Bundle, cache: Path | None) -> Any:
