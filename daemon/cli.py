@@ -27,6 +27,8 @@ app.add_typer(cli_model.model, name="model")
 app.command()(cli_audit.retry)
 app.command()(cli_audit.replay)
 app.command()(cli_model.train)
+app.command()(cli_model.evaluate)
+app.command()(cli_model.crossvalidate)
 
 
 def settings_of(config: Path | None) -> Settings:

@@ -125,3 +125,37 @@ def train(
                     tracker=tracker)
     )  # fmt: skip
     typer.echo(f'bundle = "{bundle.directory.resolve()}"\ndigest = "{bundle.digest}"')
+
+
+def evaluate(
+    data: Data,
+    bundle: Annotated[Path | None, typer.Option(help="The bundle's folder; none: the package's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write evaluation.json, .md and .html with plots here.")] = None,
+    fold: Annotated[int, typer.Option(help="Only the patients of this part; -1: all.")] = -1,
+    folds: Annotated[int, typer.Option(help="How many parts.")] = 10,
+    rounds: Annotated[int, typer.Option(help="Bootstrap rounds of the intervals.")] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """How good a bundle is on labelled radiographs: by finding, cohort, view, sex and age, with 95 % intervals."""
+    from inference.bundle import DEFAULT, load
+    from inference.evaluate import evaluate as run
+    from inference.evaluation_page import markdown
+
+    result = _tried(
+        lambda: run(data, load(bundle or DEFAULT), out, fold=None if fold < 0 else fold, folds=folds, rounds=rounds)
+    )
+    typer.echo(json.dumps(result, indent=1, default=float) if as_json else markdown(result))
+
+
+def crossvalidate(
+    data: Data,
+    work: Annotated[Path, typer.Option(help="The folder of the folds; a run that was killed goes on where it was.")],
+    folds: Annotated[int, typer.Option(help="Parts of the patients.")] = 5,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
+) -> None:
+    """Train one network for each part of the patients and score what each has not seen: the model card's table."""
+    from inference.crossvalidate import cross_validate, markdown
+
+    result = _tried(lambda: cross_validate(data, work, folds=folds, device=device, threads=threads))
+    typer.echo(markdown(result) if result else f"{work}: folds are still missing")
