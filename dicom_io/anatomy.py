@@ -115,68 +115,72 @@ def bone_depth(x: Map, y: Map, body: Body, trunk: Map) -> Map:
 
 def _drawn_bones(body: Body, shape: tuple[int, ...]) -> Map:
     """Ribs, collar bones, shoulder blades and the heads of the upper arms: tubes with a hard shell."""
+    along = np.linspace(0.0, 1.0, 30)
+    collar = np.stack([1.6 + 13.8 * along, 8.3 - 2.2 * along - 1.1 * np.sin(2 * np.pi * along)], 1)
+    blade = np.stack([13.2 + 2.0 * along, 19.0 - 11.0 * along], 1)
     bones = np.zeros(shape)
-    for side in (-1, 1):
-        for number in range(10):
-            bones += _tube(_rib(number, side), 1.15 - 0.035 * abs(number - 4), 1.5, body, shape)
-        along = np.linspace(0.0, 1.0, 30)
-        collar = np.stack([side * (1.6 + 13.8 * along), 8.3 - 2.2 * along - 1.1 * np.sin(2 * np.pi * along)], 1)
-        bones += _tube(collar, 1.15, 2.3, body, shape)
-        blade = np.stack([side * (13.2 + 2.0 * along), 19.0 - 11.0 * along], 1)
-        bones += _tube(blade, 0.8, 1.2, body, shape)
-        bones += _tube(np.array([[side * 17.0, 8.2], [side * 17.6, 9.0]]), 4.4, 2.0, body, shape)
+    for number in range(10):
+        bones += _tube(_rib(number), 1.15 - 0.035 * abs(number - 4), 1.5, body, shape)
+    bones += _tube(collar, 1.15, 2.3, body, shape)
+    bones += _tube(blade, 0.8, 1.2, body, shape)
+    bones += _tube(np.array([[17.0, 8.2], [17.6, 9.0]]), 4.4, 2.0, body, shape)
     return blurred(bones, 0.06)
 
 
-def _rib(number: int, side: int) -> Map:
-    """The centre line from the spine behind, round the side, to the cartilage in front."""
+def _rib(number: int) -> Map:
+    """The left one's centre line from the spine behind, round the side, to the cartilage in front."""
     turn = np.linspace(0.02, 0.80 if number else 0.7, 60) * np.pi
     top = 5.0 + 2.35 * number
     drop = 3.4 + 0.62 * number
     reach = float(_wall(np.asarray(top + drop / 2 + 0.6))) + 0.5
     across = 1.7 + (reach - 1.7) * np.sin(turn) ** 0.9
-    return np.stack([side * across, top + drop * (1 - np.cos(turn)) / 2], 1)
+    return np.stack([across, top + drop * (1 - np.cos(turn)) / 2], 1)
 
 
 def _tube(line: Map, width: float, depth: float, body: Body, shape: tuple[int, ...]) -> Map:
-    """Bone along a line: `width` across and `depth` through, mostly at the edges, as a tube has it."""
-    shell = _stroke(line, width, body, shape)
-    core = _stroke(line, 0.62 * width, body, shape)
+    """Bone along a line and its mirror image: `width` across, `depth` through, mostly at the edges, like a tube."""
+    pair = [line, line * np.array([-1.0, 1.0])]
+    shell = _strokes(pair, width, body, shape)
+    core = _strokes(pair, 0.62 * width, body, shape)
     bone: Map = depth * (0.75 * shell - 0.36 * core)
     return bone
 
 
 def vessel_depth(rng: np.random.Generator, body: Body, shape: tuple[int, ...]) -> Map:
-    """Blood vessels that leave the hilum, divide and grow thin towards the wall."""
-    drawn = np.zeros(shape)
-    for side in (-1, 1):
-        for angle in np.linspace(-1.25, 1.45, 9) + rng.normal(0, 0.08, 9):
-            start = np.array([side * 3.2, 16.6 + 1.2 * angle])
-            drawn += _branch(rng, start, angle, side, 0.62, 4, body, shape)
+    """Blood vessels that leave the hilum, divide five times and grow thin towards the wall."""
+    ends = [
+        (np.array([side * 3.2, 16.6 + 1.2 * angle]), angle, side)
+        for side in (-1, 1)
+        for angle in np.linspace(-1.25, 1.45, 9) + rng.normal(0, 0.08, 9)
+    ]
+    drawn, width = np.zeros(shape), 0.62
+    for _ in range(5):
+        lines = [_branch(rng, *end) for end in ends]
+        drawn += 2.2 * width * _strokes(lines, width, body, shape)
+        ends = [
+            (line[-1], angle + turn * rng.uniform(0.15, 0.45), side)
+            for line, (_start, angle, side) in zip(lines, ends, strict=True)
+            for turn in (-1, 1)
+        ]
+        width *= 0.68
     return blurred(drawn, 0.05)
 
 
-def _branch(rng: np.random.Generator, start: Map, angle: float, side: int, width: float, left: int,
-            body: Body, shape: tuple[int, ...]) -> Map:  # fmt: skip
-    length = rng.uniform(1.7, 2.7)
+def _branch(rng: np.random.Generator, start: Map, angle: float, side: int) -> Map:
     bend = angle + np.cumsum(rng.normal(0, 0.07, 6))
-    steps = np.stack([side * np.cos(bend), np.sin(bend)], 1) * length / 6
-    line = np.concatenate([start[None], start + np.cumsum(steps, 0)])
-    drawn = 2.2 * width * _stroke(line, width, body, shape)
-    if left:
-        for turn in (-1, 1):
-            drawn += _branch(rng, line[-1], angle + turn * rng.uniform(0.15, 0.45), side, 0.68 * width, left - 1,
-                             body, shape)  # fmt: skip
-    return drawn
+    steps = np.stack([side * np.cos(bend), np.sin(bend)], 1) * rng.uniform(1.7, 2.7) / 6
+    return np.concatenate([start[None], start + np.cumsum(steps, 0)])
 
 
-def _stroke(line: Map, width: float, body: Body, shape: tuple[int, ...]) -> Map:
-    """1 along a line of this width; the line in the body's centimetres."""
+def _strokes(lines: list[Map], width: float, body: Body, shape: tuple[int, ...]) -> Map:
+    """1 along the lines, of this width; the lines in the body's centimetres."""
     canvas = Image.new("L", (shape[1], shape[0]), 0)
-    y = 2.0 + (line[:, 1] - 3.0) * body.size
-    x = line[:, 0] * body.size - body.tilt * (y - 20)
-    points = [((px + WIDTH / 2) / CELL, py / CELL) for px, py in zip(x, y, strict=True)]
-    ImageDraw.Draw(canvas).line(points, fill=255, width=max(round(width * body.size / CELL), 1), joint="curve")
+    draw = ImageDraw.Draw(canvas)
+    for line in lines:
+        y = 2.0 + (line[:, 1] - 3.0) * body.size
+        x = line[:, 0] * body.size - body.tilt * (y - 20)
+        points = [((px + WIDTH / 2) / CELL, py / CELL) for px, py in zip(x, y, strict=True)]
+        draw.line(points, fill=255, width=max(round(width * body.size / CELL), 1), joint="curve")
     return np.asarray(canvas) / 255.0
 
 
