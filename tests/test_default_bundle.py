@@ -1,0 +1,91 @@
+"""The bundle that the package ships: what it is for, what it refuses, and that it is what was pinned."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dicom_io.decode import decode
+from dicom_io.refusals import Refused
+from inference.bundle import DEFAULT, default_bundle
+from inference.data import FINDINGS, display_values, pictures, read_table
+from inference.engine import Classifier
+from inference.evaluate import predict_all
+from inference.metrics import auroc
+
+CHESTS = ("ivmartel__gdcm-CR-MONO1-10-chest", "nhsx__", "robyoung__RG1_", "udacity__")
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return Classifier(default_bundle(), "torch", threads=1)
+
+
+def test_it_is_trained_small_and_pinned(classifier: Classifier) -> None:
+    """The weights are real, the digest is the package's, and the whole bundle stays below 30 MB."""
+    bundle = classifier.bundle
+    assert bundle.trained
+    assert bundle.pinned
+    assert set(bundle.labels) == set(FINDINGS)
+    assert sum(path.stat().st_size for path in DEFAULT.rglob("*") if path.is_file()) < 30e6
+    classifier.self_check()
+
+
+def test_its_card_names_the_source_and_the_limits() -> None:
+    """Attribution, download link, citation, and that it is no medical device."""
+    card = (DEFAULT / "docs/README.md").read_text()
+    for phrase in ("NIH Clinical Center", "https://nihcc.app.box.com/v/ChestXray-NIHCC", "Wang X", "CVPR",
+                   "No medical device", "Must not be used"):  # fmt: skip
+        assert phrase in card
+
+
+def test_it_passes_adults_and_tells_sick_from_well(classifier: Classifier, shared: Path) -> None:
+    """95 % of frontal adult chest radiographs pass the gate; the answer is far from chance."""
+    table = read_table(shared / "data", ["nih128"])
+    adults = [i for i, row in enumerate(table.rows) if row.age >= 18 and row.cohort == "consecutive"]
+    table = table.take(np.random.default_rng(0).choice(adults, 800, replace=False))
+    scores, passed = predict_all(classifier, table)
+    assert passed.mean() >= 0.95
+    assert auroc(scores[:, -1], table.targets.max(axis=1)) > 0.65
+
+
+def test_it_refuses_every_other_dicom_file(classifier: Classifier, shared: Path) -> None:
+    """Hips, legs, breasts, teeth, a dog: none is analysed. The frontal chests are."""
+    with (shared / "data/dicom.csv").open(newline="") as file:
+        names = [row["file"] for row in csv.DictReader(file)]
+    verdicts = {}
+    for name in names:
+        try:
+            picture = decode(shared / "data/dicom" / name, 10**8, 512)
+        except Refused:
+            continue
+        verdicts[name] = classifier.predict([picture])[0].analysed
+    assert sum(verdicts.values()) == 7
+    assert {name for name, analysed in verdicts.items() if analysed} == {n for n in verdicts if n.startswith(CHESTS)}
+
+
+def test_it_refuses_what_is_no_frontal_chest(classifier: Classifier, shared: Path) -> None:
+    """The same radiographs inverted, upside down or lying on their side are refused, nearly always; noise always."""
+    table = read_table(shared / "data", ["nih128"])
+    chests = list(pictures(table.take(range(0, 2000, 20))))
+    refused = {
+        "inverted": [1 - p for p in chests], "upside down": [np.ascontiguousarray(p[::-1]) for p in chests],
+        "on its side": [np.ascontiguousarray(np.rot90(p)) for p in chests],
+        "noise": [np.random.default_rng(i).random((96, 96)).astype(np.float32) for i in range(50)],
+    }  # fmt: skip
+    shares = {kind: np.mean([not p.analysed for p in classifier.predict(part)]) for kind, part in refused.items()}
+    assert all(share >= 0.9 for share in shares.values()), shares
+
+
+def test_the_way_of_shrinking_matters_little(classifier: Classifier, shared: Path) -> None:
+    """The originals, shrunk as serving does, get nearly the answers of the training set's small copies."""
+    small = read_table(shared / "data", ["nih128"])
+    paths = {path.stem: path for path in (shared / "data/nih1024").glob("*.png")}
+    rows = [i for i, row in enumerate(small.rows) if Path(row.file).stem in paths]
+    table = small.take(rows)
+    originals = [display_values(paths[Path(r.file).stem].read_bytes(), r.file) for r in table.rows]
+    answers = [[[f.probability for f in p.findings] for p in classifier.predict(part) if p.analysed]
+               for part in (originals, list(pictures(table)))]  # fmt: skip
+    assert len(answers[0]) == len(answers[1]) > 30
+    assert np.abs(np.array(answers[0]) - np.array(answers[1])).mean() < 0.02
