@@ -107,7 +107,7 @@ def test_a_full_directory_is_not_overwritten(tmp_path: Path) -> None:
         train(tmp_path, tmp_path / "bundle", SMALL)
 
 
-def test_tracking_with_mlflow(tmp_path: Path) -> None:
+def test_tracking_with_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bundle of a run is found in MLflow as a model version; without MLflow the error says what to install."""
     try:
         import mlflow
@@ -117,7 +117,7 @@ def test_tracking_with_mlflow(tmp_path: Path) -> None:
         return
     write_data(tmp_path / "data", 60)
     uri = f"sqlite:///{tmp_path / 'runs.db'}"
-    os.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)  # artifacts go to ./mlruns
     bundle = train(tmp_path / "data", tmp_path / "bundle", SMALL, progress=False, threads=1,
                    tracker=MlflowTracker(uri=uri))  # fmt: skip
     (version,) = mlflow.MlflowClient(uri).search_model_versions("name='hilum'")
