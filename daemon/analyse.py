@@ -45,7 +45,7 @@ def run(settings: Settings, shared: Shared, name: str) -> None:
             studies = journal.settled(now(), settings.study.settle_seconds, settings.model.batch, worker)
         except DatabaseUnavailable:
             log.get().warning("the database is not to be reached")
-            stop.wait(IDLE_SECONDS)
+            persistently(partial(journal.release_claims, worker))  # the commit may have taken effect
             continue
         if studies:
             analyst.analyse(studies)
@@ -82,7 +82,7 @@ class Analyst:
 
     def analyse(self, studies: Sequence[Study]) -> None:
         """One attempt at these studies; each ends analysed, waiting for another try, or in quarantine."""
-        started = now()
+        started = now().astimezone()  # in the hospital's own time, as reports are read
         looked = [(study, images) for study in studies if (images := self._looked(study)) is not None]
         try:
             with limited(self._settings.model.time_limit_seconds):
@@ -102,7 +102,7 @@ class Analyst:
         """The study's images, selected and decoded; None where the study fell."""
         try:
             with limited(self._settings.model.time_limit_seconds):
-                return pipeline.look(study, self._spool, self._settings, min(self._classifier.bundle.input_size))
+                return pipeline.look(study, self._spool, self._settings)
         except Exception as error:
             self._fell([study], error)
             return None

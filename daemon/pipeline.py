@@ -47,6 +47,10 @@ if TYPE_CHECKING:  # the receiver and the couriers run this line too, and need n
     from inference.prediction import Prediction
 
 
+# A picture is decoded to at least twice this many pixels a side: what a Secondary Capture shows, and more than any
+# network here takes. One number for all, so that the same image gives the same result whoever gets it.
+SIZE_HINT = 512
+
 # --- receive -----------------------------------------------------------------------------------------------------
 
 
@@ -60,7 +64,9 @@ def receive(arrived: Arrived, spool: Spool, journal: Journal, now: datetime) -> 
     _agrees(header, arrived)
     spooled = spool.adopt(arrived.path)
     arrival = journal.received(translate.received_object(header, arrived, spooled), now)
-    if arrival is Arrival.CONFLICT:  # set aside for a person; the first one counts
+    if arrival is Arrival.CONFLICT:  # the first one counts; the other bytes are set aside for a person, once
+        if not journal.knows(spooled.name):
+            spool.remove(spooled.name)
         raise InstanceConflict("other bytes are held under this SOP Instance UID")
     if arrival is Arrival.DUPLICATE:
         spool.remove(spooled.name)
@@ -93,20 +99,20 @@ class Looked:
     prediction: Prediction | None = None
 
 
-def look(study: Study, spool: Spool, settings: Settings, size_hint: int) -> tuple[Looked, ...]:
+def look(study: Study, spool: Spool, settings: Settings) -> tuple[Looked, ...]:
     """Select and decode a study's images. Raises SpoolDamaged where the spool lost one."""
     rules = translate.selection_rules(settings.select)
-    return tuple(_look(i, spool, rules, settings.dicom.max_pixels, size_hint) for i in study.instances)
+    return tuple(_look(i, spool, rules, settings.dicom.max_pixels) for i in study.instances)
 
 
-def _look(instance: Instance, spool: Spool, rules: SelectionRules, max_pixels: int, size_hint: int) -> Looked:
+def _look(instance: Instance, spool: Spool, rules: SelectionRules, max_pixels: int) -> Looked:
     path = spool.verified(instance.spool_name, instance.sha256)
     header = read_header(path)
     verdict = select(header, rules)
     if not verdict.eligible:
         return Looked(instance, header, "ignored", verdict.reason)
     try:
-        return Looked(instance, header, "analysed", pixels=decode(path, max_pixels, size_hint, header))
+        return Looked(instance, header, "analysed", pixels=decode(path, max_pixels, SIZE_HINT, header))
     except Refused as refusal:
         return Looked(instance, header, "refused", str(refusal))
 
@@ -170,7 +176,8 @@ def _objects(
     sources = [translate.source_image(i.header, i.prediction, i.reason) for i in in_scope or images]
     asking = [d for d in destinations if in_scope or d.report_ignored]
     for options, group in translate.by_report_options(asking).items():
-        report = structured_report(sources, model, options, study.reports, started)
+        earlier = translate.predecessors(study.reports, group)
+        report = structured_report(sources, model, options, earlier, started)
         yield translate.result_object("sr", report, group)
     picturing = [d for d in asking if "sc" in d.outputs]
     if picturing:

@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from config.settings import Settings
 from daemon import tables, translate, wiring
+from daemon.pipeline import SIZE_HINT
 from dicom_io.decode import decode
 from dicom_io.header import read_header
 from dicom_io.refusals import NotDicom, Refused
@@ -23,7 +24,7 @@ def predict(files: Sequence[Path], settings: Settings, explain: Path | None, met
     classifier = wiring.open_classifier(settings)
     results = []
     for file in files:
-        pixels, reason = read(file, settings, min(classifier.bundle.input_size))
+        pixels, reason = read(file, settings)
         prediction = refused(reason) if pixels is None else classifier.predict([pixels])[0]
         if explain and pixels is not None and prediction.analysed:
             write_overlays(explain, file, pixels, prediction, classifier, method, precision)
@@ -31,7 +32,7 @@ def predict(files: Sequence[Path], settings: Settings, explain: Path | None, met
     return results
 
 
-def read(file: Path, settings: Settings, size_hint: int) -> tuple[np.ndarray | None, str]:
+def read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str]:
     """The picture as float32 [rows, columns] in 0..1, or None and the reason."""
     try:
         header = read_header(file)
@@ -41,7 +42,7 @@ def read(file: Path, settings: Settings, size_hint: int) -> tuple[np.ndarray | N
     if not verdict.eligible:
         return None, verdict.reason
     try:
-        return decode(file, settings.dicom.max_pixels, size_hint), ""
+        return decode(file, settings.dicom.max_pixels, SIZE_HINT, header), ""
     except Refused as refusal:
         return None, str(refusal)
 

@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Any, cast
 from config.settings import Destination, Select
 from dicom_io.header import Header
 from dicom_io.receive import Arrived
-from dicom_io.results import Call, Encoded, FindingResult, ModelIdentity, Pathology, ReportOptions, SourceImage
+from dicom_io.results import (
+    Call,
+    Encoded,
+    FindingResult,
+    ModelIdentity,
+    Pathology,
+    PredecessorRef,
+    ReportOptions,
+    SourceImage,
+)
 from dicom_io.select import SelectionRules
-from storage.records import ReceivedObject, ResultObject, Spooled
+from storage.records import ReceivedObject, Report, ResultObject, Spooled
 
 if TYPE_CHECKING:
     from inference.bundle import Bundle
@@ -74,6 +83,12 @@ def by_report_options(destinations: Sequence[Destination]) -> dict[ReportOptions
             options = ReportOptions(destination.sr_class, destination.sr_title, destination.language)
             groups.setdefault(options, []).append(destination)
     return groups
+
+
+def predecessors(reports: Sequence[Report], destinations: Sequence[Destination]) -> list[PredecessorRef]:
+    """Of the earlier reports on a study those that all of these destinations were to get."""
+    names = {d.name for d in destinations}
+    return [PredecessorRef(r.sop_class_uid, r.sop_instance_uid) for r in reports if names <= r.destinations]
 
 
 def result_object(kind: str, encoded: Encoded, destinations: Sequence[Destination]) -> ResultObject:

@@ -5,6 +5,7 @@ The libraries of dicom_io and inference are imported where they are used: the au
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -143,6 +144,15 @@ def _tls(settings: Settings, context: Callable[[TlsFiles], SSLContext]) -> SSLCo
         raise CannotWork(f"tls: {fault}") from fault
 
 
+def _cache(settings: Settings) -> Path | None:
+    """Where the compiled network is kept; none for a command that may not write there."""
+    if not os.access(settings.storage.directory, os.W_OK):
+        return None
+    directory = settings.storage.directory / "cache"
+    directory.mkdir(exist_ok=True)
+    return directory
+
+
 def open_classifier(settings: Settings) -> Classifier:
     """The model, loaded and checked against its golden input.
 
@@ -158,7 +168,7 @@ def open_classifier(settings: Settings) -> Classifier:
         bundle = load(Path(model.bundle) if model.bundle else DEFAULT, model.digest or None)
         if not bundle.pinned:
             raise CannotWork(f"model.digest is empty; {bundle.directory} has {bundle.digest}: pin it to let it run")
-        classifier = Classifier(bundle, model.engine, model.device, model.threads)
+        classifier = Classifier(bundle, model.engine, model.device, model.threads, cache=_cache(settings))
         classifier.self_check()
         check_findings(bundle.labels)
     except (InferenceError, UnknownFinding) as error:

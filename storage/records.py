@@ -80,6 +80,15 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class Report:
+    """A report made earlier, and who was to get it."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    destinations: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Study:
     """A study that a worker took up."""
 
@@ -91,8 +100,8 @@ class Study:
     """This try included."""
     received_at: datetime
     instances: tuple[Instance, ...]
-    reports: tuple[str, ...] = ()
-    """SOP Instance UIDs of the reports (kind "sr") made so far, newest last."""
+    reports: tuple[Report, ...] = ()
+    """The reports (kind "sr") made so far, newest last."""
     priority: int = 1
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, upd
 
 from storage.database import reading
 from storage.errors import WrongState
-from storage.records import Instance, State, Study
+from storage.records import Instance, Report, State, Study
 from storage.schema import delivery, instance, result_object, study
 from storage.transactions import Book, Transaction, deliver_again
 
@@ -147,7 +147,6 @@ def _load(connection: Connection, rows: Sequence[Any]) -> list[Study]:
     """The studies with their images and the reports made so far."""
     ids = [row.id for row in rows]
     instances: dict[int, list[Instance]] = defaultdict(list)
-    reports: dict[int, list[str]] = defaultdict(list)
     images = select(instance).where(instance.c.study_id.in_(ids)).order_by(instance.c.id)
     for i in connection.execute(images):
         instances[i.study_id].append(
@@ -156,10 +155,7 @@ def _load(connection: Connection, rows: Sequence[Any]) -> list[Study]:
                 i.sha256,
             )
         )
-    made = select(result_object.c.study_id, result_object.c.sop_instance_uid).order_by(result_object.c.id)
-    of_these = result_object.c.study_id.in_(ids) & (result_object.c.kind == "sr")
-    for study_id, uid in connection.execute(made.where(of_these)):
-        reports[study_id].append(uid)
+    reports = _load_reports(connection, ids)
     return [
         Study(
             row.id, row.study_instance_uid, row.revision, row.attempts + 1, row.received_at,
@@ -167,3 +163,21 @@ def _load(connection: Connection, rows: Sequence[Any]) -> list[Study]:
         )
         for row in rows
     ]
+
+
+def _load_reports(connection: Connection, study_ids: Sequence[int]) -> dict[int, list[Report]]:
+    """The reports made so far of each study, newest last."""
+    columns = (result_object.c.study_id, result_object.c.sop_class_uid, result_object.c.sop_instance_uid)
+    made = (
+        select(*columns, delivery.c.destination)
+        .outerjoin(delivery, delivery.c.object_id == result_object.c.id)
+        .where(result_object.c.study_id.in_(study_ids), result_object.c.kind == "sr")
+        .order_by(result_object.c.id)
+    )
+    to: dict[tuple[int, str, str], set[str]] = defaultdict(set)
+    for study_id, class_uid, uid, destination in connection.execute(made):
+        to[study_id, class_uid, uid] |= {destination} - {None}
+    reports: dict[int, list[Report]] = defaultdict(list)
+    for (study_id, class_uid, uid), destinations in to.items():
+        reports[study_id].append(Report(class_uid, uid, frozenset(destinations)))
+    return reports
