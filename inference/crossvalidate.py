@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors.torch import save_file
 
 from inference.calibrate import fit_logistic
 from inference.data import Table, read_table
 from inference.metrics import auroc, average_precision, bootstrap, interval
 from inference.recipe import Recipe, targets_with_pathology
-from inference.train import fit, read_samples
+from inference.train import fit, half, read_samples
 
 Array = npt.NDArray[np.float32]
 COMMON = 30  # positives that a finding needs to count in the mean
@@ -30,7 +31,7 @@ def cross_validate(
     """Train one network per fold in `work` (resumable) and score all out-of-fold logits; None while folds are missing.
 
     `only` names the folds to train in this call, so that several processes can share the work. Writes
-    `work/fold-<k>/logits.npz`, `work/cross_validation.json` and `work/cross_validation.md`.
+    `work/fold-<k>/logits.npz` and `model.safetensors`, `work/cross_validation.json` and `work/cross_validation.md`.
     """
     recipe = recipe or Recipe()
     if threads:
@@ -43,6 +44,7 @@ def cross_validate(
         assert samples is not None
         held = np.flatnonzero(fold == k)
         trainer = fit(samples, np.flatnonzero(fold != k), held, recipe, work / f"fold-{k}", device, progress)
+        save_file(half(trainer.average), work / f"fold-{k}/model.safetensors")
         np.savez(work / f"fold-{k}/logits.npz", rows=held, logits=trainer.logits(samples.inputs[held]))
     logits = out_of_fold(work, len(table.rows), folds)
     if logits is None:

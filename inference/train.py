@@ -22,6 +22,7 @@ from inference.bundle import Bundle, load
 from inference.calibrate import fit_band, fit_logistic, fit_platt, fit_threshold, sigmoid
 from inference.data import Table, preprocessed, read_table
 from inference.metrics import auroc
+from inference.networks import State
 from inference.preprocess import build_from, standard_preprocessing
 from inference.recipe import PATHOLOGY, Recipe, balance, targets_with_pathology
 from inference.tracking import Tracker, no_tracker
@@ -160,6 +161,11 @@ def _operating_point(probabilities: Any, targets: Array, patients: Any) -> dict[
                                                        max(round(band[1], 6), round(threshold, 6))]}  # fmt: skip
 
 
+def half(state: State) -> State:
+    """The same weights as a bundle stores them: on the CPU, in half precision."""
+    return {key: t.cpu().half() if t.is_floating_point() else t.cpu() for key, t in state.items()}
+
+
 def write(
     out: Path, trainer: Trainer, findings: tuple[str, ...], calibration: dict[str, Any] | None, name: str, version: str
 ) -> Bundle:
@@ -170,8 +176,7 @@ def write(
     metadata["hilum"] |= {"outputs": list(outputs), "test_time": ["flip"]}
     metadata["training"] = recipe.to_json() | {"history": trainer.history}
     inference = {"preprocessing": standard_preprocessing(recipe.size), "network_def": recipe.network_def(len(outputs))}
-    state = {key: t.cpu().half() if t.is_floating_point() else t.cpu() for key, t in trainer.average.items()}
-    write_bundle(out, metadata, inference, state, calibration)
+    write_bundle(out, metadata, inference, half(trainer.average), calibration)
     (out / "LICENSE").write_text(LICENCE)
     card = out / "docs/README.md"
     if not card.is_file():
