@@ -163,7 +163,7 @@ def _operating_point(probabilities: Any, targets: Array, patients: Any) -> dict[
 
 def half(state: State) -> State:
     """The same weights as a bundle stores them: on the CPU, in half precision."""
-    return {key: t.cpu().half() if t.is_floating_point() else t.cpu() for key, t in state.items()}
+    return {key: (t.half() if t.is_floating_point() else t).cpu().contiguous() for key, t in state.items()}
 
 
 def write(
