@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from config.settings import ConfigurationError, Settings, load
-from daemon import cli_audit, cli_model
+from daemon import cli_audit, cli_model, cli_training
 
 Config = Annotated[
     Path | None,
@@ -26,9 +26,9 @@ app.add_typer(cli_audit.quarantine, name="quarantine")
 app.add_typer(cli_model.model, name="model")
 app.command()(cli_audit.retry)
 app.command()(cli_audit.replay)
-app.command()(cli_model.train)
-app.command()(cli_model.evaluate)
-app.command()(cli_model.crossvalidate)
+app.command()(cli_training.train)
+app.command()(cli_training.evaluate)
+app.command()(cli_training.crossvalidate)
 
 
 def settings_of(config: Path | None) -> Settings:

@@ -1,6 +1,5 @@
-"""`hilum model`, `train`, `evaluate`: for the data scientist."""
+"""`hilum model`: bundles looked at, checked, and made of what others publish."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,11 +10,10 @@ from daemon.tables import show
 
 model = typer.Typer(help="Models: look at them, check them, bring your own.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Data = Annotated[Path, typer.Option(help="The folder with the manifests and images.", exists=True, file_okay=False)]
 BundleDirectory = Annotated[Path | None, typer.Argument(help="A bundle's folder; none: the one in the package.")]
 
 
-def _tried(action: Callable[[], Any]) -> Any:
+def tried(action: Callable[[], Any]) -> Any:
     """What `action` returns; an error of ours as one sentence and exit status 1."""
     from inference.errors import InferenceError
 
@@ -31,7 +29,7 @@ def show_model(bundle: BundleDirectory = None, as_json: AsJson = False) -> None:
     """Name, version, digest and labels of a bundle."""
     from inference.bundle import DEFAULT, load
 
-    found = _tried(lambda: load(bundle or DEFAULT))
+    found = tried(lambda: load(bundle or DEFAULT))
     row = {"name": found.name, "version": found.version, "trained": found.trained, "pinned": found.pinned,
            "digest": found.digest, "labels": list(found.labels), "directory": str(found.directory)}  # fmt: skip
     show([row], ["name", "version", "trained", "pinned", "digest", "labels"], as_json)
@@ -65,8 +63,8 @@ def verify(
     from inference.bundle import DEFAULT, load
     from inference.engine import Classifier
 
-    found = _tried(lambda: load(bundle or DEFAULT, sha256 or None))
-    difference = _tried(lambda: Classifier(found, threads=1).self_check())
+    found = tried(lambda: load(bundle or DEFAULT, sha256 or None))
+    difference = tried(lambda: Classifier(found, threads=1).self_check())
     typer.echo(f"{found.digest}  golden input within {difference:.4f} of the expected probabilities")
 
 
@@ -93,69 +91,5 @@ def import_(
         name=name, version=version, labels=labels.split(",") if labels else (), size=size, preprocessing=preprocessing,
         thresholds=by_label, trust_pickle=trust_pickle,
     )  # fmt: skip
-    made = _tried(lambda: import_model(source, directory, wanted))
+    made = tried(lambda: import_model(source, directory, wanted))
     typer.echo(f'{made.directory}\nbundle = "{made.directory.resolve()}"\ndigest = "{made.digest}"')
-
-
-def train(
-    data: Data,
-    out: Annotated[Path, typer.Option(help="The bundle's folder; a run that was killed goes on where it was.")],
-    recipe: Annotated[Path | None, typer.Option(help="A JSON file that changes the recipe.", exists=True)] = None,
-    fold: Annotated[int, typer.Option(help="The part of the patients that is kept aside; -1: nobody.")] = 0,
-    folds: Annotated[int, typer.Option(help="How many parts.")] = 10,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
-    tracking_uri: Annotated[
-        str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow's store; empty: the file mlruns.db here.")
-    ] = "",
-    track: Annotated[bool, typer.Option(help="Track the run with MLflow.")] = True,
-) -> None:
-    """Train a network on radiographs and write a calibrated bundle."""
-    from inference.recipe import Recipe
-    from inference.tracking import MlflowTracker
-    from inference.train import train as run
-
-    try:
-        chosen = Recipe(**(json.loads(recipe.read_text()) if recipe else {}))
-    except (TypeError, ValueError) as fault:
-        raise typer.BadParameter(f"{recipe}: {fault}") from None
-    tracker = _tried(lambda: MlflowTracker(uri=tracking_uri)) if track else None
-    bundle = _tried(
-        lambda: run(data, out, chosen, fold=None if fold < 0 else fold, folds=folds, device=device, threads=threads,
-                    tracker=tracker)
-    )  # fmt: skip
-    typer.echo(f'bundle = "{bundle.directory.resolve()}"\ndigest = "{bundle.digest}"')
-
-
-def evaluate(
-    data: Data,
-    bundle: Annotated[Path | None, typer.Option(help="The bundle's folder; none: the package's.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write evaluation.json, .md and .html with plots here.")] = None,
-    fold: Annotated[int, typer.Option(help="Only the patients of this part; -1: all.")] = -1,
-    folds: Annotated[int, typer.Option(help="How many parts.")] = 10,
-    rounds: Annotated[int, typer.Option(help="Bootstrap rounds of the intervals.")] = 200,
-    as_json: AsJson = False,
-) -> None:
-    """How good a bundle is on labelled radiographs: by finding, cohort, view, sex and age, with 95 % intervals."""
-    from inference.bundle import DEFAULT, load
-    from inference.evaluate import evaluate as run
-    from inference.evaluation_page import markdown
-
-    result = _tried(
-        lambda: run(data, load(bundle or DEFAULT), out, fold=None if fold < 0 else fold, folds=folds, rounds=rounds)
-    )
-    typer.echo(json.dumps(result, indent=1, default=float) if as_json else markdown(result))
-
-
-def crossvalidate(
-    data: Data,
-    work: Annotated[Path, typer.Option(help="The folder of the folds; a run that was killed goes on where it was.")],
-    folds: Annotated[int, typer.Option(help="Parts of the patients.")] = 5,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
-) -> None:
-    """Train one network for each part of the patients and score what each has not seen: the model card's table."""
-    from inference.crossvalidate import cross_validate, markdown
-
-    result = _tried(lambda: cross_validate(data, work, folds=folds, device=device, threads=threads))
-    typer.echo(markdown(result) if result else f"{work}: folds are still missing")

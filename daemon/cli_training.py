@@ -1,0 +1,75 @@
+"""`hilum train`, `crossvalidate` and `evaluate`: for the data scientist."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from daemon.cli_model import AsJson, tried
+
+Data = Annotated[Path, typer.Option(help="The folder with the manifests and images.", exists=True, file_okay=False)]
+
+
+def train(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The bundle's folder; a run that was killed goes on where it was.")],
+    recipe: Annotated[Path | None, typer.Option(help="A JSON file that changes the recipe.", exists=True)] = None,
+    fold: Annotated[int, typer.Option(help="The part of the patients that is kept aside; -1: nobody.")] = 0,
+    folds: Annotated[int, typer.Option(help="How many parts.")] = 10,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
+    tracking_uri: Annotated[
+        str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow's store; empty: the file mlruns.db here.")
+    ] = "",
+    track: Annotated[bool, typer.Option(help="Track the run with MLflow.")] = True,
+) -> None:
+    """Train a network on radiographs and write a calibrated bundle."""
+    from inference.recipe import Recipe
+    from inference.tracking import MlflowTracker
+    from inference.train import train as run
+
+    try:
+        chosen = Recipe(**(json.loads(recipe.read_text()) if recipe else {}))
+    except (TypeError, ValueError) as fault:
+        raise typer.BadParameter(f"{recipe}: {fault}") from None
+    tracker = tried(lambda: MlflowTracker(uri=tracking_uri)) if track else None
+    bundle = tried(
+        lambda: run(data, out, chosen, fold=None if fold < 0 else fold, folds=folds, device=device, threads=threads,
+                    tracker=tracker)
+    )  # fmt: skip
+    typer.echo(f'bundle = "{bundle.directory.resolve()}"\ndigest = "{bundle.digest}"')
+
+
+def evaluate(
+    data: Data,
+    bundle: Annotated[Path | None, typer.Option(help="The bundle's folder; none: the package's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write evaluation.json, .md and .html with plots here.")] = None,
+    fold: Annotated[int, typer.Option(help="Only the patients of this part; -1: all.")] = -1,
+    folds: Annotated[int, typer.Option(help="How many parts.")] = 10,
+    rounds: Annotated[int, typer.Option(help="Bootstrap rounds of the intervals.")] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """How good a bundle is on labelled radiographs: by finding, cohort, view, sex and age, with 95 % intervals."""
+    from inference.bundle import DEFAULT, load
+    from inference.evaluate import evaluate as run
+    from inference.evaluation_page import markdown
+
+    result = tried(
+        lambda: run(data, load(bundle or DEFAULT), out, fold=None if fold < 0 else fold, folds=folds, rounds=rounds)
+    )
+    typer.echo(json.dumps(result, indent=1, default=float) if as_json else markdown(result))
+
+
+def crossvalidate(
+    data: Data,
+    work: Annotated[Path, typer.Option(help="The folder of the folds; a run that was killed goes on where it was.")],
+    folds: Annotated[int, typer.Option(help="Parts of the patients.")] = 5,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
+) -> None:
+    """Train one network for each part of the patients and score what each has not seen: the model card's table."""
+    from inference.crossvalidate import cross_validate, markdown
+
+    result = tried(lambda: cross_validate(data, work, folds=folds, device=device, threads=threads))
+    typer.echo(markdown(result) if result else f"{work}: folds are still missing")
