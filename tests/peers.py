@@ -7,6 +7,7 @@ import random
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -45,7 +46,9 @@ SYNTAXES = (
     JPEG2000Lossless,
     RLELossless,
 )
-ENVIRONMENT = {**os.environ, "PATH": os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])}
+# Without our own virtual environment: pynetdicom puts a storescp of its own there, with other options than dcmtk's.
+_PLACES = [p for p in os.environ.get("PATH", "").split(os.pathsep) if Path(p) != Path(sys.executable).parent]
+ENVIRONMENT = {**os.environ, "PATH": os.pathsep.join([*_PLACES, "/usr/sbin", "/usr/local/sbin"])}
 
 
 def free_port() -> int:
