@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 T = TypeVar("T")
+#: Where real peers are looked for: not beside our Python, where pynetdicom puts its own storescp.
+PEER_PATH = os.pathsep.join(
+    folder for folder in [*os.environ.get("PATH", "").split(os.pathsep), "/usr/sbin", "/usr/local/sbin"]
+    if not Path(folder).is_relative_to(sys.prefix)
+)  # fmt: skip
 
 
 def shared_path() -> Path | None:
@@ -29,8 +35,7 @@ def shared() -> Path:
 
 def require(*programs: str) -> None:
     """Skip where a real peer's program is absent; under CI=true that is a failure."""
-    places = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
-    absent = [p for p in programs if not shutil.which(p, path=places)]
+    absent = [p for p in programs if not shutil.which(p, path=PEER_PATH)]
     if absent:
         stop = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         stop(f"not installed: {', '.join(absent)}")

@@ -7,7 +7,6 @@ import random
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +34,7 @@ from dicom_io.gate import Gate, Limits, Peer
 from dicom_io.receive import Answer, Arrived, Callbacks, StoreScp, start_scp
 from dicom_io.send import Destination, Sender
 from dicom_io.statuses import Status
-from tests.conftest import wait_for
+from tests.conftest import PEER_PATH, wait_for
 
 SYNTAXES = (
     ExplicitVRLittleEndian,
@@ -47,8 +46,7 @@ SYNTAXES = (
     RLELossless,
 )
 # Without our own virtual environment: pynetdicom puts a storescp of its own there, with other options than dcmtk's.
-_PLACES = [p for p in os.environ.get("PATH", "").split(os.pathsep) if Path(p) != Path(sys.executable).parent]
-ENVIRONMENT = {**os.environ, "PATH": os.pathsep.join([*_PLACES, "/usr/sbin", "/usr/local/sbin"])}
+ENVIRONMENT = {**os.environ, "PATH": PEER_PATH}
 
 
 def free_port() -> int:
