@@ -62,7 +62,7 @@ def receive(arrived: Arrived, spool: Spool, journal: Journal, now: datetime) -> 
     """
     header = read_header(arrived.path)
     _agrees(header, arrived)
-    spooled = spool.adopt(arrived.path)
+    spooled = spool.adopt(arrived.path, arrived.sha256)
     arrival = journal.received(translate.received_object(header, arrived, spooled), now)
     if arrival is Arrival.CONFLICT:  # the first one counts; the other bytes are set aside for a person, once
         if not journal.knows(spooled.name):

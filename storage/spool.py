@@ -49,8 +49,10 @@ class Spool:
             _fsync_directory(self._objects)
             _fsync_directory(directory)
 
-    def adopt(self, file: Path) -> Spooled:
+    def adopt(self, file: Path, sha256: str = "") -> Spooled:
         """Take over a complete file of `incoming`. On return it is durable under its new name.
+
+        `sha256`: of the file's content, in hex, where the caller took it while writing; else the file is read for it.
 
         On an error, `SpoolUnavailable` for trouble with the disk, neither a part nor an object remains; the
         incoming file does, and is the caller's to remove.
@@ -65,7 +67,7 @@ class Spool:
                 # A link, not a copy: the bytes are written once. The incoming name goes when the object has its own.
                 os.link(file, part)
                 self._fault("spool.adopt:before-fsync")
-                size, sha256 = _digest(part, fsync=True)
+                size, sha256 = _fsync(part), sha256 or _digest(part)
                 self._fault("spool.adopt:before-rename")
                 part.rename(final)
                 self._fault("spool.adopt:before-directory-fsync")
@@ -89,7 +91,7 @@ class Spool:
         path = self.path(name)
         with _spool_trouble():
             try:
-                _, found = _digest(path)
+                found = _digest(path)
             except FileNotFoundError:
                 raise SpoolDamaged(f"{name} is missing from the spool; ask the sender to send it again") from None
         if found != sha256:
@@ -148,13 +150,17 @@ def _spool_trouble() -> Iterator[None]:
         raise SpoolUnavailable(f"the spool cannot be used: {_DISK[error.errno]}") from error
 
 
-def _digest(path: Path, fsync: bool = False) -> tuple[int, str]:
-    """Size in bytes and SHA-256 of a file's content."""
+def _digest(path: Path) -> str:
+    """SHA-256 of a file's content, in hex."""
     with path.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        if fsync:
-            os.fsync(stream.fileno())
-        return stream.tell(), sha256
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> int:
+    """Make a file's content durable; its size in bytes."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+        return os.fstat(stream.fileno()).st_size
 
 
 def _fsync_directory(directory: Path) -> None:
