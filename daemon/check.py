@@ -4,10 +4,9 @@ import shutil
 from collections.abc import Callable, Iterator
 
 from config.settings import Destination, Settings
-from daemon import wiring
+from daemon import certificates, wiring
 from daemon.clock import now
 from daemon.decisions import CannotWork
-from dicom_io import tls
 from dicom_io.codecs import readable_transfer_syntaxes
 from storage.errors import StorageError
 
@@ -21,7 +20,7 @@ def check(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "decoders", _decoders()
     yield "bundle", _tried(lambda: wiring.open_classifier(settings).self_check())
     if settings.tls.enabled:
-        yield "certificates", "; ".join(_certificates(settings))
+        yield "certificates", "; ".join(certificates.faults(settings, now()) + certificates.soon(settings, now()))
     for destination in settings.destination:
         yield f"C-ECHO to {destination.name}", _echo(settings, destination)
 
@@ -52,10 +51,6 @@ def _spool(settings: Settings) -> str:
 
 def _decoders() -> str:
     return "" if len(readable_transfer_syntaxes()) > 4 else "no decoder for compressed images is installed"
-
-
-def _certificates(settings: Settings) -> list[str]:
-    return tls.check_files(wiring.tls_files(settings), now())
 
 
 def _echo(settings: Settings, destination: Destination) -> str:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import uvicorn
 
 from config.settings import Settings
-from daemon import log, wiring
+from daemon import certificates, log, wiring
 from daemon.clock import now
 from daemon.deliver import scheduler
 from daemon.http import application
@@ -23,6 +23,7 @@ def run(settings: Settings, _shared: Shared, _name: str) -> None:
     journal, spool = Journal(engine), wiring.open_spool(settings)
     schedule = scheduler()
     schedule.add_job(purge, "interval", [settings, journal, spool], minutes=PURGE_EVERY_MINUTES, id="purge")
+    schedule.add_job(look_at_certificates, "interval", [settings], days=1, next_run_time=now(), id="certificates")
     schedule.start()
     if settings.http.enabled:
         _serve_http(settings, application(settings, engine, journal, spool))
@@ -38,6 +39,12 @@ def _serve_http(settings: Settings, app: object) -> None:
     )
     log.get().info("http", host=settings.http.host, port=settings.http.port)
     server.run()
+
+
+def look_at_certificates(settings: Settings) -> None:
+    """Say once a day what will be, or is, wrong with the TLS files."""
+    for fault in certificates.faults(settings, now()) + certificates.soon(settings, now()):
+        log.get().warning("certificate", fault=fault)
 
 
 def purge(settings: Settings, journal: Journal, spool: Spool) -> int:

@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 import daemon.metrics
 from config.settings import Settings
+from daemon import certificates
 from storage import query
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
@@ -16,6 +17,7 @@ from storage.spool import Spool
 
 def application(settings: Settings, engine: Engine, journal: Journal, spool: Spool) -> FastAPI:
     """The routes, over one journal and spool."""
+    expiries = certificates.expiries(settings)  # of the files that this daemon started or reloaded with
     app = FastAPI(title="hilum", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
 
     @app.exception_handler(DatabaseUnavailable)
@@ -33,7 +35,7 @@ def application(settings: Settings, engine: Engine, journal: Journal, spool: Spo
 
     @app.get("/metrics")
     def metrics() -> Response:
-        page = daemon.metrics.render(journal, spool)
+        page = daemon.metrics.render(journal, spool, expiries)
         return Response(page, media_type="text/plain; version=0.0.4")
 
     @app.get("/studies")

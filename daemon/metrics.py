@@ -1,6 +1,7 @@
 """Prometheus metrics, read from the journal at each scrape: they survive a restart and hold no patient data."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -12,8 +13,15 @@ from storage.spool import Spool
 class Snapshot:
     """The journal's counts as metric families: studies by state, deliveries by destination and state."""
 
-    def __init__(self, studies: Mapping[str, int], deliveries: Mapping[tuple[str, str], int], free_bytes: int):
+    def __init__(
+        self,
+        studies: Mapping[str, int],
+        deliveries: Mapping[tuple[str, str], int],
+        free_bytes: int,
+        expiries: Mapping[str, datetime],
+    ):
         self._studies, self._deliveries, self._free_bytes = studies, deliveries, free_bytes
+        self._expiries = expiries
 
     def collect(self) -> Iterator[Metric]:
         """The families, in the order in which they are printed."""
@@ -28,10 +36,16 @@ class Snapshot:
         yield studies
         yield deliveries
         yield GaugeMetricFamily("hilum_spool_free_bytes", "Free space where the spool lies", self._free_bytes)
+        expiries = GaugeMetricFamily(
+            "hilum_certificate_expires_timestamp_seconds", "When a file of [tls] expires", labels=["file"]
+        )
+        for file, ends in self._expiries.items():
+            expiries.add_metric([file], ends.timestamp())
+        yield expiries
 
 
-def render(journal: Journal, spool: Spool) -> bytes:
-    """The page at /metrics, in Prometheus' text format."""
+def render(journal: Journal, spool: Spool, expiries: Mapping[str, datetime]) -> bytes:
+    """The page at /metrics, in Prometheus' text format; `expiries`: of the certificates, by key of [tls]."""
     registry = CollectorRegistry()
-    registry.register(Snapshot(journal.counts(), journal.delivery_counts(), spool.free_bytes()))
+    registry.register(Snapshot(journal.counts(), journal.delivery_counts(), spool.free_bytes(), expiries))
     return generate_latest(registry)

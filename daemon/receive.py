@@ -1,5 +1,6 @@
 """The receiving part: listens, and answers each object after it is durable."""
 
+import signal
 import tempfile
 import threading
 import time
@@ -7,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from config.settings import Settings
+from config.settings import ConfigurationError, Settings
 from daemon import commitment, log, pipeline, wiring
 from daemon.clock import now
+from daemon.decisions import CannotWork
 from daemon.shared import Shared
-from daemon.stopping import on_sigterm
+from daemon.stopping import heard
 from dicom_io.errors import CannotUnderstand, OutOfResources
-from dicom_io.receive import Answer, Arrived, Callbacks
+from dicom_io.receive import Answer, Arrived, Callbacks, StoreScp
 from dicom_io.refusals import NotDicom, Refused
 from dicom_io.statuses import Status
 from storage.errors import DatabaseUnavailable, SpoolUnavailable
@@ -26,22 +28,36 @@ LOOK_SECONDS = 1.0  # how old the answer to "is there room?" may be
 
 def run(settings: Settings, shared: Shared, _name: str) -> None:
     """Receive until SIGTERM. Raises CannotWork where the address or the spool cannot be had."""
-    stop = on_sigterm()
+    signals = heard()
     journal, spool = wiring.open_journal(settings, shared.fault), wiring.open_spool(settings, shared.fault)
     swept = spool.sweep(journal.knows)
     tempfile.tempdir = str(spool.incoming)  # where data sets are streamed to: the spool's own file system
     reception = Reception(settings, journal, spool, shared)
     scp = wiring.open_scp(settings, reception.callbacks)
     log.get().info("ready", port=scp.port, ae_title=settings.dicom.ae_title, swept=len(swept))
-    stop.wait()
+    while signals.get() == signal.SIGHUP:
+        _reload(scp, reception, shared)
     scp.shutdown()
+
+
+def _reload(scp: StoreScp, reception: "Reception", shared: Shared) -> None:
+    """Take over what can be without closing the port; open associations go on."""
+    try:
+        settings = shared.reload()
+        scp.replace(wiring.listed_peers(settings), wiring.server_tls(settings))
+    except (ConfigurationError, CannotWork) as refused:
+        log.get().error("configuration refused, the old one stays", fault=str(refused))
+        return
+    reception.settings = settings
+    log.configure(settings.log.level, "receive")
+    log.get().info("configuration reloaded")
 
 
 class Reception:
     """What the daemon does with what arrives, in the thread of its association."""
 
     def __init__(self, settings: Settings, journal: Journal, spool: Spool, shared: Shared):
-        self._settings, self._journal, self._spool, self._shared = settings, journal, spool, shared
+        self.settings, self._journal, self._spool, self._shared = settings, journal, spool, shared
         self._room = every(LOOK_SECONDS, lambda: spool.free_bytes() >= settings.storage.min_free_bytes)
         self._said = Sparingly(LOOK_SECONDS)
         self.callbacks = Callbacks(
@@ -73,7 +89,7 @@ class Reception:
 
     def _priority(self, calling_ae_title: str) -> int:
         """The peer's, where it is configured; the request's own may make an object more urgent, not less."""
-        return next((p.priority for p in self._settings.peer if p.ae_title == calling_ae_title), LOW)
+        return next((p.priority for p in self.settings.peer if p.ae_title == calling_ae_title), LOW)
 
     def accepting(self) -> Answer | None:
         """A700 while the spool has less room than `storage.min_free_bytes`."""

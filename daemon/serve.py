@@ -13,10 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from config.settings import ConfigurationError, Settings
-from daemon import log
+from daemon import certificates, log
+from daemon.clock import now
 from daemon.decisions import CannotWork, place
 from daemon.shared import Fault, Shared, no_fault
 
+RECEIVER = "receive"
 HEARD = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 LONGEST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 60.0  # a part that ran this long starts with a clean slate
@@ -41,18 +43,18 @@ class Part:
 def line(settings: Settings) -> list[Part]:
     """The processes of one daemon."""
     analysts = [Part(f"analyse-{n}", "daemon.analyse") for n in range(settings.model.workers)]
-    others = [Part(name, f"daemon.{name}") for name in ("receive", "deliver", "house")]
+    others = [Part(name, f"daemon.{name}") for name in (RECEIVER, "deliver", "house")]
     return [*others, *analysts]
 
 
 def serve(settings: Settings, reload: Callable[[], Settings], fault: Fault = no_fault) -> int:
-    """Run until SIGTERM or SIGINT; SIGHUP reads the configuration again and restarts the parts with it.
+    """Run until SIGTERM or SIGINT; SIGHUP reads the configuration again: see `_reload`.
 
     Returns the exit status: 0, or 1 where a part cannot work with this configuration. The caller must have one thread.
     """
     log.configure(settings.log.level, "parent")
     signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
-    shared, parts = Shared.of(settings, fault), line(settings)
+    shared, parts = Shared.of(settings, reload, fault), line(settings)
     while True:
         for part in parts:
             _start_if_due(part, settings, shared)
@@ -64,14 +66,36 @@ def serve(settings: Settings, reload: Callable[[], Settings], fault: Fault = no_
             return _stop(parts)
         if heard and heard.si_signo == signal.SIGHUP:
             try:
-                settings = reload()
+                old, settings = settings, _read_again(reload)
             except ConfigurationError as refused:
                 log.get().error("configuration refused, the old one stays", fault=str(refused))
                 continue
-            _stop(parts)
-            log.configure(settings.log.level, "parent")
-            log.get().info("configuration reloaded")
-            shared, parts = Shared.of(settings, fault), line(settings)
+            shared, parts = shared.anew(settings), _reload(parts, old, settings)
+
+
+def _read_again(reload: Callable[[], Settings]) -> Settings:
+    """Raises ConfigurationError where the configuration, or a TLS file that it names, is no good."""
+    settings = reload()
+    faults = certificates.faults(settings, now())
+    if faults:
+        raise ConfigurationError("\n".join(faults))
+    return settings
+
+
+def _reload(parts: list[Part], old: Settings, new: Settings) -> list[Part]:
+    """Stop the parts; those to start in their place.
+
+    The receiver goes on, port and associations open, and takes over peers and certificates by itself, unless what it
+    stands on has changed.
+    """
+    stands = (old.dicom, old.storage) == (new.dicom, new.storage)
+    goes_on = {part.name: part for part in parts if stands and part.pid and part.name == RECEIVER}
+    for part in goes_on.values():
+        os.kill(part.pid, signal.SIGHUP)
+    _stop([part for part in parts if part.name not in goes_on])
+    log.configure(new.log.level, "parent")
+    log.get().info("configuration reloaded")
+    return [goes_on.get(part.name, part) for part in line(new)]
 
 
 def _start_if_due(part: Part, settings: Settings, shared: Shared) -> None:

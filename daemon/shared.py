@@ -1,13 +1,14 @@
 """What the parent shares with the parts that it forks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from config.settings import Settings
 from daemon.doorbell import Doorbell
 
 Fault = Callable[[str], None]
+Reload = Callable[[], Settings]
 
 
 def no_fault(_point: str) -> None:
@@ -19,19 +20,30 @@ class Shared:
     """One bell for the analysts and one for each destination, by name. `life` is different each time
     that a daemon starts: a worker that died alone is told by it from a daemon that ended as a whole.
 
+    `reload` reads the configuration again, for a part that takes it over while it works.
+
     `fault` is called with a name before and after every durable operation: tests of crashes hand one in that kills.
     """
 
     analyse: Doorbell
     deliver: dict[str, Doorbell]
     life: str
+    reload: Reload
     fault: Fault = no_fault
 
     @classmethod
-    def of(cls, settings: Settings, fault: Fault = no_fault) -> "Shared":
-        return cls(Doorbell(), {d.name: Doorbell() for d in settings.destination}, uuid4().hex, fault)
+    def of(cls, settings: Settings, reload: Reload, fault: Fault = no_fault) -> "Shared":
+        return cls(Doorbell(), _bells(settings), uuid4().hex, reload, fault)
+
+    def anew(self, settings: Settings) -> "Shared":
+        """For parts that start beside one that goes on: the analysts' bell, which that one rings, is the same."""
+        return replace(self, deliver=_bells(settings), life=uuid4().hex)
 
     def ring_deliver(self) -> None:
         """Wake every destination's thread."""
         for bell in self.deliver.values():
             bell.ring()
+
+
+def _bells(settings: Settings) -> dict[str, Doorbell]:
+    return {destination.name: Doorbell() for destination in settings.destination}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine
 
 from config.settings import Destination, Peer, Settings
+from daemon.certificates import tls_files
 from daemon.decisions import CannotWork
 from daemon.shared import Fault, no_fault
 from storage.database import open_database
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from dicom_io.commit import CommitReport
+    from dicom_io.gate import Peer as Listed
     from dicom_io.receive import Callbacks, StoreScp
     from dicom_io.send import Sender
     from dicom_io.tls import TlsFiles
@@ -63,7 +65,6 @@ def open_scp(settings: Settings, callbacks: Callbacks) -> StoreScp:
     """Our listening application entity. Raises CannotWork where the address cannot be had."""
     from dicom_io.codecs import readable_transfer_syntaxes
     from dicom_io.gate import Gate, Limits
-    from dicom_io.gate import Peer as Listed
     from dicom_io.receive import start_scp
 
     dicom = settings.dicom
@@ -76,15 +77,21 @@ def open_scp(settings: Settings, callbacks: Callbacks) -> StoreScp:
         dimse_seconds=dicom.dimse_timeout_seconds,
         idle_seconds=dicom.idle_timeout_seconds,
     )
-    peers = [Listed(peer.ae_title, peer.host) for peer in settings.peer]
-    gate = Gate(dicom.ae_title, peers, limits, dicom.accept_any_peer)
+    gate = Gate(dicom.ae_title, listed_peers(settings), limits, dicom.accept_any_peer)
     try:
         return start_scp(
             dicom.ae_title, dicom.host, dicom.port, gate, limits, readable_transfer_syntaxes(), callbacks,
-            tls=server_tls(settings),
+            tls=server_tls(settings), digest=True,
         )  # fmt: skip
     except OSError as error:
         raise CannotWork(f"cannot listen on {dicom.host}:{dicom.port}: {error.strerror}") from error
+
+
+def listed_peers(settings: Settings) -> list[Listed]:
+    """Who may send to us."""
+    from dicom_io.gate import Peer as Listed
+
+    return [Listed(peer.ae_title, peer.host) for peer in settings.peer]
 
 
 def open_sender(
@@ -126,13 +133,6 @@ def client_tls(settings: Settings) -> SSLContext:
     from dicom_io.tls import client_context
 
     return _tls(settings, client_context)
-
-
-def tls_files(settings: Settings) -> TlsFiles:
-    """The files of [tls]."""
-    from dicom_io.tls import TlsFiles
-
-    return TlsFiles(Path(settings.tls.certificate), Path(settings.tls.key), Path(settings.tls.ca))
 
 
 def _tls(settings: Settings, context: Callable[[TlsFiles], SSLContext]) -> SSLContext:

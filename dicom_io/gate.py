@@ -55,8 +55,9 @@ class Gate:
     """Lets associations in and counts those that are open. Used by all associations' threads."""
 
     def __init__(self, ae_title: str, peers: Sequence[Peer], limits: Limits, accept_any_peer: bool = False):
-        self._ae_title, self._peers, self._limits = ae_title, tuple(peers), limits
-        self._accept_any_peer = accept_any_peer
+        self._ae_title, self._limits, self._accept_any_peer = ae_title, limits, accept_any_peer
+        self.peers = tuple(peers)
+        """The list, which may be replaced; who is inside stays inside."""
         self._lock = threading.Lock()
         self._open: Counter[tuple[str, str]] = Counter()
 
@@ -86,7 +87,7 @@ class Gate:
         return self._open.total()
 
     def _listed(self, calling_ae_title: str, address: str) -> bool:
-        hosts = [peer.host for peer in self._peers if peer.ae_title == calling_ae_title]
+        hosts = [peer.host for peer in self.peers if peer.ae_title == calling_ae_title]
         return any(host_matches(host, address) for host in hosts)
 
 

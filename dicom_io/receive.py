@@ -27,11 +27,11 @@ from dicom_io.answers import Answer, answered
 from dicom_io.association import application_entity
 from dicom_io.commit import CommitReport, CommitRequest, on_n_action, on_n_event_report
 from dicom_io.errors import NotAuthorized, OutOfResources, SopClassNotSupported
-from dicom_io.gate import CONGESTED, Gate, Limits, Rejection
+from dicom_io.gate import CONGESTED, Gate, Limits, Peer, Rejection
 from dicom_io.server import Accepted, Server
 from dicom_io.statuses import Status
 
-__all__ = ["Answer", "Arrived", "Callbacks", "Gate", "Limits", "Status", "StoreScp", "start_scp"]
+__all__ = ["Answer", "Arrived", "Callbacks", "Gate", "Limits", "Peer", "Status", "StoreScp", "start_scp"]
 
 STORED_SOP_CLASSES = (
     ComputedRadiographyImageStorage,
@@ -101,10 +101,10 @@ class StoreScp:
     def open_associations(self) -> int:
         return self._server.gate.open_associations
 
-    def replace(self, gate: Gate | None = None, tls: SSLContext | None = None) -> None:
-        """From the next association on, other peers or other certificates."""
-        self._server.gate = gate or self._server.gate
-        self._server.ssl_context = tls or self._server.ssl_context
+    def replace(self, peers: Sequence[Peer], tls: SSLContext | None) -> None:
+        """From the next association on, these peers and these certificates; open ones go on as they began."""
+        self._server.gate.peers = tuple(peers)
+        self._server.ssl_context = tls
 
     def shutdown(self, grace_seconds: float = 30.0) -> None:
         """Accept nothing more, answer the object that each association is in the middle of, then end it."""

@@ -4,6 +4,7 @@ The files are PEM. `check_files` says what is wrong with them before anybody con
 look at them again, so a reload is a new context.
 """
 
+import re
 import ssl
 import stat
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from dicom_io.errors import TlsFault
 
 # RFC 9325 4.2: forward secrecy and authenticated encryption; TLS 1.3 has no others
 TLS_1_2_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-_SEQUENCE, _INTEGER, _VERSION, _UTC_TIME = 0x30, 0x02, 0xA0, 0x17
+_VERSION, _UTC_TIME = 0xA0, 0x17
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def check_files(files: TlsFiles, now: datetime) -> list[str]:
         faults.append(str(fault))
     for name, file in (("certificate", files.certificate), ("CA", files.ca)):
         try:
-            begins, ends = validity(file)
+            begins, ends = validity(file, authorities=name == "CA")
         except (OSError, TlsFault):
             continue  # already said above
         if now >= ends:
@@ -95,15 +97,18 @@ def check_files(files: TlsFiles, now: datetime) -> list[str]:
     return faults
 
 
-def validity(certificate: Path) -> tuple[datetime, datetime]:
-    """From when to when the first certificate of a PEM file is valid. Raises OSError, or TlsFault where it is none."""
-    text = certificate.read_text(encoding="ascii", errors="replace")
-    start, end = text.find("-----BEGIN CERTIFICATE-----"), text.find("-----END CERTIFICATE-----")
+def validity(file: Path, authorities: bool = False) -> tuple[datetime, datetime]:
+    """From when to when a PEM file is good. Raises OSError, or TlsFault where it holds no certificate.
+
+    A chain is as good as its first certificate, ours; of several `authorities` the one that lasts longest counts, for
+    an old one may stay beside its successor.
+    """
+    found = _PEM.findall(file.read_text(encoding="ascii", errors="replace"))
     try:
-        der = ssl.PEM_cert_to_DER_cert(text[start : end + 25].strip() + "\n")
-        return _validity(der)
+        periods = [_validity(ssl.PEM_cert_to_DER_cert(text + "\n")) for text in found]
+        return max(periods, key=lambda period: period[1]) if authorities else periods[0]
     except (ValueError, IndexError) as error:
-        raise TlsFault(f"{certificate}: no certificate in PEM form") from error
+        raise TlsFault(f"{file}: no certificate in PEM form") from error
 
 
 def _validity(der: bytes) -> tuple[datetime, datetime]:

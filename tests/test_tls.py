@@ -1,7 +1,6 @@
 """TLS lets in who has a certificate of our authority, on either side, and nobody else."""
 
 import socket
-import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from dicom_io.errors import TlsFault
 from dicom_io.send import Destination, Sender
 from dicom_io.tls import TlsFiles, check_files, client_context, server_context, validity
+from tests.authority import Authority, openssl, storescu
 from tests.conftest import require, wait_for
 from tests.peers import (
     Recorder,
@@ -28,32 +28,6 @@ from tests.peers import (
 )
 
 
-class Authority:
-    """A certificate authority made by openssl, which issues certificates for 127.0.0.1."""
-
-    def __init__(self, directory: Path):
-        directory.mkdir()
-        self._directory = directory
-        self.ca = directory / "ca.pem"
-        _openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=Test CA",
-                 "-keyout", directory / "ca.key", "-out", self.ca)  # fmt: skip
-
-    def issue(self, name: str, days: int = 10, address: str = "127.0.0.1") -> TlsFiles:
-        """A certificate and its key; `days` below zero: one that has expired."""
-        key, request, certificate = (self._directory / f"{name}.{kind}" for kind in ("key", "csr", "pem"))
-        extensions = self._directory / f"{name}.ext"
-        extensions.write_text(f"subjectAltName=IP:{address}\n")
-        _openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", key, "-out", request)
-        _openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self._directory / "ca.key",
-                 "-CAcreateserial", "-days", str(days), "-extfile", extensions, "-out", certificate)  # fmt: skip
-        key.chmod(0o600)
-        return TlsFiles(certificate, key, self.ca)
-
-
-def _openssl(*words: str | Path) -> None:
-    subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     require("openssl")
@@ -64,11 +38,6 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     require("openssl")
     return Authority(tmp_path_factory.mktemp("tls") / "theirs")
-
-
-def storescu(port: int, files: TlsFiles, ca: Path, image: Path) -> str:
-    return run("storescu", "-v", "+tls", files.key, files.certificate, "+cf", ca, "-aec", "HILUM",
-               "127.0.0.1", str(port), image).stdout  # fmt: skip
 
 
 def test_storescu_with_our_certificate_may_send(tmp_path: Path, authority: Authority) -> None:
@@ -124,7 +93,7 @@ def test_certificates_are_replaced_without_a_restart(
         old = sender_to(scp, tls=client_context(authority.issue("client")))
         new = sender_to(scp, tls=client_context(stranger.issue("client")))
         assert (old.echo().outcome, new.echo().outcome) == ("ACCEPTED", "UNREACHABLE")
-        scp.replace(tls=server_context(stranger.issue("server")))
+        scp.replace([], server_context(stranger.issue("server")))
         assert (old.echo().outcome, new.echo().outcome) == ("ACCEPTED", "ACCEPTED")
         old.close()
         new.close()
@@ -187,7 +156,7 @@ def test_each_fault_of_the_files_is_named(tmp_path: Path, authority: Authority) 
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("no certificate")
     encrypted = tmp_path / "encrypted.key"
-    _openssl("rsa", "-aes128", "-passout", "pass:secret", "-in", files.key, "-out", encrypted)
+    openssl("rsa", "-aes128", "-passout", "pass:secret", "-in", files.key, "-out", encrypted)
     for fault, found in {
         "do not belong together": check_files(TlsFiles(files.certificate, other.key, files.ca), now),
         "expired on": check_files(files, now + timedelta(days=11)),

@@ -1,0 +1,49 @@
+"""What the daemon knows of its TLS files: faults before they matter, and when they expire."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from config.settings import Settings
+
+if TYPE_CHECKING:
+    from dicom_io.tls import TlsFiles
+
+WARN_BEFORE = timedelta(days=30)
+
+
+def tls_files(settings: Settings) -> "TlsFiles":
+    """The files of [tls]."""
+    from dicom_io.tls import TlsFiles
+
+    return TlsFiles(Path(settings.tls.certificate), Path(settings.tls.key), Path(settings.tls.ca))
+
+
+def faults(settings: Settings, now: datetime) -> list[str]:
+    """A sentence for each thing that makes the files unfit for use now; none where TLS is off."""
+    from dicom_io.tls import check_files
+
+    return [f"tls: {fault}" for fault in check_files(tls_files(settings), now)] if settings.tls.enabled else []
+
+
+def expiries(settings: Settings) -> dict[str, datetime]:
+    """When our certificate and the last of our authorities expire, by key of [tls]; what cannot be read is absent."""
+    from dicom_io.errors import TlsFault
+    from dicom_io.tls import validity
+
+    found = {}
+    for name in ("certificate", "ca") if settings.tls.enabled else ():
+        try:
+            found[name] = validity(Path(getattr(settings.tls, name)), authorities=name == "ca")[1]
+        except (OSError, TlsFault):
+            continue
+    return found
+
+
+def soon(settings: Settings, now: datetime) -> list[str]:
+    """A sentence for each file that still works and expires within 30 days."""
+    return [
+        f"tls.{name} expires on {ends:%Y-%m-%d}; have a new one in its place by then, and reload"
+        for name, ends in expiries(settings).items()
+        if now < ends <= now + WARN_BEFORE
+    ]
