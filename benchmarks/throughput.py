@@ -1,10 +1,12 @@
 """Studies per second, end to end: dcmtk's dcmsend -> hilum -> dcmtk's storescp, all on this machine.
 
-    python benchmarks/throughput.py [--studies 200] [--senders 4] [--compressed] [--naive FILE] [--out FILE.json]
+    python benchmarks/throughput.py [--studies 200] [--senders 4] [--compressed] [--queued 500] [--naive FILE]
+                                    [--out FILE.json]
 
 Each study is one 2048 x 2500 DX image (10 MB uncompressed) of a drawn thorax. Prints throughput, the time from the last
-byte sent to the report's arrival (unloaded: one study at a time), processor time by part, and peak memory; --naive
-runs a script that is called as `python FILE PORT PACS_PORT` the same way, for comparison.
+byte sent to the report's arrival (unloaded: one study at a time), processor time by part and by step, and peak memory.
+--queued N: memory while N studies lie between a PACS that sends and one that is down. --naive runs a script that is
+called as `python FILE PORT PACS_PORT` the same way, for comparison.
 """
 
 import argparse
@@ -15,48 +17,19 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, JPEGLSLossless, generate_uid
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from dicom_io.phantom import draw_thorax
+from benchmarks.steps import step_milliseconds
+from benchmarks.studies import make_studies
 from tests.conftest import ROOT, wait_for
 from tests.harness import Daemon, sink
 from tests.peers import answers, free_port, storescp
-
-ROWS, COLUMNS = 2500, 2048
-
-
-def make_studies(directory: Path, number: int, compressed: bool) -> list[Path]:
-    """`number` files, each a study of its own; every fourth one JPEG-LS where `compressed`."""
-    directory.mkdir(parents=True)
-    pixels = draw_thorax(1, "effusion", ROWS, COLUMNS).astype(np.uint16)
-    files = []
-    for n in range(number):
-        ds = Dataset()
-        ds.file_meta = FileMetaDataset()
-        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        ds.SOPClassUID, ds.SOPInstanceUID = DigitalXRayImageStorageForPresentation, generate_uid()
-        ds.StudyInstanceUID, ds.SeriesInstanceUID = generate_uid(), generate_uid()
-        ds.PatientName, ds.PatientID, ds.AccessionNumber = "Bench^Mark", f"BENCH{n}", f"B{n}"
-        ds.PatientBirthDate, ds.PatientSex, ds.StudyID = "19600101", "F", "1"
-        ds.StudyDate, ds.StudyTime = "20260101", "101010"
-        ds.Modality, ds.BodyPartExamined, ds.ViewPosition = "DX", "CHEST", "PA"
-        ds.Rows, ds.Columns, ds.SamplesPerPixel = ROWS, COLUMNS, 1
-        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 14, 13, 0
-        ds.PhotometricInterpretation, ds.PresentationLUTShape = "MONOCHROME2", "IDENTITY"
-        ds.WindowCenter, ds.WindowWidth = float(pixels.mean()), float(pixels.std() * 4)
-        ds.PixelData = pixels.tobytes()
-        if compressed and n % 4 == 0:
-            ds.compress(JPEGLSLossless, generate_instance_uid=False)
-        files.append(directory / f"{n:05}.dcm")
-        ds.save_as(files[-1], enforce_file_format=True)
-    return files
 
 
 def send(files: list[Path], port: int, called: str = "HILUM") -> None:
@@ -108,15 +81,14 @@ def percentiles(values: list[float]) -> dict[str, float]:
     return {f"p{p}": round(float(np.percentile(values, p)), 1) for p in (50, 95, 99)}
 
 
-def unloaded_ms(files: list[Path], port: int, reports: Path) -> list[float]:
-    """For one study after another: from the end of dcmsend's sending to the report's arrival, ms."""
-    times = []
-    for file in files:
-        before = sum(1 for _ in reports.iterdir())
-        send([file], port)
-        sent = time.time()
-        times.append(max(0.0, arrived(reports, before + 1) - sent) * 1000)
-    return times
+def unloaded_ms(files: list[Path], daemon: Daemon, reports: Path) -> list[float]:
+    """For one study after another: from its last byte (`received_at`) to the report's arrival, ms."""
+    times, before = [], sum(1 for _ in reports.iterdir())
+    for number, file in enumerate(files, before + 1):
+        send([file], daemon.port)
+        times.append(arrived(reports, number))
+    received = [datetime.fromisoformat(row["received_at"]).timestamp() for row in daemon.studies()[: len(files)]]
+    return [(there - here) * 1000 for there, here in zip(times, reversed(received), strict=True)]
 
 
 def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
@@ -126,7 +98,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         daemon.await_event("ready to analyse")
         send(warm, daemon.port)
         arrived(pacs.directory, len(warm))
-        latency = unloaded_ms(single, daemon.port, pacs.directory)
+        latency = unloaded_ms(single, daemon, pacs.directory)
         before, began, peak = processor_seconds(daemon.events), time.time(), memory_bytes(daemon.events)
         with ThreadPoolExecutor(1) as pool:
             sending = pool.submit(send_together, many, daemon.port, arguments.senders)
@@ -142,8 +114,28 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
             "studies_per_second": round(len(many) / (last - began), 2),
             "unloaded_last_byte_to_report_ms": percentiles(latency),
             "cpu_ms_per_study": {part: round(1000 * (used[part] - before[part]) / len(many), 1) for part in used},
+            "cpu_ms_per_step": step_milliseconds(many[:8]),
             "peak_memory_mb": round(peak / 1e6),
         }
+
+
+def measure_queued(number: int, senders: int, work: Path) -> dict[str, Any]:
+    """Peak memory while the daemon takes `number` studies whose reports cannot go, and how long these take after."""
+    files = make_studies(work / "queued-studies", number, False)
+    port, peak = free_port(), 0
+    with Daemon(work / "queued", [sink("pacs", port)]) as daemon:
+        daemon.await_event("ready to analyse")
+        with ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(send_together, files, daemon.port, senders)
+            while not sending.done() or any(row["state"] == "RECEIVED" for row in daemon.studies()):
+                peak = max(peak, memory_bytes(daemon.events))
+                time.sleep(0.5)
+            sending.result()
+        began = time.time()
+        with storescp(work / "queued-sink", port=port) as pacs:
+            waited = arrived(pacs.directory, number) - began
+            peak = max(peak, memory_bytes(daemon.events))
+    return {"studies": number, "peak_memory_mb": round(peak / 1e6), "seconds_to_deliver_all": round(waited, 1)}
 
 
 def measure_naive(script: Path, number: int, work: Path) -> float:
@@ -171,12 +163,15 @@ def main() -> None:
     parser.add_argument("--single", type=int, default=20, help="studies sent one by one, for the time unloaded")
     parser.add_argument("--senders", type=int, default=4)
     parser.add_argument("--compressed", action="store_true", help="every fourth image JPEG-LS")
+    parser.add_argument("--queued", type=int, default=0, help="studies to queue before a PACS that is down")
     parser.add_argument("--naive", type=Path, help="a script to compare with")
     parser.add_argument("--naive-studies", type=int, default=12)
     parser.add_argument("--out", type=Path, default=ROOT / "bench-output/throughput.json")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hilum-bench-") as work:
         figures = measure(arguments, Path(work))
+        if arguments.queued:
+            figures["queued"] = measure_queued(arguments.queued, arguments.senders, Path(work))
         if arguments.naive:
             naive = measure_naive(arguments.naive, arguments.naive_studies, Path(work))
             figures["naive_studies_per_second"] = round(naive, 2)

@@ -1,0 +1,52 @@
+"""Processor time of each step of the line for one study, measured in this process, one thread, one after the other."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+from config.settings import Destination, load
+from daemon import pipeline, translate, wiring
+from dicom_io.decode import decode
+from dicom_io.header import read_header
+from dicom_io.report import structured_report
+from dicom_io.select import select
+
+T = TypeVar("T")
+REPEATS = 5
+
+
+def step_milliseconds(files: list[Path]) -> dict[str, float]:
+    """Milliseconds a study of: digest, header and selection, decoding, inference (together), the report."""
+    took: dict[str, float] = {}
+
+    def timed(name: str, step: Callable[[], T], studies: int = 1) -> T:
+        result = step()  # once before, so that nothing is loaded or compiled in what is measured
+        began = time.process_time()
+        for _ in range(REPEATS):
+            step()
+        took[name] = round((time.process_time() - began) * 1000 / REPEATS / studies, 2)
+        return result
+
+    with TemporaryDirectory() as directory:
+        settings = load(None, {"HILUM__STORAGE__DIRECTORY": directory})
+        classifier = wiring.open_classifier(settings)
+    file, rules = files[0], translate.selection_rules(settings.select)
+    timed("verify digest", lambda: _sha256(file))
+    header = timed("header and selection", lambda: (read_header(file), select(read_header(file), rules))[0])
+    pixels = timed("decode", lambda: decode(file, settings.dicom.max_pixels, pipeline.SIZE_HINT, header))
+    predictions = timed("infer, one", lambda: classifier.predict([pixels]))
+    timed(f"infer, {len(files)} together", lambda: classifier.predict([pixels] * len(files)), len(files))
+    to = Destination(name="pacs", ae_title="PACS", host="127.0.0.1", port=104)
+    options = next(iter(translate.by_report_options([to])))
+    source, model = translate.source_image(header, predictions[0], ""), translate.model_identity(classifier.bundle)
+    timed("report", lambda: structured_report([source], model, options, (), datetime.now(UTC)))
+    return took
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
