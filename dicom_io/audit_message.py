@@ -1,0 +1,264 @@
+"""DICOM audit messages: Audit Trail Message Format Profile, PS3.15 A.5, as XML by the schema of A.5.1.1.
+
+One function for each message of A.5.3 that this device can have something to say in; each returns UTF-8 bytes without
+line breaks. Elements stand in the order of the schema. Text from outside is cut to 256 characters, and characters that
+XML cannot hold are replaced.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from itertools import groupby
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+from dicom_io.audit_message_codes import (
+    APPLICATION,
+    APPLICATION_ACTIVITY,
+    APPLICATION_LAUNCHER,
+    APPLICATION_START,
+    APPLICATION_STOP,
+    AUDIT_LOG_USED,
+    BEGIN_TRANSFERRING,
+    DESTINATION_ROLE,
+    EXECUTED,
+    INSTANCES_TRANSFERRED,
+    PATIENT_NUMBER,
+    READ,
+    SECURITY_ALERT,
+    SOURCE_ROLE,
+    STUDY_INSTANCE_UID,
+    SUCCESS,
+    URI,
+    Code,
+)
+
+LONGEST_TEXT = 256
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
+
+
+@dataclass(frozen=True)
+class AuditSource:
+    """Who reports. A server process by AuditSourceTypeCode 4."""
+
+    audit_source_id: str
+    enterprise_site_id: str = ""
+    audit_log: str = ""
+    """The URI of the audit log that the message comes from."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """When it happened (aware), how it ended, and which row of the audit log has it: its number and digest."""
+
+    at: datetime
+    outcome: int = SUCCESS
+    row: str = ""
+
+
+@dataclass(frozen=True)
+class Participant:
+    """Who took part: a DICOM application by its AE title, or a person or process by another name (PS3.15 A.5.2.1)."""
+
+    user_id: str
+    ae_title: str = ""
+    address: str = ""
+    user_name: str = ""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What went from one node to another, of one study. `instances`: pairs of SOP Class UID and SOP Instance UID."""
+
+    study_instance_uid: str
+    patient_id: str
+    accession_number: str
+    instances: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What an alert is about (PS3.15 A.5.3.11): a node by its address, a resource by its URI, or a study."""
+
+    type_code: Code
+    value: str
+    instances: tuple[tuple[str, str], ...] = ()
+
+
+def application_activity(
+    event: Event, source: AuditSource, started: bool, application: Participant, launcher: Participant | None
+) -> bytes:
+    """PS3.15 A.5.3.1: an application entity started or stopped. The audit log as an object is an extension of ours."""
+    message = _message(APPLICATION_ACTIVITY, EXECUTED, event, APPLICATION_START if started else APPLICATION_STOP)
+    _participant(message, application, False, APPLICATION)
+    if launcher:
+        _participant(message, launcher, True, APPLICATION_LAUNCHER)
+    _source(message, source)
+    if event.row:
+        _audit_log(message, event, source)
+    return _xml(message)
+
+
+def audit_log_used(event: Event, source: AuditSource, reader: Participant, command: str) -> bytes:
+    """PS3.15 A.5.3.2: a person read the audit log, by this command."""
+    message = _message(AUDIT_LOG_USED, READ, event)
+    _participant(message, reader, True)
+    _source(message, source)
+    _detail(_audit_log(message, event, source), "Command", command)
+    return _xml(message)
+
+
+def begin_transferring(
+    event: Event, source: AuditSource, sender: Participant, receiver: Participant, transfer: Transfer
+) -> bytes:
+    """PS3.15 A.5.3.3: these instances are going to be sent."""
+    message = _message(BEGIN_TRANSFERRING, EXECUTED, event)
+    return _transfer(message, event, source, (sender, receiver), transfer)
+
+
+def instances_transferred(
+    event: Event, source: AuditSource, sender: Participant, receiver: Participant, transfer: Transfer, action: str
+) -> bytes:
+    """PS3.15 A.5.3.7: these instances came over. `action`: CREATED where the receiver had none of them; READ where it
+    had them already, or where the one who reports does not know."""
+    message = _message(INSTANCES_TRANSFERRED, action, event)
+    return _transfer(message, event, source, (sender, receiver), transfer)
+
+
+def security_alert(
+    event: Event, source: AuditSource, alert: Code, reporter: Participant, performer: Participant | None,
+    subject: Subject, description: str,
+) -> bytes:  # fmt: skip
+    """PS3.15 A.5.3.11: somebody was refused, or something is not as it should be."""
+    message = _message(SECURITY_ALERT, EXECUTED, event, alert)
+    _participant(message, reporter, True)
+    if performer:
+        _participant(message, performer, False)
+    _source(message, source)
+    # 2: system object; 13: security resource
+    shown = _object(message, subject.type_code, subject.value, type_code="2", role="13", name=subject.value)
+    _detail(shown, "Alert Description", description)
+    _row(shown, event)
+    if subject.instances:
+        _description(shown, "", subject.instances)
+    return _xml(message)
+
+
+# --- the parts of a message, PS3.15 A.5.1.1 ------------------------------------------------------------------------
+
+
+def _message(event_id: Code, action: str, event: Event, event_type: Code | None = None) -> Element:
+    message = Element("AuditMessage")
+    moment = event.at.astimezone(UTC).isoformat(timespec="milliseconds")
+    identification = SubElement(
+        message, "EventIdentification", EventActionCode=action, EventDateTime=moment,
+        EventOutcomeIndicator=str(event.outcome),
+    )  # fmt: skip
+    _code(identification, "EventID", event_id)
+    if event_type:
+        _code(identification, "EventTypeCode", event_type)
+    return message
+
+
+def _participant(message: Element, who: Participant, requestor: bool, role: Code | None = None) -> None:
+    element = SubElement(message, "ActiveParticipant", UserID=_text(who.user_id))
+    if who.ae_title:
+        element.set("AlternativeUserID", _text(f"AETITLES={who.ae_title}"))  # A.5.2.2
+    if who.user_name:
+        element.set("UserName", _text(who.user_name))
+    element.set("UserIsRequestor", "true" if requestor else "false")
+    if who.address:
+        element.set("NetworkAccessPointID", _text(who.address))
+        element.set("NetworkAccessPointTypeCode", _access_point_type(who.address))
+    if role:
+        _code(element, "RoleIDCode", role)
+
+
+def _access_point_type(address: str) -> str:
+    """2: IP address; 1: machine name."""
+    try:
+        ip_address(address)
+    except ValueError:
+        return "1"
+    return "2"
+
+
+def _source(message: Element, source: AuditSource) -> None:
+    element = SubElement(message, "AuditSourceIdentification")
+    if source.enterprise_site_id:
+        element.set("AuditEnterpriseSiteID", _text(source.enterprise_site_id))
+    element.set("AuditSourceID", _text(source.audit_source_id))
+    SubElement(element, "AuditSourceTypeCode", {"csd-code": "4"})  # application server process
+
+
+def _transfer(
+    message: Element, event: Event, source: AuditSource, ends: tuple[Participant, Participant], transfer: Transfer
+) -> bytes:
+    for end, role, requestor in zip(ends, (SOURCE_ROLE, DESTINATION_ROLE), (True, False), strict=True):
+        _participant(message, end, requestor, role)
+    _source(message, source)
+    uid = transfer.study_instance_uid
+    study = _object(message, STUDY_INSTANCE_UID, uid, type_code="2", role="3", name=uid)  # system object, report
+    _row(study, event)
+    _description(study, transfer.accession_number, transfer.instances)
+    patient = transfer.patient_id or "<none>"  # the attribute is mandatory; not every object names its patient
+    _object(message, PATIENT_NUMBER, patient, type_code="1", role="1", name=patient)  # person, patient
+    return _xml(message)
+
+
+def _audit_log(message: Element, event: Event, source: AuditSource) -> Element:
+    log = _object(message, URI, source.audit_log, type_code="2", role="13", name="Security Audit Log")
+    _row(log, event)
+    return log
+
+
+def _object(message: Element, id_type: Code, value: str, *, type_code: str, role: str, name: str) -> Element:
+    """The schema wants a name or a query of each object: the identifier itself where there is no other name."""
+    element = SubElement(
+        message, "ParticipantObjectIdentification", ParticipantObjectID=_text(value),
+        ParticipantObjectTypeCode=type_code, ParticipantObjectTypeCodeRole=role,
+    )  # fmt: skip
+    _code(element, "ParticipantObjectIDTypeCode", id_type)
+    SubElement(element, "ParticipantObjectName").text = _text(name)
+    return element
+
+
+def _row(element: Element, event: Event) -> None:
+    """Which row of the audit log this is: a copy of its digest outside of the database. An extension of ours."""
+    if event.row:
+        _detail(element, "Audit Row", event.row)
+
+
+def _detail(element: Element, name: str, value: str) -> None:
+    SubElement(element, "ParticipantObjectDetail", type=name, value=b64encode(_text(value).encode()).decode())
+
+
+def _description(element: Element, accession_number: str, instances: Sequence[tuple[str, str]]) -> None:
+    description = SubElement(element, "ParticipantObjectDescription")
+    if accession_number:
+        SubElement(description, "Accession", Number=_text(accession_number))
+    for sop_class_uid, uids in _by_class(instances):
+        sop_class = SubElement(description, "SOPClass", UID=_text(sop_class_uid), NumberOfInstances=str(len(uids)))
+        for uid in uids:
+            SubElement(sop_class, "Instance", UID=_text(uid))
+
+
+def _by_class(instances: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+    for sop_class_uid, pairs in groupby(sorted(instances), key=lambda pair: pair[0]):
+        yield sop_class_uid, [uid for _, uid in pairs]
+
+
+def _code(parent: Element, name: str, code: Code) -> None:
+    SubElement(parent, name, {"csd-code": code.value, "codeSystemName": code.scheme, "originalText": code.meaning})
+
+
+def _text(value: str) -> str:
+    return _NOT_XML.sub("\ufffd", value[:LONGEST_TEXT])
+
+
+def _xml(message: Element) -> bytes:
+    text = ElementTree.tostring(message, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>{text}'.encode()
