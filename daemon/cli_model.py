@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from daemon.tables import show
 
 model = typer.Typer(help="Models: look at them, check them, bring your own.", no_args_is_help=True)
+COLUMNS = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 BundleDirectory = Annotated[Path | None, typer.Argument(help="A bundle's folder; none: the one in the package.")]
 
@@ -68,6 +71,62 @@ def verify(
     typer.echo(f"{found.digest}  golden input within {difference:.4f} of the expected probabilities")
 
 
+@model.command()
+def pull(
+    name: Annotated[str, typer.Argument(help="A model of the catalogue; none: the catalogue.")] = "",
+    into: Annotated[Path, typer.Option(help="The folder of models; the bundle is its folder NAME.")] = Path("models"),
+    sha256: Annotated[str, typer.Option(help="The SHA-256 that the file must have; none: you are asked.")] = "",
+    trust_pickle: Annotated[bool, typer.Option(help="Unpickle a whole module, in a process without network.")] = False,
+    file: Annotated[Path | None, typer.Option(help="The file, fetched elsewhere.", exists=True, dir_okay=False)] = None,
+    catalogue: Annotated[Path | None, typer.Option(help="A catalogue (TOML) of your own.", exists=True)] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Show the catalogue.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Download an open model over HTTPS, agree to what arrived, and make a bundle of it. A broken download goes on.
+
+    Certificates are the system's or those of SSL_CERT_FILE; a proxy is named by https_proxy.
+    """
+    from inference import pull as pulling
+    from inference.catalogue import CATALOGUE, find, read_catalogue
+
+    if list_ or not name:
+        entries = tried(lambda: read_catalogue(catalogue or CATALOGUE)).values()
+        columns = ["name", "what", "licence", "pickle", "urls" if as_json else "home"]
+        show([{c: getattr(e, c) for c in columns} for e in entries], columns, as_json)
+        return
+    entry = tried(lambda: find(name, catalogue or CATALOGUE))
+    with Progress(*COLUMNS, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=None, start=file is None, visible=file is None)
+
+        def confirm(arrived: Path, digest: str) -> bool:
+            bar.stop()
+            return _agreed(arrived, digest, entry.home)
+
+        made = tried(
+            lambda: pulling.pull(
+                entry, into, confirm, sha256=sha256, trust_pickle=trust_pickle, file=file,
+                report=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        )  # fmt: skip
+    _say(made)
+
+
+def _agreed(file: Path, digest: str, home: str) -> bool:
+    """Whether the person at the prompt says that this is the file; nobody there: no."""
+    typer.echo(f"{file}, {file.stat().st_size} bytes, has the SHA-256\n  {digest}\nThe catalogue names none. Compare "
+               f"it with a source that you trust: {home}, or a copy of a colleague's.")  # fmt: skip
+    try:
+        return typer.confirm("Is this the file?")
+    except typer.Abort:
+        typer.echo()
+        return False
+
+
+def _say(made: Any) -> None:
+    """Where a new bundle lies, as the two lines that let it run."""
+    typer.echo(f'{made.directory}\nbundle = "{made.directory.resolve()}"\ndigest = "{made.digest}"')
+
+
 @model.command("import")
 def import_(
     source: Annotated[Path, typer.Argument(help="A state dict (.pt, .safetensors), an ONNX file or a MONAI bundle.")],
@@ -92,4 +151,4 @@ def import_(
         thresholds=by_label, trust_pickle=trust_pickle,
     )  # fmt: skip
     made = tried(lambda: import_model(source, directory, wanted))
-    typer.echo(f'{made.directory}\nbundle = "{made.directory.resolve()}"\ndigest = "{made.digest}"')
+    _say(made)

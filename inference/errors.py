@@ -7,6 +7,8 @@
     |   |-- DigestMismatch      its content is not what was pinned
     |   `-- WeightsMismatch     the weights do not fit the network
     |-- ImportRefused           a foreign model cannot be turned into a bundle
+    |-- PullFailed              a download broke off, or is not what may be taken
+    |   `-- Unreachable         there is no way to where it lies
     |-- EngineError             the engine asked for is absent or cannot run this network
     |-- SelfCheckFailed         the golden input does not give the expected probabilities
     `-- BadImage                an array that is no image
@@ -41,6 +43,14 @@ class WeightsMismatch(BundleError):
 
 class ImportRefused(InferenceError):
     """A foreign model cannot be turned into a bundle."""
+
+
+class PullFailed(InferenceError):
+    """A download broke off, is not there, is too large, or leaves https."""
+
+
+class Unreachable(PullFailed):
+    """There is no way to where the file lies: no network, no such host, a certificate that nobody trusts."""
 
 
 class EngineError(InferenceError):

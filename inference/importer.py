@@ -44,6 +44,8 @@ class Wanted:
     preprocessing: str = ""  # xrayvision, imagenet or standard
     thresholds: dict[str, float] = field(default_factory=dict)  # by label; 0.5 otherwise
     trust_pickle: bool = False
+    origin: str = ""  # where it comes from, for the model card
+    licence: str = ""  # of the weights, for the bundle's LICENSE
 
 
 def import_model(source: Path, directory: Path, wanted: Wanted = Wanted()) -> Bundle:
@@ -125,11 +127,13 @@ def _write(parts: _Parts, wanted: Wanted) -> None:
     inference: dict[str, Any] = {"preprocessing": _preprocessing(parts, wanted)}
     if parts.network_def is not None:
         inference["network_def"] = parts.network_def
+    if wanted.licence:
+        (parts.directory / "LICENSE").write_text(wanted.licence)
     write_bundle(parts.directory, metadata, inference, parts.state, _calibration(parts, wanted, outputs))
     (parts.directory / "docs/README.md").write_text(
-        f"# {metadata['name']}\n\nImported from `{parts.source.name}`. Data, licence and performance: ask whoever "
-        "trained it; measure it on your own images with `hilum evaluate` before relying on it.\n\n"
-        "This is no medical device.\n"
+        f"# {metadata['name']}\n\n{wanted.origin or 'Data, licence and performance: ask whoever trained it.'}\n\n"
+        f"Imported from `{parts.source.name}`. Measure it on your own images with `hilum evaluate` before relying on "
+        "it.\n\nThis is no medical device.\n"
     )
 
 
