@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Text, insert, select, type_coerce, update
 
 from storage.columns import canonical_json, clean
-from storage.database import reading, writing
+from storage.database import reading
 from storage.records import Fault
-from storage.schema import audit, audit_head, outbox
+from storage.schema import audit, audit_head
 
 _HEAD = select(audit_head.c.id, audit_head.c.digest)
 _INSERT = insert(audit)
@@ -79,14 +79,29 @@ class Trail:
         self._connection.execute(_MOVE_HEAD, {"id": number, "digest": previous})
 
 
-def verify(engine: Engine) -> list[Fault]:
-    """Check the whole trail; the faults found, in the order of the rows. None: it is as it was written."""
+def verify(engine: Engine, anchors: Mapping[int, str] | None = None) -> list[Fault]:
+    """Check the whole trail; the faults found, in the order of the rows. None: it is as it was written.
+
+    `anchors`: digests by row number that were kept outside of the database, e.g. by a syslog server. They show what
+    the chain alone cannot: that somebody with all rights cut off the last rows, or wrote the chain anew.
+    """
     with reading(engine) as connection:
         newest, digest = connection.execute(_HEAD).one_or_none() or (0, "")
         faults: dict[int, Fault] = {}
         for fault in _faults(_rows(connection), newest, digest):
             faults.setdefault(fault.id, fault)  # a row put in another's place breaks the links on both sides
-        return list(faults.values())
+        for number, kept in sorted((anchors or {}).items()):
+            found = connection.execute(select(audit.c.digest).where(audit.c.id == number)).scalar()
+            if found != kept.lower():
+                faults.setdefault(number, _unanchored(number, found, newest))
+        return [faults[number] for number in sorted(faults)]
+
+
+def newest(engine: Engine) -> tuple[int, str]:
+    """Number and digest of the row that was written last: to be kept elsewhere. (0, "") before the first."""
+    with reading(engine) as connection:
+        last, digest = connection.execute(_HEAD).one_or_none() or (0, "")
+        return last, digest
 
 
 def _rows(connection: Connection) -> Iterator[Mapping[Any, Any]]:
@@ -140,22 +155,11 @@ def _blame(row: Mapping[Any, Any], successor_names: str) -> Fault:
     return Fault(number, "inserted", f"row {number} ({row['event']}) is linked neither to the row before nor after it")
 
 
+def _unanchored(number: int, found: str | None, newest: int) -> Fault:
+    if found is None:
+        return Fault(number, "removed", f"row {number}, whose digest was kept, is missing; the trail ends at {newest}")
+    return Fault(number, "changed", f"row {number} has the digest {found[:16]}..., not the one that was kept")
+
+
 def _missing(first: int, last: int) -> str:
     return f"row {first} is missing" if first == last else f"rows {first} to {last} are missing"
-
-
-def pending(engine: Engine, reader: str, limit: int) -> list[dict[str, Any]]:
-    """The oldest rows that `reader`, e.g. a syslog server, has not confirmed; at most `limit`."""
-    confirmed = select(outbox.c.audit_id).where(outbox.c.reader == reader).scalar_subquery()
-    with reading(engine) as connection:
-        after = connection.execute(select(confirmed)).scalar() or 0
-        query = select(audit).where(audit.c.id > after).order_by(audit.c.id).limit(limit)
-        return [dict(row) for row in connection.execute(query).mappings()]
-
-
-def confirm(engine: Engine, reader: str, audit_id: int) -> None:
-    """Note that `reader` has all rows up to `audit_id`."""
-    with writing(engine) as connection:
-        moved = connection.execute(update(outbox).where(outbox.c.reader == reader).values(audit_id=audit_id))
-        if not moved.rowcount:
-            connection.execute(insert(outbox).values(reader=reader, audit_id=audit_id))

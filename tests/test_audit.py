@@ -4,14 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from storage import audit, query
+from storage import audit, outbox, query
 from storage.database import open_database, writing
 from storage.journal import Journal
 from storage.records import Fault
-from tests.studies import at, image
+from tests.studies import analysed, at, deliver, image
 
 pytest_plugins = ["tests.postgres"]
 
@@ -170,15 +170,67 @@ def test_triggers_refuse_what_goes_around_them(engine: Engine) -> None:
 
 def test_a_reader_gets_every_row_once(engine: Engine) -> None:
     """A syslog server gets each row at least once and in order, from where it confirmed, after a restart too."""
-    first = audit.pending(engine, "syslog", 4)
-    assert [row["id"] for row in first] == [1, 2, 3, 4]
-    assert (first[0]["at"], first[0]["event"], first[0]["detail"]["peer_address"]) == (at(0), "RECEIVED", "127.0.0.1")
-    assert audit.pending(engine, "syslog", 4) == first, "not confirmed yet"
-    audit.confirm(engine, "syslog", 4)
-    assert [row["id"] for row in audit.pending(engine, "syslog", 99)] == [5, 6, 7]
-    audit.confirm(engine, "syslog", 7)
-    assert audit.pending(engine, "syslog", 99) == []
-    assert len(audit.pending(engine, "other", 99)) == ROWS
+    first = outbox.pending(engine, "syslog", 4)
+    assert [row.id for row in first] == [1, 2, 3, 4]
+    assert (first[0].at, first[0].event, first[0].detail["peer_address"]) == (at(0), "RECEIVED", "127.0.0.1")
+    assert outbox.pending(engine, "syslog", 4) == first, "not confirmed yet"
+    assert outbox.waiting(engine, "syslog") == ROWS
+    outbox.confirm(engine, "syslog", 4)
+    assert outbox.waiting(engine, "syslog") == ROWS - 4
+    assert [row.id for row in outbox.pending(engine, "syslog", 99)] == [5, 6, 7]
+    outbox.confirm(engine, "syslog", 7)
+    assert outbox.pending(engine, "syslog", 99) == []
+    assert outbox.waiting(engine, "syslog") == 0
+    assert len(outbox.pending(engine, "other", 99)) == ROWS
+
+
+def test_a_reader_is_told_whose_study_it_is_and_what_goes_where(database_url: str, tmp_path: Path) -> None:
+    """With its row a reader gets the patient, and the result objects with the destinations that they are for."""
+    engine = open_database(database_url, tmp_path)
+    journal = Journal(engine)
+    analysed(journal, "1.5", "pacs", "archive")
+    deliver(journal, "pacs")
+    entries = {(e.event, e.actor): e for e in outbox.pending(engine, "syslog", 99)}
+    assert {(e.patient_id, e.accession_number) for e in entries.values()} == {("PAT1", "ACC1")}
+    comprehensive_3d = "1.2.840.10008.5.1.4.1.1.88.34"
+    begun = [(to, comprehensive_3d, "1.5.9") for to in ("pacs", "archive")]
+    assert [(s.destination, s.sop_class_uid, s.sop_instance_uid) for s in entries["ANALYSED", "hilum"].begun] == begun
+    assert entries["SENT", "pacs"].sop_class_uid == comprehensive_3d
+    assert not entries["SENT", "pacs"].begun
+
+
+def test_the_database_is_named_without_its_password() -> None:
+    """What goes out as the audit log's name holds neither user nor password."""
+    url = "postgresql+psycopg://hilum:secret@db.example:5432/hilum?sslpassword=secret"
+    assert outbox.uri(create_engine(url)) == "postgresql://db.example:5432/hilum"
+
+
+def test_a_trail_cut_off_with_its_head_is_found_by_a_kept_digest(engine: Engine) -> None:
+    """Somebody with all rights who removes the last rows and sets the head back leaves a sound chain: a digest that
+    was kept elsewhere shows it, and one that still fits does not complain."""
+    third, last = outbox.pending(engine, "syslog", 99)[2], audit.newest(engine)
+    assert last[0] == ROWS
+    tamper(engine, "DELETE FROM audit WHERE id > 5", "UPDATE audit_head SET id = 5, digest = (SELECT digest FROM audit "
+           "WHERE id = 5)")  # fmt: skip
+    assert audit.verify(engine) == []
+    assert named(audit.verify(engine, {third.id: third.digest.upper(), last[0]: last[1]})) == [(ROWS, "removed")]
+
+
+def test_a_trail_written_anew_is_found_by_a_kept_digest(engine: Engine) -> None:
+    """A forger who seals a changed row and all later ones anew is found by a digest that was kept elsewhere."""
+    kept = {row.id: row.digest for row in outbox.pending(engine, "syslog", 99)}
+    tamper(engine, "UPDATE audit SET actor = 'x' WHERE id = 3")
+    with writing(engine) as connection:
+        previous = kept[2]
+        for row in [dict(r) for r in audit._rows(connection) if r["id"] > 2]:
+            row["previous"] = previous
+            digest = audit.seal(row, row["at"], row["detail"])
+            connection.execute(text(f"UPDATE audit SET previous = '{previous}', digest = '{digest}' "
+                                    f"WHERE id = {row['id']}"))  # fmt: skip
+            previous = digest
+        connection.execute(text(f"UPDATE audit_head SET digest = '{previous}'"))
+    assert audit.verify(engine) == []
+    assert named(audit.verify(engine, {2: kept[2], 6: kept[6]})) == [(6, "changed")]
 
 
 def test_a_long_trail_is_checked_in_pieces(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
