@@ -138,7 +138,7 @@ def _number(text: str | None) -> float:
 
 def pictures(table: Table) -> Iterator[Image]:
     """The picture of each row as display values, float32 [rows, columns] in 0..1. Raises DataError."""
-    sources = {manifest: _Source(manifest) for manifest in {row.manifest for row in table.rows}}
+    sources = {manifest: Source(manifest) for manifest in {row.manifest for row in table.rows}}
     for row in table.rows:
         yield display_values(sources[row.manifest].read(row.file), row.file)
 
@@ -154,18 +154,24 @@ def preprocessed(table: Table, transforms: Sequence[Transform]) -> list[Array]:
 
 
 def display_values(content: bytes, name: str) -> Image:
-    """A PNG or JPEG file as float32 [rows, columns] in 0..1; 16-bit grey is kept. Raises DataError."""
+    """A PNG or JPEG file as float32 [rows, columns] in 0..1. Raises DataError.
+
+    As DICOM files without a window are shown, so that both forms of a radiograph give the same values, bit for bit: 8
+    bits are 0..255 of what is shown, and of more bits the picture's smallest value is black and its largest white.
+    """
     try:
         picture = Pillow.open(io.BytesIO(content))
-        if picture.mode.startswith("I"):
-            return np.asarray(np.asarray(picture, np.float64) / 65535, np.float32).clip(0, 1)
-        return np.asarray(picture.convert("L"), np.float32) / np.float32(255)
-    except OSError as error:
+        if not picture.mode.startswith("I"):
+            return np.asarray(picture.convert("L"), np.float32) / np.float32(255)
+        values = np.asarray(picture, np.float64)
+    except (OSError, ValueError, Pillow.DecompressionBombError) as error:
         raise DataError(f"{name} is no readable PNG or JPEG: {error}") from error
+    low, high = values.min(), values.max()
+    return np.asarray((values - low) / max(high - low, 1), np.float32)
 
 
-class _Source:
-    """Where a manifest's pictures lie: a ZIP archive or a folder of the same name."""
+class Source:
+    """Where a manifest's pictures lie: a ZIP archive or a folder of the same name. Raises DataError."""
 
     def __init__(self, manifest: Path) -> None:
         folder, archive = manifest.with_suffix(""), manifest.with_suffix(".zip")
@@ -177,6 +183,7 @@ class _Source:
         self.manifest = manifest
 
     def read(self, file: str) -> bytes:
+        """The content of a file of the manifest. Raises DataError."""
         name = self.where.get(Path(file).name)
         if name is None:
             raise DataError(f"{self.manifest} lists {file}, which is not in {self.manifest.stem}.zip or its folder")

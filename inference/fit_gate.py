@@ -1,12 +1,12 @@
 """Fitting the gate: frontal chest radiographs of adults against everything that might reach the network by mistake.
 
-Real pictures of something else are few, so most of the counter-examples are made: radiographs turned, upside down,
-inverted, cut to a part, and pictures that no X-ray made. What is real is given by the caller.
+A fifth of the patients is kept aside and judged; the threshold is where `passing` of their chests pass. A kind of real
+counter-example that is too rare to be divided is fitted on as a whole, and judged by a gate that never saw its kind.
 """
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,75 +14,132 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inference.counterexamples import counterexamples, relit, variants
+from inference.data import fold_of
 from inference.engine import Classifier
 from inference.gate import apply, describe, save
 from inference.metrics import auroc
-from inference.preprocess import Image, preprocess_all
+from inference.preprocess import Image, preprocess
 
 Array = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 FEATURES = ["statistics", "penultimate"]
+EXPECTS = "a frontal chest radiograph of an adult"
+PARTS = 5  # one of so many parts of the patients is judged, the others are fitted on
+RARE = 50  # pictures below which a kind of counter-example is not divided
+
+
+class Example(NamedTuple):
+    """A picture to fit on, or to judge."""
+
+    picture: Image  # float32 [rows, columns], 0 (black) to 1 (white)
+    kind: str  # its source, or what it shows
+    patient: str  # all pictures of a patient are on the same side
+
+    @property
+    def aside(self) -> bool:
+        return fold_of(self.patient, PARTS) == 0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Pictures as the gate sees them; row i of each belongs together."""
+
+    features: Array  # [n, d]
+    chest: Mask
+    judged: Mask  # the others are fitted on
+    plain: Mask  # as it came, not turned, cut or relit
+    kinds: npt.NDArray[np.str_]
 
 
 def fit_gate(
-    classifier: Classifier, chests: Sequence[Image], others: Sequence[Image], *, groups: Sequence[Any] = (),
-    passing: float = 0.98, seed: int = 0, hidden: int = 32,
+    classifier: Classifier, chests: Sequence[Example], others: Sequence[Example], *, drawn: Sequence[Example] = (),
+    passing: float = 0.98, seed: int = 0, per_kind: int = 300,
 ) -> dict[str, Any]:  # fmt: skip
-    """Fit the gate of the classifier's bundle and write it there; returns what it is worth on a fifth held out.
+    """Fit the gate of the classifier's bundle and write it there; returns what it is worth elsewhere.
 
-    chests: frontal chest radiographs of adults; others: real pictures of something else; both float32 [rows, columns]
-    in 0..1. groups: the patient of each chest. passing: the share of held-out chests that shall pass.
+    chests: frontal chest radiographs of adults; others: real pictures of something else; drawn: chests that shall pass
+    too, but that have no part in the threshold. per_kind: made counter-examples of each kind. The shares come with the
+    number of pictures: "passed" of each kind of chest, "refused" of each other kind, "refused_unseen" of each rare kind
+    by a gate that was fitted without it.
     """
-    rng = np.random.default_rng(seed)
-    held = _held_out(groups or list(range(len(chests))), rng)
-    train, test = [[p for p, h in zip(chests, held, strict=True) if h == side] for side in (False, True)]
-    made, made_test = (counterexamples(part, rng, per_kind=min(300, len(part))) for part in (train, test))
-    split = rng.random(len(others)) < 0.2
-    real, real_test = [[p for p, h in zip(others, split, strict=True) if h == side] for side in (False, True)]
-    negatives = [p for _, p in made] + [view for picture in real for view in variants(picture, rng)]
-    negatives_test = [p for _, p in made_test] + real_test
-    positives = [*train, *(relit(p, rng) for p in train)]
-    tensors = _fit(features_of(classifier, positives), features_of(classifier, negatives), hidden, seed)
-    scores = [_scores(tensors, features_of(classifier, part)) for part in (test, negatives_test)]
-    threshold = float(np.quantile(scores[0], 1 - passing))
-    config = {"features": FEATURES, "threshold": round(threshold, 6),
-              "expects": "a frontal chest radiograph of an adult"}  # fmt: skip
+    seen = _seen(classifier, _examples(chests, others, drawn, np.random.default_rng(seed), per_kind))
+    real = seen.judged & seen.chest & ~np.isin(seen.kinds, [example.kind for example in drawn])
+    tensors, threshold, scores = _fitted(seen, seen.judged, real, passing, seed)
+    config = {"features": FEATURES, "threshold": round(threshold, 6), "expects": EXPECTS}
     save(tensors, classifier.bundle.directory, config)
-    kinds = [k for k, _ in made_test] + ["another picture"] * (len(negatives_test) - len(made_test))
-    return _worth(scores[0], scores[1], kinds, threshold)
+    unseen: dict[str, dict[str, float]] = {}
+    for kind in sorted(_rare(others)):
+        _, least, again = _fitted(seen, seen.judged | (seen.kinds == kind), real, passing, seed)
+        unseen |= _shares(again < least, seen.kinds, seen.plain & (seen.kinds == kind))
+    both = real | (seen.judged & ~seen.chest)
+    return {
+        "auroc": auroc(scores[both], seen.chest[both].astype(np.float32)), "threshold": threshold,
+        "passed": _shares(scores >= threshold, seen.kinds, seen.judged & seen.chest),
+        "refused": _shares(scores < threshold, seen.kinds, seen.judged & ~seen.chest), "refused_unseen": unseen,
+    }  # fmt: skip
 
 
-def _worth(chests: Array, others: Array, kinds: list[str], threshold: float) -> dict[str, Any]:
-    refused = {kind: float(np.mean([s < threshold for s, k in zip(others, kinds, strict=True) if k == kind]))
-               for kind in sorted(set(kinds))}  # fmt: skip
-    both = np.concatenate([chests, others])
-    area = auroc(both, (np.arange(len(both)) < len(chests)).astype(np.float32))
-    return {"auroc": area, "threshold": threshold, "chests": len(chests), "chests_passed":
-            float((chests >= threshold).mean()), "others": len(others), "refused": refused}  # fmt: skip
+def _rare(others: Sequence[Example]) -> dict[str, int]:
+    """The kinds that are not divided, and how often each of their pictures is varied to count as the others do."""
+    kinds, counts = np.unique([example.kind for example in others], return_counts=True)
+    return {str(kind): RARE // int(n) for kind, n in zip(kinds, counts, strict=True) if n < RARE}
 
 
-def _held_out(groups: Sequence[Any], rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-    names, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
-    result: npt.NDArray[np.bool_] = (rng.random(len(names)) < 0.2)[codes]
-    return result
+def _examples(
+    chests: Sequence[Example], others: Sequence[Example], drawn: Sequence[Example], rng: np.random.Generator,
+    per_kind: int,
+) -> Iterator[tuple[Image, bool, bool, bool, str]]:  # fmt: skip
+    """Picture, and of `Seen` chest, judged, plain, kind. What is fitted on comes as other stations show it, too."""
+    for picture, kind, _, aside in ((*example, example.aside) for example in (*chests, *drawn)):
+        yield picture, True, aside, True, kind
+        if not aside:
+            yield relit(picture, rng), True, False, False, kind
+    rare = _rare(others)
+    for picture, kind, _, aside in ((*example, example.aside) for example in others):
+        judged = aside and kind not in rare
+        yield picture, False, judged, True, kind
+        for _ in range(0 if judged else rare.get(kind, 1)):
+            yield from ((view, False, False, False, kind) for view in variants(picture, rng))
+    sources = [*chests, *drawn]
+    for kind, i, picture in counterexamples([example.picture for example in sources], rng, per_kind):
+        yield picture, False, sources[i].aside, True, kind
 
 
-def features_of(classifier: Classifier, pictures: Sequence[Image]) -> Array:
-    """What the gate looks at, [n, d], for pictures of any size."""
-    parts = []
-    for i in range(0, len(pictures), 128):
-        batch = preprocess_all(classifier.transform, pictures[i : i + 128])
-        parts.append(describe(FEATURES, batch, classifier.run(batch)))
-    return np.concatenate(parts)
+def _seen(classifier: Classifier, examples: Iterator[tuple[Image, bool, bool, bool, str]], size: int = 128) -> Seen:
+    features, rows, batch = [], [], []
+    for picture, *row in examples:
+        batch.append(preprocess(classifier.transform, picture))
+        rows.append(row)
+        if len(batch) == size:
+            features.append(_features(classifier, np.stack(batch)))
+            batch = []
+    if batch:
+        features.append(_features(classifier, np.stack(batch)))
+    columns = [np.array(column) for column in zip(*rows, strict=True)]
+    return Seen(np.concatenate(features), *columns)
 
 
-def _fit(positives: Array, negatives: Array, hidden: int, seed: int) -> dict[str, Array]:
+def _features(classifier: Classifier, batch: Array) -> Array:
+    return describe(FEATURES, batch, classifier.run(batch))
+
+
+def _fitted(
+    seen: Seen, left_out: Mask, real: Mask, passing: float, seed: int
+) -> tuple[dict[str, Array], float, Array]:  # fmt: skip
+    """A gate that has not seen the rows `left_out`, its threshold on the chests `real`, and everybody's scores."""
+    tensors = _fit(seen.features[~left_out], seen.chest[~left_out], seed)
+    scores = apply(tensors, seen.features, np.zeros((len(seen.features), 0), np.float32))
+    return tensors, float(np.quantile(scores[real], 1 - passing)), scores
+
+
+def _fit(features: Array, chest: Mask, seed: int, hidden: int = 32) -> dict[str, Array]:
     """A small network with one hidden layer; both classes weigh the same."""
     torch.manual_seed(seed)
-    x = np.concatenate([positives, negatives])
-    mean, scale = x.mean(0), np.maximum(x.std(0), 1e-3)
-    z = torch.from_numpy(np.clip((x - mean) / scale, -10, 10))
-    y = torch.cat([torch.ones(len(positives)), torch.zeros(len(negatives))])
-    weight = torch.where(y > 0, len(y) / (2 * len(positives)), len(y) / (2 * len(negatives)))
+    mean, scale = features.mean(0), np.maximum(features.std(0), 1e-3)
+    z = torch.from_numpy(np.clip((features - mean) / scale, -10, 10))
+    y = torch.from_numpy(chest.astype(np.float32))
+    weight = torch.where(y > 0, 0.5 / y.mean(), 0.5 / (1 - y.mean()))
     network = nn.Sequential(nn.Linear(z.shape[1], hidden), nn.ReLU(), nn.Linear(hidden, 1))
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.05)
     for _ in range(15):
@@ -98,118 +155,8 @@ def _fit(positives: Array, negatives: Array, hidden: int, seed: int) -> dict[str
     return tensors | {"mean": np.asarray(mean, np.float32), "scale": np.asarray(scale, np.float32)}
 
 
-def _scores(tensors: dict[str, Array], features: Array) -> Array:
-    return apply(tensors, features, np.zeros((len(features), 0), np.float32))
-
-
-# ---- counter-examples
-
-
-def counterexamples(chests: Sequence[Image], rng: np.random.Generator, per_kind: int) -> list[tuple[str, Image]]:
-    """(kind, picture): `per_kind` of each kind, made of the chests or of nothing."""
-    result = []
-    for kind, make in KINDS.items():
-        for i in rng.choice(len(chests), per_kind, replace=per_kind > len(chests)):
-            result.append((kind, np.asarray(make(chests[i], rng), np.float32).clip(0, 1)))
-    return result
-
-
-def variants(picture: Image, rng: np.random.Generator) -> list[Image]:
-    """A real picture of something else, also inverted, turned, mirrored, cut and relit."""
-    turned = [np.rot90(picture, int(k)) for k in (1, 2, 3)]
-    cuts = [_cut(picture, rng, 0.45, 0.9) for _ in range(3)]
-    views = [picture, 1 - picture, picture[:, ::-1], *turned, *cuts, relit(picture, rng)]
-    return [np.ascontiguousarray(view) for view in views]
-
-
-def relit(picture: Image, rng: np.random.Generator) -> Image:
-    """The same as another station shows it: gamma, window, a black frame, a marker, a few per cent cut off, noise."""
-    low, high = np.sort(rng.uniform([0, 0.85], [0.15, 1.1]))
-    result = np.clip((picture - low) / (high - low), 0, 1) ** np.exp(rng.uniform(-0.5, 0.5))
-    result = _cut(result, rng, 0.88, 1.0)
-    if rng.random() < 0.3:
-        result = np.pad(result, [(int(n), int(m)) for n, m in rng.integers(0, max(2, len(result) // 8), (2, 2))])
-    if rng.random() < 0.3:
-        side = max(1, len(result) // 16)
-        result = result.copy()
-        result[side : 2 * side, side : 2 * side] = 1.0
-    return np.asarray(np.clip(result + rng.normal(0, rng.uniform(0, 0.03), result.shape), 0, 1), np.float32)
-
-
-def _cut(picture: Image, rng: np.random.Generator, least: float, most: float) -> Image:
-    rows, columns = (max(4, int(n * rng.uniform(least, most))) for n in picture.shape)
-    top, left = rng.integers(0, picture.shape[0] - rows + 1), rng.integers(0, picture.shape[1] - columns + 1)
-    return picture[top : top + rows, left : left + columns]
-
-
-def _cloud(rng: np.random.Generator, side: int = 96, steepness: float = 1.0) -> Image:
-    """Noise with the spectrum of a photograph (1 / f ** steepness)."""
-    y, x = np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side), indexing="ij")
-    spectrum = np.fft.fft2(rng.normal(size=(side, side))) / np.maximum(np.hypot(x, y), 1 / side) ** steepness
-    field = np.fft.ifft2(spectrum).real
-    return np.asarray((field - field.min()) / np.ptp(field), np.float32)
-
-
-def _photograph(rng: np.random.Generator) -> Image:
-    """Things with edges before a background: discs and boxes, each with its own texture."""
-    picture, side = _cloud(rng, steepness=rng.uniform(0.8, 2)), 96
-    y, x = np.mgrid[0:side, 0:side]
-    for _ in range(int(rng.integers(2, 9))):
-        cy, cx, ry, rx = *rng.uniform(0, side, 2), *rng.uniform(4, 40, 2)
-        disc = ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1
-        box = (np.abs(y - cy) < ry) & (np.abs(x - cx) < rx)
-        inside = disc if rng.random() < 0.5 else box
-        picture = np.where(inside, rng.uniform(0, 1) + 0.3 * (_cloud(rng) - 0.5), picture)
-    return np.asarray(np.clip(picture, 0, 1), np.float32)
-
-
-def _page(rng: np.random.Generator) -> Image:
-    """Lines of something like print."""
-    picture = np.full((128, 96), rng.choice([0.0, 1.0]))
-    for top in range(6, 122, int(rng.integers(5, 10))):
-        ink = rng.random(96) < 0.5
-        picture[top : top + 3, ink & (np.arange(96) > 6) & (np.arange(96) < rng.integers(30, 92))] = 1 - picture[0, 0]
-    return np.asarray(picture, np.float32)
-
-
-def _limb(rng: np.random.Generator) -> Image:
-    """One or two bright bars with a brighter edge before black, slanted: a long bone."""
-    side = 96
-    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
-    angle = rng.uniform(-0.6, 0.6)
-    across = x * np.cos(angle) + y * np.sin(angle) + rng.uniform(-0.2, 0.2)
-    flesh = np.clip(1 - (np.abs(across) / rng.uniform(0.35, 0.7)) ** 4, 0, 1) * rng.uniform(0.2, 0.5)
-    bones = sum(np.exp(-(((across - c) / rng.uniform(0.06, 0.16)) ** 4)) for c in rng.uniform(-0.3, 0.3, 2))
-    return np.asarray(np.clip(flesh + 0.5 * bones + 0.05 * _cloud(rng), 0, 1), np.float32)
-
-
-def _ramp(rng: np.random.Generator) -> Image:
-    slope = np.linspace(0, 1, 64)[:, None] ** rng.uniform(0.3, 3) * np.ones(64)
-    return np.asarray(np.rot90(slope, int(rng.integers(4))), np.float32)
-
-
-Maker = Callable[[Image, np.random.Generator], Any]
-KINDS: dict[str, Maker] = {
-    "turned by 90": lambda p, rng: np.rot90(relit(p, rng), int(rng.choice([1, 3]))),
-    "upside down": lambda p, rng: relit(p, rng)[::-1, :: int(rng.choice([1, -1]))],
-    "inverted": lambda p, rng: 1 - relit(p, rng),
-    "a part": lambda p, rng: _cut(relit(p, rng), rng, 0.2, 0.55),
-    "half": lambda p, rng: relit(p, rng)[:, : p.shape[1] // 2] if rng.random() < 0.5 else p[: p.shape[0] // 2],
-    "squeezed beside black": lambda p, rng: np.pad(p[:, :: int(rng.integers(3, 6))], [(0, 0), (0, p.shape[1] // 2)]),
-    "shuffled": lambda p, rng: rng.permutation(rng.permutation(p, axis=0), axis=1),
-    "noise": lambda p, rng: rng.normal(0.5, rng.uniform(0.05, 0.4), (96, 96)),
-    "clouds": lambda p, rng: _cloud(rng, steepness=rng.uniform(0.5, 3)),
-    "photograph": lambda p, rng: _photograph(rng),
-    "page": lambda p, rng: _page(rng),
-    "limb": lambda p, rng: _limb(rng),
-    "ramp": lambda p, rng: _ramp(rng),
-    "nearly blank": lambda p, rng: rng.uniform(0, 1) + rng.normal(0, 0.004, (96, 96)),
-}
-
-
-def read_pictures(directory: Path, suffixes: Sequence[str] = (".png", ".jpg", ".jpeg")) -> list[Image]:
-    """Every picture below a folder, in the order of names, as display values."""
-    from inference.data import display_values
-
-    paths = sorted(p for p in directory.rglob("*") if p.suffix.lower() in suffixes)
-    return [display_values(p.read_bytes(), p.name) for p in paths]
+def _shares(hits: Mask, kinds: npt.NDArray[np.str_], rows: Mask) -> dict[str, dict[str, float]]:
+    """For each kind among `rows`: how many pictures, and the share of hits."""
+    return {str(kind): {"pictures": int((rows & (kinds == kind)).sum()),
+                        "share": round(float(hits[rows & (kinds == kind)].mean()), 4)}
+            for kind in np.unique(kinds[rows])}  # fmt: skip

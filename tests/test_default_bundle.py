@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dicom_io.decode import decode
+from dicom_io.phantom import phantom_studies
 from dicom_io.refusals import Refused
 from inference.bundle import DEFAULT, default_bundle
 from inference.data import FINDINGS, display_values, pictures, read_table
@@ -38,6 +39,18 @@ def test_its_card_names_the_source_and_the_limits() -> None:
     for phrase in ("NIH Clinical Center", "https://nihcc.app.box.com/v/ChestXray-NIHCC", "Wang X", "CVPR",
                    "No medical device", "Must not be used"):  # fmt: skip
         assert phrase in card
+
+
+def test_it_passes_what_the_demonstration_draws(classifier: Classifier, tmp_path: Path) -> None:
+    """Every drawn chest is analysed and the drawn hand is not, or the demonstration would show nothing."""
+    verdicts = {}
+    for study in phantom_studies():
+        if study.expectation != "refused":
+            (tmp_path / "study.dcm").write_bytes(study.data)
+            picture = decode(tmp_path / "study.dcm", size_hint=512)
+            verdicts[study.name] = classifier.predict([picture])[0].analysed, study.expectation == "analysed"
+    assert len(verdicts) == 9
+    assert all(analysed == expected for analysed, expected in verdicts.values()), verdicts
 
 
 def test_it_passes_adults_and_tells_sick_from_well(classifier: Classifier, shared: Path) -> None:

@@ -10,7 +10,7 @@ from inference.crossvalidate import cross_validate, markdown
 from inference.data import DataError
 from inference.engine import Classifier
 from inference.evaluate import evaluate
-from inference.fit_gate import fit_gate
+from inference.fit_gate import Example, fit_gate
 from inference.metrics import (
     at_threshold,
     auroc,
@@ -114,9 +114,11 @@ def test_the_gate_is_fitted_to_what_it_is_shown(tmp_path: Path) -> None:
         dark = np.exp(-(((np.abs(x) - 0.45) / 0.25) ** 2 + ((y + rng.uniform(0, 0.2)) / 0.5) ** 2))
         return np.asarray(np.clip(0.3 * y + 0.7 - 0.6 * dark + rng.normal(0, 0.03, x.shape), 0, 1), np.float32)
 
-    chests = [chest() for _ in range(120)]
-    worth = fit_gate(Classifier(load(tmp_path / "bundle"), "torch", threads=1), chests, [1 - c for c in chests[:10]])
+    chests = [Example(chest(), "chest", str(i)) for i in range(120)]
+    others = [Example(1 - c.picture, "negative", c.patient) for c in chests[:10]]
+    worth = fit_gate(Classifier(load(tmp_path / "bundle"), "torch", threads=1), chests, others, per_kind=60)
     assert worth["auroc"] > 0.95
+    assert worth["refused_unseen"]["negative"] == {"pictures": 10, "share": 1.0}
     classifier = Classifier(load(tmp_path / "bundle"), "torch", threads=1)
     strange = [rng.random((48, 48)).astype(np.float32), np.ascontiguousarray(chest()[::-1])]
     assert sum(p.analysed for p in classifier.predict([chest() for _ in range(20)])) >= 16

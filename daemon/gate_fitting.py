@@ -1,0 +1,98 @@
+"""`hilum model gate`: fits a bundle's gate to radiographs, to DICOM files of other things, and to drawn chests.
+
+The gate belongs to the network, but what it shall refuse comes as DICOM: here the two meet.
+"""
+
+import csv
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dicom_io.decode import decode
+from dicom_io.phantom import phantom_studies
+from dicom_io.refusals import Refused
+from dicom_io.thorax import BITS, FINDINGS, draw_thorax
+from inference.bundle import PACKAGED, load, pin_packaged
+from inference.data import Source, display_values
+from inference.engine import Classifier
+from inference.errors import BundleError
+from inference.fit_gate import Example, fit_gate
+
+ADULT = 18  # years
+DRAWN = "drawn chest"
+DRAWN_EACH = 16  # chests drawn with each finding
+SEED = 1000  # of the drawings: the demonstration's have others
+SIDE = 128  # DICOM files come at twice as many pixels a side or more
+#: files that say chest and show something else: a dog from the side
+NOT_FRONTAL = ("ImagingDataCommons__dx_image.dcm",)
+
+
+def refit_gate(
+    data: Path, directory: Path, chests: Sequence[str], others: Sequence[str], dicom: str, most: int = 3000
+) -> dict[str, Any]:
+    """Fit the gate of the bundle in `directory`, note in its docs/gate.json what it is worth, and return that.
+
+    chests, others: names of CSV files in `data` with a column `file`, each beside a folder or an archive of pictures of
+    that name, of which `most` are taken; whoever is known to be a minor counts as no chest. dicom: the same for DICOM
+    files, all counter-examples but those whose `scope` is "chest". A bundle of the package is pinned anew.
+    Raises DataError, BundleError, and what reading files raises.
+    """
+    if not (directory / "configs/metadata.json").is_file():
+        raise BundleError(f"{directory} is no bundle: it has no configs/metadata.json")
+    adults = [example for name in chests for example in _pictures(data / f"{name}.csv", most)]
+    rest = [example for name in others for example in _pictures(data / f"{name}.csv", most // 4)]
+    studies = list(_phantoms())
+    drawn = [*_drawn(), *(example for example in studies if example.kind == DRAWN)]
+    rest += [*_dicom_files(data / f"{dicom}.csv"), *(example for example in studies if example.kind != DRAWN)]
+    worth = fit_gate(Classifier(load(directory), "torch"), adults, rest, drawn=drawn)
+    (directory / "docs").mkdir(exist_ok=True)
+    (directory / "docs/gate.json").write_text(json.dumps(worth, indent=1) + "\n")
+    if directory.resolve().parent == PACKAGED:
+        pin_packaged(directory.resolve().name)
+    return worth
+
+
+def _pictures(manifest: Path, most: int) -> Iterator[Example]:
+    rows, source = [row for row in _rows(manifest) if float(row.get("age") or ADULT) >= ADULT], Source(manifest)
+    for i in np.random.default_rng(0).permutation(len(rows))[:most]:
+        row = rows[i]
+        patient = row.get("patient_id") or row.get("patient_group") or row["file"]
+        yield Example(display_values(source.read(row["file"]), row["file"]), manifest.stem, patient)
+
+
+def _dicom_files(manifest: Path) -> Iterator[Example]:
+    """What can be decoded and is no frontal chest, by its body part."""
+    for row in _rows(manifest):
+        if row["scope"] == "chest" and row["file"] not in NOT_FRONTAL:
+            continue
+        try:
+            picture = decode(manifest.with_suffix("") / row["file"], size_hint=SIDE)
+        except Refused:
+            continue
+        yield Example(picture, (row["body_part"] or row["study_description"]).lower(), row["file"])
+
+
+def _rows(manifest: Path) -> list[dict[str, str]]:
+    with manifest.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _drawn() -> Iterator[Example]:
+    for number in range(DRAWN_EACH * len(FINDINGS)):
+        levels = draw_thorax(SEED + number, FINDINGS[number % len(FINDINGS)], 500, 410)
+        yield Example(np.asarray(levels / (2**BITS - 1), np.float32), DRAWN, f"drawn {number}")
+
+
+def _phantoms() -> Iterator[Example]:
+    """The demonstration's studies with another seed, through the decoder; what is no chest there is a hand."""
+    with tempfile.TemporaryDirectory() as directory:
+        for study in phantom_studies(seed=SEED):
+            file = Path(directory) / "phantom.dcm"
+            file.write_bytes(study.data)
+            if study.expectation != "refused":
+                kind = DRAWN if study.expectation == "analysed" else "drawn hand"
+                yield Example(decode(file, size_hint=SIDE), kind, study.name)
