@@ -15,12 +15,12 @@ def check(settings: Settings) -> Iterator[tuple[str, str]]:
     """What was looked at, and its fault or ""."""
     yield "peers", _peers(settings)
     yield "destinations", "" if settings.destination else "none configured; results would go nowhere"
+    if settings.tls.enabled:
+        yield "certificates", "; ".join(certificates.faults(settings, now()) + certificates.soon(settings, now()))
     yield "spool", _spool(settings)
     yield "database", _tried(lambda: wiring.open_journal(settings).counts())
     yield "decoders", _decoders()
     yield "bundle", _tried(lambda: wiring.open_classifier(settings).self_check())
-    if settings.tls.enabled:
-        yield "certificates", "; ".join(certificates.faults(settings, now()) + certificates.soon(settings, now()))
     for destination in settings.destination:
         yield f"C-ECHO to {destination.name}", _echo(settings, destination)
 
