@@ -46,7 +46,7 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
         self._size = 0
         self._refusal: Exception | None = None
         self.since: float | None = None
-        """Monotonic time at which the message that is coming in began; None between messages."""
+        """Monotonic time at which the message that is coming in, or its first PDU, began; None between messages."""
 
     def seconds_left(self, allowed: float) -> float:
         """How much of `allowed` seconds the message that is coming in has left; all of it between messages."""
@@ -54,10 +54,18 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
 
     # --- in
 
+    def waits_for_more(self, of_a_pdu: bool) -> None:
+        """The PDUs that came are handled; `of_a_pdu`: another one began. Its time runs from here, not from its end."""
+        if of_a_pdu:
+            self.since = self.since or time.monotonic()
+        elif self.message is None:
+            self.since = None
+
     def take(self, context_id: int, control: int, fragment: memoryview) -> None:
         """One fragment. Raises ProtocolError for one that does not fit the message so far."""
         if self.message is None:
-            self.message, self._size, self.since = DIMSEMessage(), 0, time.monotonic()
+            self.message, self._size = DIMSEMessage(), 0
+            self.since = self.since or time.monotonic()
             self._refusal = self._sha256 = None
         if self.message.context_id is None:
             done = self._take_command(context_id, control, fragment)

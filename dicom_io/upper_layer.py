@@ -143,6 +143,7 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
 
     def _keep_rest(self) -> None:
         rest = self._end - self._start
+        self.assoc.dimse.waits_for_more(of_a_pdu=rest > 0)
         # moved only when the buffer's second half is reached: the first half holds the longest PDU
         if rest == 0:
             self._start = self._end = 0

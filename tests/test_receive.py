@@ -344,6 +344,24 @@ def test_object_that_drips_is_ended(tmp_path: Path) -> None:
         assert "message took more than 1 s" in recorder.events[0][1]["error"]
 
 
+def test_pdu_that_drips_is_ended(tmp_path: Path) -> None:
+    """A peer that sends a PDU byte by byte is never silent, and is cut off all the same."""
+    recorder = Recorder()
+    with running_scp(recorder, tmp_path, limits=small_limits(message_seconds=1.0, idle_seconds=30.0)) as scp:
+        sender = sender_to(scp)
+        sender.echo()
+        connection = sender._assoc.dul.socket.socket
+        connection.sendall(struct.pack(">BxL", 4, 60_000))
+
+        def drip() -> bool:
+            with contextlib.suppress(OSError):
+                connection.sendall(b"\0")
+            return scp.open_associations == 0
+
+        wait_for(drip, 10, "the association to be over")
+        assert "message took more than 1 s" in recorder.events[0][1]["error"]
+
+
 def test_sender_that_dies_in_mid_object_leaves_no_file(tmp_path: Path) -> None:
     """What was not answered for is not kept."""
     recorder = Recorder()
