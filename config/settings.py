@@ -45,6 +45,7 @@ class Dicom(Section):
     association_timeout_seconds: Seconds = 30.0
     dimse_timeout_seconds: Seconds = 30.0
     idle_timeout_seconds: Seconds = 120.0
+    message_timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
 
 
 class Tls(Section):

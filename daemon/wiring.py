@@ -76,6 +76,7 @@ def open_scp(settings: Settings, callbacks: Callbacks) -> StoreScp:
         association_seconds=dicom.association_timeout_seconds,
         dimse_seconds=dicom.dimse_timeout_seconds,
         idle_seconds=dicom.idle_timeout_seconds,
+        message_seconds=dicom.message_timeout_seconds,
     )
     gate = Gate(dicom.ae_title, listed_peers(settings), limits, dicom.accept_any_peer)
     try:
