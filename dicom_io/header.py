@@ -128,9 +128,9 @@ def read_header(path: Path) -> Header:
             dataset, offset = _read_deflated(file) if _is_deflated(file) else _read(file)
     except Refused:
         raise
-    except OSError:
-        raise  # the disk's trouble, not the object's
     except Exception as error:  # pydicom's parser raises whatever its building blocks do on garbage (fuzzed)
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's trouble, not the object's; pydicom's own OSError, for a cut file, has no number
         raise NotDicom(f"not a readable DICOM Part 10 file ({type(error).__name__} while parsing)") from error
     meta = dataset.file_meta
     for keyword, fallback in (

@@ -6,10 +6,36 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from storage import query
+from storage.database import open_database
+from storage.journal import Journal
 from tests.conftest import ROOT, wait_for
+
+FAULTS = {"died", "part ended", "analysis fell", "scheduled job failed", "not json", "cannot work"}
+"""Log events that tell of something nobody provoked."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process takes: its share of memory in bytes (PSS), open descriptors, threads."""
+
+    memory: int
+    descriptors: int
+    threads: int
+
+    @classmethod
+    def of(cls, pid: int) -> "Usage":
+        process = Path(f"/proc/{pid}")
+        memory = next(line for line in (process / "smaps_rollup").read_text().splitlines() if line.startswith("Pss:"))
+        return cls(int(memory.split()[1]) * 1024, len(list((process / "fd").iterdir())),
+                   len(list((process / "task").iterdir())))  # fmt: skip
 
 
 class Daemon:
@@ -98,6 +124,44 @@ class Daemon:
     def studies(self) -> list[dict[str, Any]]:
         """What `hilum audit studies --json` prints."""
         return self.hilum("audit", "studies", "--json", "--limit", "10000")  # type: ignore[no-any-return]
+
+    # --- watched from this process: quick enough to be asked in a loop
+
+    @contextmanager
+    def journal(self) -> Iterator[Journal]:
+        """The daemon's journal, opened beside it."""
+        engine = open_database(self.environ.get("HILUM__STORAGE__DATABASE", ""), self.directory)
+        try:
+            yield Journal(engine)
+        finally:
+            engine.dispose()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """As `studies`."""
+        engine = open_database(self.environ.get("HILUM__STORAGE__DATABASE", ""), self.directory)
+        try:
+            return query.studies(engine, limit=1_000_000)
+        finally:
+            engine.dispose()
+
+    def states(self) -> "Counter[str]":
+        """How many studies there are in each state."""
+        with self.journal() as journal:
+            return +Counter(journal.counts())
+
+    def parts(self) -> dict[str, int]:
+        """The process of each part, by the last start that it logged, and of the parent."""
+        assert self.process
+        started = {e["part"]: int(e["pid"]) for e in list(self.events) if e.get("event") == "started"}
+        return {"parent": self.process.pid, **started}
+
+    def usage(self) -> dict[str, Usage]:
+        """What each part takes now."""
+        return {name: Usage.of(pid) for name, pid in self.parts().items()}
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The log lines since the last start that tell of something nobody provoked."""
+        return [e for e in list(self.events) if e.get("event") in FAULTS or e.get("kind") == "request-failed"]
 
     def __enter__(self) -> "Daemon":
         return self.start()
