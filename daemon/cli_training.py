@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli_model import AsJson, tried
+from daemon.cli_model import AsJson, model, tried
 
 Data = Annotated[Path, typer.Option(help="The folder with the manifests and images.", exists=True, file_okay=False)]
 
@@ -64,12 +64,36 @@ def evaluate(
 def crossvalidate(
     data: Data,
     work: Annotated[Path, typer.Option(help="The folder of the folds; a run that was killed goes on where it was.")],
+    bundle: Annotated[Path | None, typer.Option(help="Write the mean of the networks here, as one bundle.")] = None,
     folds: Annotated[int, typer.Option(help="Parts of the patients.")] = 5,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
 ) -> None:
     """Train one network for each part of the patients and score what each has not seen: the model card's table."""
+    from inference.averaging import write_average
     from inference.crossvalidate import cross_validate, markdown
+    from inference.data import read_table
+    from inference.recipe import Recipe
 
     result = tried(lambda: cross_validate(data, work, folds=folds, device=device, threads=threads))
-    typer.echo(markdown(result) if result else f"{work}: folds are still missing")
+    typer.echo(markdown(result))
+    if bundle:
+        made = tried(lambda: write_average(bundle, work, read_table(data), Recipe(), folds))
+        typer.echo(f'bundle = "{made.directory.resolve()}"\ndigest = "{made.digest}"')
+
+
+@model.command()
+def gate(
+    data: Data,
+    bundle: Annotated[Path, typer.Option(help="The bundle's folder; its gate is replaced.", exists=True)],
+    chests: Annotated[str, typer.Option(help="CSV files of frontal chests, by comma.")] = "nih128,nih512,covid512",
+    others: Annotated[str, typer.Option(help="CSV files of other pictures, by comma.")] = "children224",
+    dicom: Annotated[str, typer.Option(help="The CSV file of DICOM files.")] = "dicom",
+) -> None:
+    """Fit a bundle's gate: what it lets pass, and what it refuses as no frontal chest radiograph of an adult."""
+    from daemon.gate_fitting import refit_gate
+    from inference.bundle import load
+
+    worth = tried(lambda: refit_gate(data, bundle, chests.split(","), others.split(","), dicom))
+    typer.echo(json.dumps(worth, indent=1))
+    typer.echo(f'bundle = "{bundle.resolve()}"\ndigest = "{load(bundle).digest}"', err=True)

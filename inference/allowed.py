@@ -19,7 +19,7 @@ _TRANSFORMS = (
     "NormalizeIntensity", "RepeatChannel", "Resize", "ResizeWithPadOrCrop", "ScaleIntensity", "ScaleIntensityRange",
     "ScaleIntensityRangePercentiles", "SpatialPad", "SqueezeDim", "ToTensor",
 )  # fmt: skip
-_OWN = ("inference.preprocess.CentreSquare",)
+_OWN = ("inference.preprocess.CentreSquare", "inference.ensemble.Ensemble")
 
 #: name as written in a configuration -> the name that is imported. MONAI's short names are allowed too.
 ALLOWED: dict[str, str] = (

@@ -68,7 +68,9 @@ def train(
         trainer = fit(samples, np.flatnonzero(~aside), np.flatnonzero(aside), recipe, work, device, progress, log.epoch)
         held = np.flatnonzero(aside)
         calibration = calibrate(samples.table.take(held), trainer.logits(samples.inputs[held])) if len(held) else None
-        bundle = write(out, trainer, samples.table.findings, calibration, name or out.name, version)
+        bundle = write(out, trainer.average, recipe.network_def(samples.targets.shape[1]), recipe,
+                       samples.table.findings, calibration, name or out.name, version,
+                       {"history": trainer.history})  # fmt: skip
         log.bundle(bundle)
     shutil.rmtree(work)
     return bundle
@@ -167,16 +169,19 @@ def half(state: State) -> State:
 
 
 def write(
-    out: Path, trainer: Trainer, findings: tuple[str, ...], calibration: dict[str, Any] | None, name: str, version: str
-) -> Bundle:
-    """The trainer's averaged weights as a bundle in `out`, stored in half precision."""
-    recipe, outputs = trainer.recipe, (*findings, PATHOLOGY)
+    out: Path, state: State, network_def: dict[str, Any], recipe: Recipe, findings: tuple[str, ...],
+    calibration: dict[str, Any] | None, name: str, version: str, training: dict[str, Any],
+) -> Bundle:  # fmt: skip
+    """The weights `state` of `network_def` as a bundle in `out`, stored in half precision.
+
+    training: what metadata.json says of it beside the recipe.
+    """
     purpose = "Findings in a frontal chest radiograph of an adult."
     metadata = base_metadata(name, version, purpose, findings, recipe.size, trained=True)
-    metadata["hilum"] |= {"outputs": list(outputs), "test_time": ["flip"]}
-    metadata["training"] = recipe.to_json() | {"history": trainer.history}
-    inference = {"preprocessing": standard_preprocessing(recipe.size), "network_def": recipe.network_def(len(outputs))}
-    write_bundle(out, metadata, inference, half(trainer.average), calibration)
+    metadata["hilum"] |= {"outputs": [*findings, PATHOLOGY], "test_time": ["flip"]}
+    metadata["training"] = recipe.to_json() | training
+    inference = {"preprocessing": standard_preprocessing(recipe.size), "network_def": network_def}
+    write_bundle(out, metadata, inference, half(state), calibration)
     (out / "LICENSE").write_text(LICENCE)
     card = out / "docs/README.md"
     if not card.is_file():
