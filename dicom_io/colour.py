@@ -8,7 +8,7 @@ from dicom_io.codecs import FrameShape
 from dicom_io.header import Header
 from dicom_io.pixel_data import read_native
 
-_RED, _GREEN, _BLUE = 77, 150, 29  # ITU-R BT.601 luma, in 256ths
+_RED, _GREEN, _BLUE = 19595, 38470, 7471  # ITU-R BT.601 luma, in 65536ths, as image libraries have it
 _DCT = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)  # whose decoder gives RGB, whatever was stored
 
 
@@ -32,4 +32,4 @@ def luminance(samples: NDArray[np.generic], header: Header) -> NDArray[np.uint8]
     if stored_so and header.photometric_interpretation.startswith(("YBR_FULL", "YBR_PARTIAL")):
         return samples[..., 0].astype(np.uint8)
     wide = samples.astype(np.uint32)
-    return ((_RED * wide[..., 0] + _GREEN * wide[..., 1] + _BLUE * wide[..., 2]) >> 8).astype(np.uint8)
+    return ((_RED * wide[..., 0] + _GREEN * wide[..., 1] + _BLUE * wide[..., 2] + 0x8000) >> 16).astype(np.uint8)

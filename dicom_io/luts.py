@@ -59,8 +59,9 @@ def display_table(header: Header, stored: StoredValues, low: int, high: int) -> 
     """float32 [levels], 0 black to 1 white, for each level; `low`..`high` are the levels that the image holds.
 
     The order is PS3.4 N.2's: Modality LUT, then the first VOI LUT or window, then MONOCHROME1 turned round, once: the
-    Presentation LUT Shape says the same thing again and is not asked. Without a usable VOI LUT the image's own range,
-    smallest to largest, becomes 0..1.
+    Presentation LUT Shape says the same thing again and is not asked. Without a usable VOI LUT the whole range of 8
+    bits becomes 0..1, for such an image was made to be shown, as a PNG file is; of more bits the image's own range
+    does, smallest to largest.
     """
     values = np.arange(stored.levels, dtype=np.float64) + stored.smallest
     shown = None
@@ -69,11 +70,16 @@ def display_table(header: Header, stored: StoredValues, low: int, high: int) -> 
         shown = _voi(header, values, stored)
     if shown is None:
         held = values[low : high + 1]
-        smallest, largest = held.min(), held.max()
+        smallest, largest = (0.0, 255.0) if _is_display(values) else (held.min(), held.max())
         shown = np.clip((values - smallest) / max(largest - smallest, np.finfo(np.float64).tiny), 0.0, 1.0)
     if header.photometric_interpretation == "MONOCHROME1":  # PS3.3 C.7.6.3.1.2: the smallest value is white
         shown = 1.0 - shown
     return shown.astype(np.float32)
+
+
+def _is_display(values: Floats) -> bool:
+    """Whether these are the 256 values of 8 bits without sign, and no Modality LUT makes anything else of them."""
+    return len(values) == 256 and values[0] == 0 and values[-1] == 255
 
 
 def modality_values(header: Header, values: Floats, stored: StoredValues) -> Floats:
