@@ -1,15 +1,16 @@
 """Storage commitment (PS3.4 Annex J), both roles: all that is asked, promised and answered stands in the journal."""
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from uuid import uuid4
 
-from config.settings import Destination, Settings
+from config.settings import Delivery, Destination, Peer, Settings
 from daemon import log, wiring
 from daemon.clock import now
 from dicom_io.commit import CommitReport, Reference
 from dicom_io.commit import CommitRequest as Asked
+from dicom_io.errors import NotAuthorized
 from dicom_io.send import Sender
 from dicom_io.statuses import Status
 from storage.errors import SpoolDamaged
@@ -21,41 +22,52 @@ TOGETHER = 50  # objects in one request
 MOST_REQUESTS = 3
 MOST_ANSWERS = 10
 AGAIN_SECONDS = 60.0
+NOWHERE = "no [[peer]] with this AE title has a port to report to"
 
 
 # --- as SCU: we ask a destination to commit what we delivered ------------------------------------------------------
 
 
-def ask(journal: Journal, destination: Destination, sender: Sender) -> None:
-    """Ask `destination` to commit what it accepted and was not asked for yet."""
-    if destination.storage_commitment:
-        _request(journal, sender, journal.commit_due(destination.name, TOGETHER))
+def ask(policy: Delivery, journal: Journal, destination: Destination, sender: Sender) -> bool:
+    """Ask `destination` to commit what it accepted and was not asked for yet, or did not answer for in time.
+
+    False where there was nothing to ask, or nobody: a request counts, so none is made to a PACS that is away.
+    """
+    if not destination.storage_commitment:
+        return False
+    objects = journal.commit_due(destination.name, TOGETHER, _patience_began(policy), MOST_REQUESTS)
+    if not objects or sender.echo().outcome == "UNREACHABLE":
+        return False
+    _request(journal, destination, sender, objects)
+    return True
 
 
-def ask_again(settings: Settings, journal: Journal) -> None:
-    """Ask again for what is overdue; after the third time a person must look."""
-    overdue = journal.overdue(now(), now() - timedelta(seconds=settings.delivery.commitment_timeout_seconds))
-    by_name = {d.name: d for d in settings.destination}
+def give_up(settings: Settings, journal: Journal) -> None:
+    """Have a person look at what was asked for three times in vain, and at what nobody can be asked for any more."""
+    asking = [d.name for d in settings.destination if d.storage_commitment]
+    overdue = journal.overdue(_patience_began(settings.delivery), MOST_REQUESTS, asking)
     for name, group in groupby(sorted(overdue, key=lambda o: o.destination), key=lambda o: o.destination):
-        objects = list(group)
-        given_up = [o.delivery_id for o in objects if o.requests >= MOST_REQUESTS or name not in by_name]
-        if given_up:
-            journal.commit_failed(given_up, f"{name} never answered the request for storage commitment", now())
-        rest = [o for o in objects if o.delivery_id not in given_up]
-        if rest:
-            sender = wiring.open_sender(settings, by_name[name])
-            _request(journal, sender, rest)
-            sender.close()
+        ids = [o.delivery_id for o in group]
+        journal.commit_failed(ids, f"{name} never answered the request for storage commitment", now())
+        log.get().warning("commitment given up", destination=name, objects=len(ids))
 
 
-def _request(journal: Journal, sender: Sender, objects: Sequence[Uncommitted]) -> None:
+def _patience_began(policy: Delivery) -> datetime:
+    """Who was asked before then is late."""
+    return now() - timedelta(seconds=policy.commitment_timeout_seconds)
+
+
+def _request(journal: Journal, destination: Destination, sender: Sender, objects: Sequence[Uncommitted]) -> None:
     """Note the request, then send it: a report may come before we know that the request arrived."""
-    if not objects:
-        return
-    transaction_uid = f"2.25.{uuid4().int}"
-    journal.commit_requested(transaction_uid, [o.delivery_id for o in objects], now())
+    transaction_uid, ids = f"2.25.{uuid4().int}", [o.delivery_id for o in objects]
+    journal.commit_requested(transaction_uid, ids, now())
     sent = sender.request_commitment(transaction_uid, [Reference(o.sop_class_uid, o.sop_instance_uid) for o in objects])
-    log.get().info("asked to commit", objects=len(objects), outcome=sent.outcome, status=sent.status)
+    if sent.outcome == "REFUSED":
+        reason = f"{destination.name} refused the request for storage commitment with status 0x{sent.status or 0:04X}"
+        journal.commit_failed(ids, reason, now())
+    log.get().info(
+        "asked to commit", destination=destination.name, objects=len(ids), outcome=sent.outcome, status=sent.status
+    )
 
 
 def reported(journal: Journal, report: CommitReport) -> None:
@@ -74,8 +86,10 @@ def reported(journal: Journal, report: CommitReport) -> None:
 # --- as SCP: a modality asks us to commit what it sent --------------------------------------------------------------
 
 
-def remember(journal: Journal, asked: Asked) -> None:
-    """Keep a modality's request: it is answered by `answer`."""
+def remember(journal: Journal, settings: Settings, asked: Asked) -> None:
+    """Keep a modality's request: it is answered by `answer`. Raises NotAuthorized where it could never be."""
+    if _peer(settings, asked.calling_ae_title) is None:
+        raise NotAuthorized(NOWHERE)
     references = tuple((r.sop_class_uid, r.sop_instance_uid) for r in asked.references)
     journal.remember_request(
         CommitRequest(asked.transaction_uid, asked.calling_ae_title, asked.peer_address, references), now()
@@ -93,15 +107,20 @@ def answer(settings: Settings, journal: Journal, spool: Spool) -> None:
             tuple(Reference(*r) for r in committed),
             tuple(_missing(request, committed)),
         )
-        peer = next((p for p in settings.peer if p.ae_title == request.calling_ae_title and p.port), None)
+        peer = _peer(settings, request.calling_ae_title)
         sent = wiring.open_peer(settings, peer, request.peer_address).report_commitment(report) if peer else None
         if sent and sent.outcome in ("ACCEPTED", "WARNING"):
             journal.answered(request, [u for _, u in committed], [r.sop_instance_uid for r, _ in report.failed], now())
         else:
             last = peer is None or request.attempts >= MOST_ANSWERS
             journal.not_answered(request, None if last else now() + timedelta(seconds=AGAIN_SECONDS))
-            comment = sent.comment if sent else "no [[peer]] with this AE title has a port to answer to"
+            comment = sent.comment if sent else NOWHERE
             log.get().warning("commitment not answered", peer=request.calling_ae_title, comment=comment, last=last)
+
+
+def _peer(settings: Settings, ae_title: str) -> Peer | None:
+    """Whom the report goes to: the requester's own listening port is nowhere in its request."""
+    return next((p for p in settings.peer if p.ae_title == ae_title and p.port), None)
 
 
 def _holds(journal: Journal, spool: Spool, sop_class_uid: str, sop_instance_uid: str) -> bool:

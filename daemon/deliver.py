@@ -21,7 +21,7 @@ from storage.records import Delivery, Sending
 
 BATCH = 16
 LOOK_SECONDS = 1.0
-AGAIN_SECONDS = 15.0
+GIVE_UP_EVERY_SECONDS = 5.0
 
 
 def run(settings: Settings, shared: Shared, _name: str) -> None:
@@ -41,7 +41,7 @@ def run(settings: Settings, shared: Shared, _name: str) -> None:
     for destination in settings.destination:
         schedule.add_job(_ring_if_due, "interval", [journal, destination.name, shared], seconds=LOOK_SECONDS)
     schedule.add_job(commitment.answer, "interval", [settings, journal, spool], seconds=LOOK_SECONDS)
-    schedule.add_job(commitment.ask_again, "interval", [settings, journal], seconds=AGAIN_SECONDS)
+    schedule.add_job(commitment.give_up, "interval", [settings, journal], seconds=GIVE_UP_EVERY_SECONDS)
     schedule.start()
     stop.wait()
     shared.ring_deliver()
@@ -85,14 +85,21 @@ class Courier:
         """Until `stop` is set: deliver what is due, then wait for the bell."""
         while not self._stop.is_set():
             try:
-                if not self.deliver_due():
-                    commitment.ask(self._journal, self._destination, self._sender)
-                    self._bell.wait(self._policy.idle_release_seconds)
+                if not self.deliver_due() and not self._ask_to_commit():
+                    self._bell.wait(self._longest_wait())
                     self._sender.release_if_idle()
             except DatabaseUnavailable:
                 log.get().warning("the database is not to be reached", destination=self._destination.name)
                 self._stop.wait(LOOK_SECONDS)
         self._sender.close()
+
+    def _ask_to_commit(self) -> bool:
+        return commitment.ask(self._policy, self._journal, self._destination, self._sender)
+
+    def _longest_wait(self) -> float:
+        """A destination that commits may report on the association that we keep, and waits for our answer then."""
+        reports = self._destination.storage_commitment and self._sender.is_open
+        return LOOK_SECONDS if reports else self._policy.idle_release_seconds
 
     def deliver_due(self) -> int:
         """Deliver what is due now; the number of objects tried."""

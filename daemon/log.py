@@ -6,6 +6,7 @@ a patient ID, an accession number or a value out of an image. The libraries that
 
 import logging
 import sys
+import warnings
 from typing import Any
 
 import structlog
@@ -15,6 +16,7 @@ SILENT = ("pynetdicom", "pydicom", "highdicom", "sqlalchemy", "alembic", "apsche
 
 def configure(level: str, part: str) -> None:
     """Send this process's log to standard error; `part` names the process in each line."""
+    warnings.simplefilter("ignore")  # pydicom's quote the value that they complain about
     for name in SILENT:
         logger = logging.getLogger(name)
         logger.handlers = [logging.NullHandler()]

@@ -63,7 +63,7 @@ class Reception:
         self.callbacks = Callbacks(
             self.store,
             accepting=self.accepting,
-            on_commit_request=partial(commitment.remember, journal),
+            on_commit_request=lambda asked: commitment.remember(journal, self.settings, asked),
             on_commit_report=partial(commitment.reported, journal),
             on_event=self.event,
         )

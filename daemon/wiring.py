@@ -114,11 +114,16 @@ def open_sender(
 
 
 def open_peer(settings: Settings, peer: Peer, address: str) -> Sender:
-    """Our way back to a peer that asked us something, over TLS where we let peers in over TLS."""
+    """Our way back to a peer that asked us something, over TLS where we let peers in over TLS.
+
+    Its certificate then carries the peer's host name, where it is listed by name, or its address.
+    """
+    from dicom_io.gate import is_network
     from dicom_io.send import Destination as Way
     from dicom_io.send import Sender
 
-    way = Way(peer.ae_title, address, peer.port, tls=client_tls(settings) if settings.tls.enabled else None)
+    tls = client_tls(settings) if settings.tls.enabled else None
+    way = Way(peer.ae_title, address, peer.port, tls, tls_name="" if is_network(peer.host) else peer.host)
     return Sender(settings.dicom.ae_title, way, settings.delivery.timeout_seconds)
 
 

@@ -96,14 +96,21 @@ def host_matches(host: str, address: str) -> bool:
     if not host:
         return True
     found = _plain(address)
-    try:
+    if is_network(host):
         return found in ipaddress.ip_network(host, strict=False)
-    except ValueError:
-        pass
     try:
         return any(_plain(str(entry[4][0])) == found for entry in socket.getaddrinfo(host, None))
     except OSError:
         return False
+
+
+def is_network(host: str) -> bool:
+    """Whether that is an address or a network, not a name."""
+    try:
+        ipaddress.ip_network(host, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _plain(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

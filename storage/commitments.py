@@ -38,14 +38,26 @@ class Commitments(Book):
 
     # --- as SCU: the destinations take over ---
 
-    def commit_due(self, destination: str, limit: int) -> list[Uncommitted]:
-        """Objects that a destination accepted, wants to be asked for, and was not asked for yet; the oldest first."""
-        return self._uncommitted((delivery.c.commitment == "WANTED") & (delivery.c.destination == destination), limit)
+    def commit_due(
+        self, destination: str, limit: int, asked_before: datetime, max_requests: int = 3
+    ) -> list[Uncommitted]:
+        """Objects that a destination accepted and is to be asked for; the oldest first.
 
-    def overdue(self, now: datetime, older_than: datetime, limit: int = 100) -> list[Uncommitted]:
-        """Objects whose destination was asked last before `older_than`, and has not answered."""
-        asked = delivery.c.commit_requested_at < older_than
-        return self._uncommitted((delivery.c.commitment == "REQUESTED") & asked, limit)
+        That is, it was not asked for them yet, or was last asked before `asked_before`, has not answered, and was
+        asked fewer than `max_requests` times.
+        """
+        again = _silent_since(asked_before) & (delivery.c.commit_requests < max_requests)
+        wanted = (delivery.c.commitment == "WANTED") | again
+        return self._uncommitted((delivery.c.destination == destination) & wanted, limit)
+
+    def overdue(
+        self, asked_before: datetime, max_requests: int, destinations: Collection[str], limit: int = 100
+    ) -> list[Uncommitted]:
+        """Objects that nobody is to be asked for again: asked for often enough, last before `asked_before`, without an
+        answer; or of a destination that is not among `destinations` any more.
+        """
+        in_vain = (delivery.c.commit_requests >= max_requests) | delivery.c.destination.not_in(destinations)
+        return self._uncommitted(_silent_since(asked_before) & in_vain, limit)
 
     def _uncommitted(self, which: ColumnElement[bool], limit: int) -> list[Uncommitted]:
         with reading(self._engine) as connection:
@@ -161,6 +173,10 @@ class Commitments(Book):
         with self._transaction("not_answered") as tx:
             failed = update(commit_request).where(commit_request.c.id == request.id)
             tx.sql.execute(failed.values(due_at=next_attempt_at, attempts=commit_request.c.attempts + 1))
+
+
+def _silent_since(asked_before: datetime) -> ColumnElement[bool]:
+    return (delivery.c.commitment == "REQUESTED") & (delivery.c.commit_requested_at < asked_before)
 
 
 def _set(tx: Transaction, delivery_id: int, **values: object) -> None:

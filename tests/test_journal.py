@@ -412,7 +412,7 @@ def test_discard_ends_the_deliveries(journal: Journal) -> None:
 
 def commit(journal: Journal, destination: str, transaction_uid: str, seconds: float = 150, **answer: object) -> bool:
     """Ask a destination for all that is due, and take its answer: everything is committed unless said otherwise."""
-    wanted = journal.commit_due(destination, 100)
+    wanted = journal.commit_due(destination, 100, at(0))
     journal.commit_requested(transaction_uid, [w.delivery_id for w in wanted], at(seconds))
     given = {"ok": [w.sop_instance_uid for w in wanted], "failed": [], **answer}
     return journal.committed(transaction_uid, now=at(seconds + 1), **given)  # type: ignore[arg-type]
@@ -422,9 +422,9 @@ def test_committed_only_when_every_destination_that_commits_has(engine: Engine, 
     """COMMITTED comes with the last commitment, and destinations without storage commitment are not waited for."""
     analysed(journal, "1.2.3", "pacs", "archive", "viewer", committing=("pacs", "archive"))
     for name in ("pacs", "archive", "viewer"):
-        assert journal.commit_due(name, 10) == []
+        assert journal.commit_due(name, 10, at(0)) == []
         deliver(journal, name)
-    assert journal.commit_due("viewer", 10) == []
+    assert journal.commit_due("viewer", 10, at(0)) == []
     assert commit(journal, "pacs", "1.9.1")
     assert state(engine) == "DELIVERED"
     assert commit(journal, "archive", "1.9.2")
@@ -436,14 +436,17 @@ def test_an_overdue_request_is_asked_again_and_the_late_answer_counts(engine: En
     """No answer: overdue; asked again under a new Transaction UID; the answer to the old one still commits."""
     analysed(journal, "1.2.3", "pacs", committing=("pacs",))
     deliver(journal, "pacs")
-    (wanted,) = journal.commit_due("pacs", 10)
+    (wanted,) = journal.commit_due("pacs", 10, at(0))
     journal.commit_requested("1.9.1", [wanted.delivery_id], at(200))
-    assert journal.commit_due("pacs", 10) == []
-    assert journal.overdue(at(300), at(200)) == []
-    (overdue,) = journal.overdue(at(300), at(201))
+    assert journal.commit_due("pacs", 10, at(200)) == []
+    (overdue,) = journal.commit_due("pacs", 10, at(201))
     assert (overdue.requests, overdue.transaction_uid, overdue.requested_at) == (1, "1.9.1", at(200))
+    assert journal.commit_due("pacs", 10, at(201), max_requests=1) == []
+    assert [o.delivery_id for o in journal.overdue(at(201), 1, ["pacs"])] == [overdue.delivery_id]
+    assert journal.overdue(at(201), 2, ["pacs"]) == []
+    assert [o.delivery_id for o in journal.overdue(at(201), 2, ["another"])] == [overdue.delivery_id]
     journal.commit_requested("1.9.2", [wanted.delivery_id], at(300))
-    assert journal.overdue(at(301), at(250)) == []
+    assert journal.commit_due("pacs", 10, at(250)) == []
     assert journal.committed("1.9.1", ["1.2.3.9"], [], at(302))
     assert state(engine) == "COMMITTED"
     assert journal.committed("1.9.2", [], [("1.2.3.9", 0x0131)], at(303))
@@ -470,7 +473,7 @@ def test_silence_is_raised(engine: Engine, journal: Journal) -> None:
     """A destination that never answers is given up on, with the reason where a person looks."""
     analysed(journal, "1.2.3", "pacs", committing=("pacs",))
     deliver(journal, "pacs")
-    (wanted,) = journal.commit_due("pacs", 10)
+    (wanted,) = journal.commit_due("pacs", 10, at(0))
     journal.commit_requested("1.9.1", [wanted.delivery_id], at(200))
     journal.commit_failed([wanted.delivery_id], "no answer in 3 requests", at(900))
     assert state(engine) == "QUARANTINED"
