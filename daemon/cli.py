@@ -2,6 +2,7 @@
 
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -66,22 +67,45 @@ def check(config: Config = None) -> None:
     raise typer.Exit(1 if faults else 0)
 
 
+class Method(StrEnum):
+    """How a heatmap is made."""
+
+    cam = "cam"
+    occlusion = "occlusion"
+
+
+class Precision(StrEnum):
+    """The grid of occlusion."""
+
+    low = "low"
+    medium = "medium"
+    high = "high"
+
+
 @app.command()
 def predict(
-    files: Annotated[list[Path], typer.Argument(help="DICOM, PNG or JPEG files.", exists=True, dir_okay=False)],
+    files: Annotated[list[Path], typer.Argument(help="DICOM, PNG or JPEG files, or folders of them.", exists=True)],
     config: Config = None,
     as_json: AsJson = False,
     explain: Annotated[Path | None, typer.Option(help="Write heatmaps of what is present to this folder.")] = None,
-    method: Annotated[str, typer.Option(help="cam: from the network itself; occlusion: slow, any model.")] = "cam",
-    precision: Annotated[str, typer.Option(help="Grid of occlusion: low, medium or high.")] = "medium",
+    method: Annotated[Method, typer.Option(help="cam: the network's own; occlusion: slow, of any.")] = Method.cam,
+    precision: Annotated[Precision, typer.Option(help="The grid of occlusion.")] = Precision.medium,
 ) -> None:
-    """Say what the model finds in images, without PACS and database."""
+    """Say what the model finds in images, without PACS and database.
+
+    Ends with 1 where an image was not analysed, with 2 where the model cannot run.
+    """
+    from daemon.decisions import CannotWork
     from daemon.predict import predict as run
     from daemon.predict import show
 
-    results = run(files, settings_of(config), explain, method, precision)
-    show(results, as_json)
-    raise typer.Exit(0 if all(r["analysed"] for r in results) else 1)
+    try:
+        results = run(files, settings_of(config), explain, method, precision)
+    except CannotWork as fault:
+        typer.echo(str(fault), err=True)
+        raise typer.Exit(2) from None
+    show(results, as_json, one=len(files) == 1 and files[0].is_file())
+    raise typer.Exit(0 if results and all(r["analysed"] for r in results) else 1)
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """`hilum predict`: the middle of the line on files, without PACS and database."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +11,52 @@ from PIL import Image, UnidentifiedImageError
 
 from config.settings import Settings
 from daemon import tables, translate, wiring
+from daemon.decisions import CannotWork
 from daemon.pipeline import SIZE_HINT
 from dicom_io.decode import decode
 from dicom_io.header import read_header
 from dicom_io.refusals import NotDicom, Refused
 from dicom_io.select import select
+from inference.data import DataError, display_values
 from inference.engine import Classifier
+from inference.errors import EngineError
 from inference.prediction import Prediction, refused
 
+NO_IMAGE = "neither DICOM, PNG nor JPEG"
+IMAGES = {".dcm", ".png", ".jpg", ".jpeg"}  # a file in a folder that is called so but is none gets its answer
 
-def predict(files: Sequence[Path], settings: Settings, explain: Path | None, method: str, precision: str) -> list[Any]:
-    """The object of `hilum predict --json` for each file, in order; with `explain`, overlays are written there."""
+
+def predict(
+    paths: Sequence[Path], settings: Settings, explain: Path | None = None, method: str = "cam",
+    precision: str = "medium",
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The object of `hilum predict --json` for each file, in order; with `explain`, overlays are written there.
+
+    Of a folder every image at any depth is taken. Raises CannotWork.
+    """
     classifier = wiring.open_classifier(settings)
     results = []
-    for file in files:
+    taken = Counter[str]()
+    for file, named in _files(paths):
         pixels, reason = read(file, settings)
+        if reason == NO_IMAGE and not (named or file.suffix.lower() in IMAGES):
+            continue
         prediction = refused(reason) if pixels is None else classifier.predict([pixels])[0]
         if explain and pixels is not None and prediction.analysed:
-            write_overlays(explain, file, pixels, prediction, classifier, method, precision)
+            taken[file.stem] += 1
+            name = file.stem if taken[file.stem] == 1 else f"{file.stem}-{taken[file.stem]}"
+            write_overlays(explain, name, pixels, prediction, _maps(classifier, pixels, method, precision))
         results.append(prediction.to_json(str(file), classifier.model))
     return results
+
+
+def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
+    """Each file, and whether it was named itself."""
+    for path in paths:
+        if path.is_dir():
+            yield from ((file, False) for file in sorted(path.rglob("*")) if file.is_file())
+        else:
+            yield path, True
 
 
 def read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str]:
@@ -38,6 +65,8 @@ def read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str]:
         header = read_header(file)
     except NotDicom:
         return read_picture(file)
+    except Refused as refusal:
+        return None, str(refusal)
     verdict = select(header, translate.selection_rules(settings.select))
     if not verdict.eligible:
         return None, verdict.reason
@@ -48,34 +77,37 @@ def read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str]:
 
 
 def read_picture(file: Path) -> tuple[np.ndarray | None, str]:
-    """A PNG or JPEG file as grey values."""
+    """A PNG or JPEG file as training reads it, or None and the reason."""
     try:
-        with Image.open(file) as picture:
-            deep = picture.mode.startswith("I")
-            grey = np.asarray(picture if deep else picture.convert("L"), dtype=np.float32)
-    except (UnidentifiedImageError, OSError):
-        return None, "neither DICOM, PNG nor JPEG"
-    return grey / np.float32(65535 if deep else 255), ""
+        return display_values(file.read_bytes(), file.name), ""
+    except DataError as error:
+        strange = isinstance(error.__cause__, UnidentifiedImageError)
+        return None, NO_IMAGE if strange else f"the picture cannot be read: {error.__cause__}"
+
+
+def _maps(classifier: Classifier, pixels: np.ndarray, method: str, precision: str) -> dict[str, np.ndarray]:
+    try:
+        return classifier.heatmaps(pixels, method, precision)
+    except EngineError as error:
+        raise CannotWork(str(error)) from error
 
 
 def write_overlays(
-    directory: Path, file: Path, pixels: np.ndarray, prediction: Prediction, classifier: Classifier, method: str,
-    precision: str,
+    directory: Path, name: str, pixels: np.ndarray, prediction: Prediction, maps: dict[str, np.ndarray]
 ) -> None:
-    """A PNG for each finding that is present (the most likely one where none is)."""
-    from inference.explain import occlusion, overlay
+    """A PNG for each finding that is present (the most likely one where none is), <name>-<finding>.png."""
+    from inference.explain import overlay
 
     directory.mkdir(parents=True, exist_ok=True)
-    maps = classifier.heatmaps(pixels) if method == "cam" else occlusion(classifier, pixels, precision)
     shown = [f.finding for f in prediction.findings if f.call == "present"]
     for finding in shown or ([prediction.most_likely.finding] if prediction.most_likely else []):
-        Image.fromarray(overlay(pixels, maps[finding])).save(directory / f"{file.stem}-{finding}.png")
+        Image.fromarray(overlay(pixels, maps[finding])).save(directory / f"{name}-{finding}.png")
 
 
-def show(results: Sequence[Any], as_json: bool) -> None:
-    """Print the results, as a table or as JSON."""
+def show(results: Sequence[Any], as_json: bool, one: bool = False) -> None:
+    """Print the results: a table, or a JSON array; of `one` file that was asked for the JSON object alone."""
     if as_json:
-        print(json.dumps(results if len(results) != 1 else results[0], indent=1))
+        print(json.dumps(results[0] if one else results, indent=1))
         return
     rows = [
         {
@@ -88,4 +120,4 @@ def show(results: Sequence[Any], as_json: bool) -> None:
         }
         for r in results
     ]
-    tables.show(rows, list(rows[0]) if rows else [])
+    tables.show(rows, ["file", "pathology", "most_likely", "probability", "findings", "not_analysed_because"])

@@ -29,10 +29,10 @@ def heatmaps(classifier: "Classifier", image: Array) -> dict[str, Array]:
     In the frame of the network's input; `overlay` lays one over the picture. With calibration left out, a map's mean
     plus a constant of the network is the finding's logit. Raises EngineError for a network without such maps.
     """
-    maps = classifier.run(preprocess(classifier.transform, image)[None]).maps
+    maps = classifier.engine.run(preprocess(classifier.transform, image)[None]).maps
     if not maps.shape[1]:
         raise EngineError(f"the network of {classifier.bundle.name} does not end in average pooling and a linear "
-                          "layer, so it has no class activation maps: use --explain occlusion")  # fmt: skip
+                          "layer, so it has no class activation maps: use --method occlusion")  # fmt: skip
     return _by_label(classifier, enlarge(maps[0], classifier.bundle.input_size))
 
 
