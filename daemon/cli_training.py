@@ -48,6 +48,9 @@ def evaluate(
     fold: Annotated[int, typer.Option(help="Only the patients of this part; -1: all.")] = -1,
     folds: Annotated[int, typer.Option(help="How many parts.")] = 10,
     rounds: Annotated[int, typer.Option(help="Bootstrap rounds of the intervals.")] = 200,
+    others: Annotated[
+        Path | None, typer.Option(help="A folder of pictures that the gate should refuse.", exists=True)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """How good a bundle is on labelled radiographs: by finding, cohort, view, sex and age, with 95 % intervals."""
@@ -56,8 +59,9 @@ def evaluate(
     from inference.evaluation_page import markdown
 
     result = tried(
-        lambda: run(data, load(bundle or DEFAULT), out, fold=None if fold < 0 else fold, folds=folds, rounds=rounds)
-    )
+        lambda: run(data, load(bundle or DEFAULT), out, fold=None if fold < 0 else fold, folds=folds, rounds=rounds,
+                    others=others)
+    )  # fmt: skip
     typer.echo(json.dumps(result, indent=1, default=float) if as_json else markdown(result))
 
 

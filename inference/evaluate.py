@@ -1,6 +1,6 @@
 """What a bundle is worth on labelled pictures: the figures, as JSON, as text and as a page with curves.
 
-The scores are the bundle's calibrated probabilities, of every picture: the gate is judged apart.
+The scores are the bundle's calibrated probabilities, of every picture: the gate is judged apart (`evaluate_gate`).
 """
 
 import json
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from inference.bundle import Bundle
 from inference.data import DataError, Table, pictures, read_table
 from inference.engine import Classifier
+from inference.evaluate_gate import gate_figures
 from inference.metrics import (
     at_threshold,
     auroc,
@@ -26,6 +27,7 @@ from inference.metrics import (
     precision_recall,
     reliability,
     roc,
+    thinned,
 )
 from inference.preprocess import preprocess
 from inference.recipe import PATHOLOGY
@@ -39,13 +41,14 @@ CONFOUNDED = ("talo",)
 
 def evaluate(
     data: Path, bundle: Bundle, out: Path | None = None, *, manifests: Sequence[str] = (), engine: str = "auto",
-    fold: int | None = None, folds: int = 10, rounds: int = 200, threads: int = 0,
+    fold: int | None = None, folds: int = 10, rounds: int = 200, threads: int = 0, others: Path | None = None,
     tick: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:  # fmt: skip
     """Evaluate `bundle` on the manifests of `data`, or on the patients of `fold` of `folds`.
 
-    With `out`, writes evaluation.json, evaluation.md and evaluation.html there. `tick(done, total)` is called as it
-    goes. Raises DataError (no picture, or none of the bundle's findings in the manifests).
+    With `out`, writes evaluation.json, evaluation.md and evaluation.html there. `others`: a folder of pictures that the
+    gate should refuse, beside those that are made for it. `tick(done, total)` is called as it goes.
+    Raises DataError (no picture, or none of the bundle's findings in the manifests).
     """
     table = read_table(data, manifests)
     if fold is not None:
@@ -55,7 +58,7 @@ def evaluate(
     if not table.rows or not shared:
         raise DataError(f"{data}: {len(table.rows)} pictures, findings {list(table.findings)}; the bundle knows "
                         f"{list(bundle.labels)}")  # fmt: skip
-    scores, passed = predict_all(classifier, table, tick)
+    scores, gate = predict_all(classifier, table, tick)
     columns = [bundle.labels.index(label) for label in shared]
     probabilities = np.concatenate([scores[:, columns], scores[:, -1:]], axis=1)
     targets = table.targets[:, [table.findings.index(label) for label in shared]]
@@ -63,7 +66,7 @@ def evaluate(
     points = [float(classifier.calibration.rows[label]["threshold"]) for label in shared]
     points.append(float((classifier.calibration.pathology or {"threshold": 0.5})["threshold"]))
     result = figures(table, (*shared, PATHOLOGY), probabilities, targets, points, rounds)
-    result |= {"model": classifier.model, "gate": {"pictures": len(passed), "passed": float(passed.mean())}}
+    result |= {"model": classifier.model, "gate": gate_figures(classifier, table, gate, others, rounds)}
     if out:
         write_report(out, result)
     return result
@@ -71,18 +74,17 @@ def evaluate(
 
 def predict_all(
     classifier: Classifier, table: Table, tick: Callable[[int, int], None] = lambda done, total: None, batch: int = 64
-) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Calibrated probabilities of every label, then of any pathology, [n, labels + 1]; which the gate passes, [n]."""
-    scores, passed = [], []
+) -> tuple[Array, Array]:
+    """Calibrated probabilities of every label, then of any pathology, [n, labels + 1]; the gate's scores, [n]."""
+    scores, gate = [], []
     for done, part in _batches(classifier, table, batch):
         outputs = classifier.run(part)
-        gate = classifier.gate.scores(part, outputs)
-        passed.append([not classifier.gate.reason(float(score)) for score in gate])
+        gate.append(classifier.gate.scores(part, outputs))
         findings = classifier.calibration.probabilities(outputs.logits)
         pathology = classifier.calibration.pathology_probabilities(outputs.logits)
         scores.append(np.concatenate([findings, pathology[:, None]], axis=1))
         tick(done, len(table.rows))
-    return np.concatenate(scores).astype(np.float32), np.concatenate(passed)
+    return np.concatenate(scores).astype(np.float32), np.concatenate(gate)
 
 
 def _batches(classifier: Classifier, table: Table, size: int) -> Iterator[tuple[int, Array]]:
@@ -159,18 +161,12 @@ def finding_figures(p: Array, y: Array, patients: npt.NDArray[Any], threshold: f
         samples = bootstrap(partial(_on_rows, metric, p, y), patients, rounds)
         result |= {name: metric(p, y), f"{name}_interval": interval(samples)}
     curves = {"roc": roc(p, y), "precision_recall": precision_recall(p, y)[::-1]}
-    result |= {name: _thinned(*curve) for name, curve in curves.items()}
+    result |= {name: thinned(*curve) for name, curve in curves.items()}
     return result | {"reliability": reliability(p, y)}
 
 
 def _on_rows(metric: Callable[[Any, Any], float], p: Array, y: Array, rows: npt.NDArray[np.int64]) -> float:
     return metric(p[rows], y[rows])
-
-
-def _thinned(x: npt.NDArray[Any], y: npt.NDArray[Any], most: int = 120) -> list[tuple[float, float]]:
-    """A curve's points, at most so many."""
-    keep = np.unique(np.linspace(0, max(0, len(x) - 1), min(most, len(x))).astype(np.int64))
-    return [(round(float(x[i]), 4), round(float(y[i]), 4)) for i in keep]
 
 
 def write_report(out: Path, result: dict[str, Any]) -> None:

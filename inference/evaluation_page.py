@@ -36,7 +36,16 @@ def tables(result: dict[str, Any]) -> dict[str, Rows]:
         findings.append([name, str(f["positives"]), _with_interval(f, "auroc"), _with_interval(f, "average_precision"),
                          _value(f["expected_calibration_error"]), _value(f["brier"])])  # fmt: skip
         points.append([name, _value(f["threshold"]), *(_value(f[key]) for key in _POINT)])
-    return {"Groups": groups, "Findings": findings, "Operating points": points}
+    return {"Groups": groups, "Findings": findings, "Operating points": points} | _gate(result["gate"])
+
+
+def _gate(gate: dict[str, Any]) -> dict[str, Rows]:
+    """What passes and what is refused; no table for a bundle without a gate."""
+    if "refused" not in gate:
+        return {}
+    rows = [["pictures", "number", "refused"], ["chests of adults", str(gate["pictures"]), _value(1 - gate["passed"])]]
+    rows += [[kind, str(f["pictures"]), _value(f["share"])] for kind, f in gate["refused"].items()]
+    return {f"Gate: AUROC {_with_interval(gate, 'auroc')}": rows}
 
 
 def _head(result: dict[str, Any]) -> str:
@@ -56,10 +65,13 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def page(result: dict[str, Any]) -> str:
-    """The whole page: tables, then ROC, precision-recall and reliability of each finding."""
+    """The whole page: tables, the gate's ROC, then ROC, precision-recall and reliability of each finding."""
     body = [f"<h1>Evaluation</h1><p>{escape(_head(result))}</p>"]
     body += [f"<h2>{title}</h2>{_table(rows)}" for title, rows in tables(result).items()]
     body.append("<h2>Curves</h2>")
+    if "roc" in result["gate"]:
+        gate = _plot(result["gate"]["roc"], "other pictures that pass", "chests that pass", diagonal=True)
+        body.append(f"<h3>Gate</h3>{gate}")
     for name, f in result["findings"].items():
         plots = (
             _plot(f["roc"], "false positive rate", "true positive rate", diagonal=True),

@@ -45,6 +45,12 @@ def roc(scores: Array, targets: Array) -> tuple[Array, Array]:
     return np.append(0.0, false / max(1, false[-1])), np.append(0.0, true / max(1, true[-1]))
 
 
+def thinned(x: Array, y: Array, most: int = 120) -> list[tuple[float, float]]:
+    """A curve's points, at most so many."""
+    keep = np.unique(np.linspace(0, max(0, len(x) - 1), min(most, len(x))).astype(np.int64))
+    return [(round(float(x[i]), 4), round(float(y[i]), 4)) for i in keep]
+
+
 def brier(probabilities: Array, targets: Array) -> float:
     """Mean squared difference of probability and target."""
     return float(np.mean((probabilities - targets) ** 2))

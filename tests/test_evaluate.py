@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inference.bundle import load
 from inference.crossvalidate import cross_validate, markdown
-from inference.data import DataError
+from inference.data import DataError, pictures, read_table
 from inference.engine import Classifier
 from inference.evaluate import evaluate
 from inference.fit_gate import Example, fit_gate
@@ -83,6 +84,26 @@ def test_a_trained_bundle_is_evaluated(tmp_path: Path) -> None:
     assert (tmp_path / "out/evaluation.html").read_text().count("<svg") == 9
 
 
+def test_the_gate_is_judged_too(tmp_path: Path) -> None:
+    """Evaluated chests against what is made of them and a folder of other pictures: ROC, shares, tables and a plot."""
+    write_data(tmp_path / "data", 60)
+    bundle = train(tmp_path / "data", tmp_path / "bundle", SMALL, fold=0, folds=3, progress=False, threads=1)
+    table = read_table(tmp_path / "data")
+    chests = [Example(p, "made", r.patient_id) for p, r in zip(pictures(table), table.rows, strict=True)]
+    fit_gate(Classifier(bundle, "torch", threads=1), chests, [], per_kind=30)
+    result = evaluate(tmp_path / "data", load(bundle.directory), tmp_path / "out", engine="torch", rounds=20, threads=1,
+                      others=tmp_path / "data/made")  # fmt: skip
+    gate = result["gate"]
+    assert gate["refused"]["other pictures"] == {"pictures": 60, "share": pytest.approx(1 - gate["passed"])}
+    assert gate["refused"]["page"]["share"] > 0.9
+    assert gate["roc"][0] == (0.0, 0.0)
+    assert gate["roc"][-1] == (1.0, 1.0)
+    assert gate["auroc_interval"][0] <= gate["auroc"] <= gate["auroc_interval"][1]
+    assert "| upside down | 100 |" in (tmp_path / "out/evaluation.md").read_text()
+    assert (tmp_path / "out/evaluation.html").read_text().count("<svg") == 10
+    assert json.loads((tmp_path / "out/evaluation.json").read_text())["gate"]["pictures"] == 60
+
+
 def test_a_bundle_of_other_findings_is_refused(tmp_path: Path) -> None:
     """Nothing in common is an error, not an empty table."""
     write_data(tmp_path / "data", 4)
@@ -106,8 +127,6 @@ def test_the_gate_is_fitted_to_what_it_is_shown(tmp_path: Path) -> None:
     """Pictures of the kind it was fitted to pass, also of a kind of their own; noise and upside-down ones do not."""
     rng = np.random.default_rng(0)
     write_untrained(tmp_path / "bundle", size=32)
-    from inference.bundle import load
-
     y, x = np.mgrid[-1:1:48j, -1:1:48j]
 
     def chest() -> np.ndarray:

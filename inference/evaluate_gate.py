@@ -1,0 +1,63 @@
+"""What a bundle's gate is worth: the evaluated chests against counter-examples made of them and real others."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from inference.counterexamples import counterexamples
+from inference.data import Table, display_values, pictures
+from inference.engine import Classifier
+from inference.metrics import auroc, bootstrap, interval, roc, thinned
+from inference.preprocess import Image, preprocess_all
+
+Array = npt.NDArray[np.float32]
+ADULT = 18  # years; who is known to be younger is left out
+SOURCES = 300  # chests that counter-examples are made of
+PER_KIND = 100
+
+
+def gate_figures(
+    classifier: Classifier, table: Table, scores: Array, others: Path | None = None, rounds: int = 200, seed: int = 0
+) -> dict[str, Any]:
+    """Which share of the adults' chests passes, which share of each kind of other picture is refused, and the ROC.
+
+    scores: the gate's, of each row of `table`. others: a folder of PNG and JPEG files that show something else.
+    Intervals: bootstrap by patient; a made counter-example counts to the patient it was made of.
+    """
+    threshold = classifier.gate.threshold
+    adults = np.flatnonzero(~(np.array([row.age for row in table.rows]) < ADULT))
+    chests, patients = scores[adults], table.patients[adults]
+    result = {"pictures": len(chests), "passed": float((chests >= threshold).mean()), "threshold": threshold}
+    if not classifier.gate.config or not len(chests):
+        return result
+    kinds, owners, refusable = _other_pictures(classifier, table.take(adults), others, np.random.default_rng(seed))
+    every, chest = np.concatenate([chests, refusable]), np.repeat([1.0, 0.0], [len(chests), len(refusable)])
+    samples = bootstrap(lambda rows: auroc(every[rows], chest[rows]), np.concatenate([patients, owners]), rounds)
+    refused = {str(kind): {"pictures": int((kinds == kind).sum()),
+                           "share": float((refusable[kinds == kind] < threshold).mean())}
+               for kind in np.unique(kinds)}  # fmt: skip
+    return result | {"auroc": auroc(every, chest), "auroc_interval": interval(samples), "refused": refused,
+                     "roc": thinned(*roc(every, chest))}  # fmt: skip
+
+
+def _other_pictures(
+    classifier: Classifier, chests: Table, folder: Path | None, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_], Array]:
+    """Kind, patient and score of each."""
+    sources = chests.take(rng.permutation(len(chests.rows))[:SOURCES])
+    made = counterexamples(list(pictures(sources)), rng, PER_KIND)
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg")) if folder else []
+    kinds = [kind for kind, _, _ in made] + ["other pictures"] * len(files)
+    owners = [str(sources.patients[i]) for _, i, _ in made] + [f"other {path.stem}" for path in files]
+    found = [_scores(classifier, [picture for _, _, picture in made])]
+    for i in range(0, len(files), 64):
+        found.append(_scores(classifier, [display_values(p.read_bytes(), p.name) for p in files[i : i + 64]]))
+    return np.array(kinds), np.array(owners), np.concatenate(found)
+
+
+def _scores(classifier: Classifier, images: Sequence[Image]) -> Array:
+    parts = [preprocess_all(classifier.transform, images[i : i + 64]) for i in range(0, len(images), 64)]
+    return np.concatenate([classifier.gate.scores(part, classifier.run(part)) for part in parts])
