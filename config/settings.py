@@ -67,6 +67,26 @@ class Tls(Section):
         return bool(self.certificate)
 
 
+class Audit(Section):
+    """Where the audit trail is sent, as DICOM audit messages over syslog (PS3.15 A.5 to A.7); empty: nowhere."""
+
+    syslog: str = ""
+    port: Port = 6514
+    transport: Literal["tls", "tcp", "udp"] = "tls"
+    source_id: str = Field("hilum", max_length=48, pattern=r"^[!-~]+$")
+    enterprise_site_id: str = ""
+    certificate: str = ""
+    key: str = ""
+    ca: str = ""
+
+    @model_validator(mode="after")
+    def complete(self) -> "Audit":
+        given = [bool(self.certificate), bool(self.key), bool(self.ca)]
+        if any(given) and not all(given):
+            raise ValueError("certificate, key and ca are needed together, or none of them")
+        return self
+
+
 class Peer(Section):
     """Who may send to us."""
 
@@ -168,6 +188,7 @@ class Settings(Section):
     select: Select = Select()
     model: Model = Model()
     delivery: Delivery = Delivery()
+    audit: Audit = Audit()
     http: Http = Http()
     log: Log = Log()
 
@@ -178,6 +199,13 @@ class Settings(Section):
             raise ValueError(f"destination.name must be unique, found {names}")
         if any(d.tls for d in self.destination) and not self.tls.enabled:
             raise ValueError("a destination has tls = true, which needs [tls] certificate, key and ca")
+        return self
+
+    @model_validator(mode="after")
+    def audit_over_tls(self) -> "Settings":
+        audit = self.audit
+        if audit.syslog and audit.transport == "tls" and not (audit.certificate or self.tls.enabled):
+            raise ValueError("audit.transport is tls, which needs certificate, key and ca in [audit] or [tls]")
         return self
 
 

@@ -134,8 +134,8 @@ class Analyst:
                 case Wait(seconds, reason):
                     until = now() + timedelta(seconds=seconds)
                     persistently(partial(self._journal.unclaim, study.id, now(), until, reason))
-                case Quarantine(reason):
-                    persistently(partial(self._journal.quarantine, study.id, reason, now()))
+                case Quarantine(reason, kind):
+                    persistently(partial(self._journal.quarantine, study.id, reason, now(), kind))
 
 
 def persistently(write: Callable[[], object]) -> None:

@@ -19,11 +19,24 @@ def tls_files(settings: Settings) -> "TlsFiles":
     return TlsFiles(Path(settings.tls.certificate), Path(settings.tls.key), Path(settings.tls.ca))
 
 
+def syslog_files(settings: Settings) -> "TlsFiles":
+    """The files for the syslog server: those of [audit], else those of [tls]."""
+    from dicom_io.tls import TlsFiles
+
+    own = settings.audit
+    if not own.certificate:
+        return tls_files(settings)
+    return TlsFiles(Path(own.certificate), Path(own.key), Path(own.ca))
+
+
 def faults(settings: Settings, now: datetime) -> list[str]:
     """A sentence for each thing that makes the files unfit for use now; none where TLS is off."""
     from dicom_io.tls import check_files
 
-    return [f"tls: {fault}" for fault in check_files(tls_files(settings), now)] if settings.tls.enabled else []
+    found = [f"tls: {fault}" for fault in check_files(tls_files(settings), now)] if settings.tls.enabled else []
+    if settings.audit.certificate:
+        found += [f"audit: {fault}" for fault in check_files(syslog_files(settings), now)]
+    return found
 
 
 def expiries(settings: Settings) -> dict[str, datetime]:

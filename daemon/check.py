@@ -4,9 +4,10 @@ import shutil
 from collections.abc import Callable, Iterator
 
 from config.settings import Destination, Settings
-from daemon import certificates, wiring
+from daemon import certificates, syslog, wiring
 from daemon.clock import now
 from daemon.decisions import CannotWork
+from daemon.syslog_transport import SyslogUnreachable
 from dicom_io.codecs import readable_transfer_syntaxes
 from storage.errors import StorageError
 
@@ -15,12 +16,14 @@ def check(settings: Settings) -> Iterator[tuple[str, str]]:
     """What was looked at, and its fault or ""."""
     yield "peers", _peers(settings)
     yield "destinations", "" if settings.destination else "none configured; results would go nowhere"
-    if settings.tls.enabled:
+    if settings.tls.enabled or settings.audit.certificate:
         yield "certificates", "; ".join(certificates.faults(settings, now()) + certificates.soon(settings, now()))
     yield "spool", _spool(settings)
     yield "database", _tried(lambda: wiring.open_journal(settings).counts())
     yield "decoders", _decoders()
     yield "bundle", _tried(lambda: wiring.open_classifier(settings).self_check())
+    if settings.audit.syslog:
+        yield "syslog", _tried(lambda: syslog.reachable(settings))
     for destination in settings.destination:
         yield f"C-ECHO to {destination.name}", _echo(settings, destination)
 
@@ -28,7 +31,7 @@ def check(settings: Settings) -> Iterator[tuple[str, str]]:
 def _tried(action: Callable[[], object]) -> str:
     try:
         action()
-    except (CannotWork, StorageError, OSError) as fault:
+    except (CannotWork, StorageError, OSError, SyslogUnreachable) as fault:
         return str(fault)
     return ""
 

@@ -1,22 +1,23 @@
 """`hilum audit`, `quarantine`, `retry`, `replay`: what happened to a study, and what to do about it."""
 
-import getpass
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from sqlalchemy import Engine
 
 from config.settings import ConfigurationError, load
 from daemon.clock import now
+from daemon.person import login
 from daemon.tables import show
 from storage import audit as trail
 from storage import query
 from storage.database import open_database
-from storage.errors import StorageError
+from storage.errors import DatabaseError, StorageError
 from storage.journal import Journal
 
 Config = Annotated[
@@ -42,6 +43,19 @@ def _engine(config: Path | None) -> Engine:
         raise typer.Exit(2) from None
 
 
+def _used(engine: Engine, context: typer.Context) -> None:
+    """A row in the audit trail: who read it, asking for what. Whoever may only read the database leaves none."""
+    asked = {k: v for k, v in context.params.items() if v and k not in ("config", "as_json", "as_csv")}
+    command = f"{context.parent.info_name if context.parent else ''} {context.info_name}".lstrip()
+    words = " ".join([command, *(f"--{name.replace('_', '-')}={value}" for name, value in asked.items())])
+    _note(engine, "AUDIT_READ", {"command": words})
+
+
+def _note(engine: Engine, event: str, detail: dict[str, Any]) -> None:
+    with suppress(DatabaseError):
+        Journal(engine).record(event, now(), actor=_actor(), detail=detail)
+
+
 def _time(written: str) -> datetime | None:
     """A moment from ISO 8601 (local time where it has no offset) or from "12h" before now."""
     if not written:
@@ -57,7 +71,7 @@ def _time(written: str) -> datetime | None:
 
 @audit.command()
 def studies(
-    config: Config = None, since: Since = "", until: Until = "",
+    context: typer.Context, config: Config = None, since: Since = "", until: Until = "",
     patient: Annotated[str, typer.Option(help="Patient ID.")] = "",
     accession: Annotated[str, typer.Option(help="Accession Number.")] = "",
     finding: Annotated[str, typer.Option(help="Only studies in which this finding is present.")] = "",
@@ -66,60 +80,92 @@ def studies(
     as_json: AsJson = False, as_csv: AsCsv = False,
 ) -> None:
     """The studies: where each stands, why, and what was found."""
+    engine = _engine(config)
     rows = query.studies(
-        _engine(config), since=_time(since), until=_time(until), patient=patient or None,
+        engine, since=_time(since), until=_time(until), patient=patient or None,
         accession=accession or None, finding=finding or None, state=state.upper() or None, limit=limit,
     )
+    _used(engine, context)
     show(rows, ["accession_number", "patient_id", "state", "findings", "reason", "received_at", "delivered_at",
                 "study_instance_uid"], as_json, as_csv)
 
 
 @audit.command()
 def events(
+    context: typer.Context,
     study: Annotated[str, typer.Option(help="Only of this Study Instance UID.")] = "",
     config: Config = None, since: Since = "", until: Until = "",
     limit: Annotated[int, typer.Option(help="At most this many, the newest.")] = 1000,
     as_json: AsJson = False, as_csv: AsCsv = False,
 ) -> None:
     """The audit trail, step by step."""
-    rows = query.events(_engine(config), study or None, since=_time(since), until=_time(until), limit=limit)
+    engine = _engine(config)
+    rows = query.events(engine, study or None, since=_time(since), until=_time(until), limit=limit)
+    _used(engine, context)
     show(rows, ["id", "at", "event", "from_state", "to_state", "actor", "detail"], as_json, as_csv)
 
 
 @audit.command()
 def deliveries(
+    context: typer.Context,
     destination: Annotated[str, typer.Option(help="Only to this destination.")] = "",
     state: Annotated[str, typer.Option(help="PENDING, ACCEPTED, WARNING, REFUSED or COMMITTED.")] = "",
     config: Config = None, as_json: AsJson = False, as_csv: AsCsv = False,
 ) -> None:
     """The result objects: what went where, and what the destination said."""
-    rows = query.deliveries(_engine(config), destination=destination or None, state=state.upper() or None)
+    engine = _engine(config)
+    rows = query.deliveries(engine, destination=destination or None, state=state.upper() or None)
+    _used(engine, context)
     show(rows, ["destination", "kind", "state", "attempts", "status", "comment", "next_attempt_at", "delivered_at",
                 "study_instance_uid"], as_json, as_csv)
 
 
 @audit.command()
-def verify(config: Config = None) -> None:
+def verify(
+    context: typer.Context,
+    anchor: Annotated[
+        list[str] | None,
+        typer.Option(help="NUMBER:DIGEST of a row as it was kept elsewhere, e.g. by the syslog server; may repeat."),
+    ] = None,
+    config: Config = None,
+) -> None:
     """Check the trail's hash chain; name each row that was changed, removed or inserted, and end with 1."""
-    faults = trail.verify(_engine(config))
+    engine, anchors = _engine(config), dict(map(_anchor, anchor or ()))
+    (number, digest), faults = trail.newest(engine), trail.verify(engine, anchors)
     for fault in faults:
         typer.echo(f"row {fault.id}: {fault.kind}: {fault.detail}")
-    typer.echo("the audit trail is as it was written" if not faults else f"{len(faults)} faults")
-    raise typer.Exit(1 if faults else 0)
+    if faults:
+        _note(engine, "SECURITY", {"kind": "audit-trail-altered", "faults": len(faults)})
+        typer.echo(f"{len(faults)} faults")
+        raise typer.Exit(1)
+    typer.echo(f"the audit trail is as it was written, up to row {number}:{digest}")
+    _used(engine, context)
+
+
+def _anchor(written: str) -> tuple[int, str]:
+    number, _, digest = written.partition(":")
+    if not number.isdecimal() or len(digest) != 64:
+        raise typer.BadParameter(f"{written!r} is no anchor; write NUMBER:DIGEST as hilum audit verify prints them")
+    return int(number), digest
 
 
 @quarantine.command("list")
-def quarantined(config: Config = None, as_json: AsJson = False) -> None:
+def quarantined(context: typer.Context, config: Config = None, as_json: AsJson = False) -> None:
     """The studies that need a person, and why."""
-    show(query.quarantined(_engine(config)),
+    engine = _engine(config)
+    rows = query.quarantined(engine)
+    _used(engine, context)
+    show(rows,
          ["accession_number", "patient_id", "reason", "received_at", "attempts", "study_instance_uid"], as_json)
 
 
 @quarantine.command("show")
-def shown(study_uid: StudyUid, config: Config = None, as_json: AsJson = False) -> None:
+def shown(context: typer.Context, study_uid: StudyUid, config: Config = None, as_json: AsJson = False) -> None:
     """Every step that a study took."""
-    show(query.events(_engine(config), study_uid), ["id", "at", "event", "from_state", "to_state", "actor", "detail"],
-         as_json)
+    engine = _engine(config)
+    rows = query.events(engine, study_uid)
+    _used(engine, context)
+    show(rows, ["id", "at", "event", "from_state", "to_state", "actor", "detail"], as_json)
 
 
 @quarantine.command()
@@ -145,7 +191,7 @@ def replay(study_uid: StudyUid, config: Config = None) -> None:
 
 
 def _actor() -> str:
-    return f"operator {getpass.getuser()}"
+    return f"operator {login()}"
 
 
 def _do(config: Path | None, action: Callable[[Journal], int | None], done: str) -> None:

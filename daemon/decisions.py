@@ -24,9 +24,10 @@ class Wait:
 
 @dataclass(frozen=True)
 class Quarantine:
-    """Leave the study to a person."""
+    """Leave the study to a person. `kind` is that of the security event that it is, too; "": it is none."""
 
     reason: str
+    kind: str = ""
 
 
 Decision = Wait | Quarantine
@@ -40,7 +41,7 @@ def decide(error: Exception) -> Decision:
         case SpoolUnavailable():
             return Wait(5.0, "the spool is not to be read or written")
         case SpoolDamaged():
-            return Quarantine(str(error))
+            return Quarantine(str(error), "spool-damaged")
         case MemoryError():
             return Quarantine("memory ran out; raise model.memory_limit_bytes or look at the image")
         case OSError():

@@ -1,5 +1,6 @@
-"""The house-keeping part: scheduled chores, and health, metrics and the audit database over HTTP."""
+"""The house-keeping part: scheduled chores, the audit trail to syslog, and health, metrics and queries over HTTP."""
 
+import signal
 from datetime import timedelta
 
 import uvicorn
@@ -11,10 +12,12 @@ from daemon.deliver import scheduler
 from daemon.http import application
 from daemon.shared import Shared
 from daemon.stopping import on_sigterm
+from daemon.syslog import Shipper
 from storage.journal import Journal
 from storage.spool import Spool
 
 PURGE_EVERY_MINUTES = 10
+SHIP_EVERY_SECONDS = 1
 
 
 def run(settings: Settings, _shared: Shared, _name: str) -> None:
@@ -24,19 +27,26 @@ def run(settings: Settings, _shared: Shared, _name: str) -> None:
     schedule = scheduler()
     schedule.add_job(purge, "interval", [settings, journal, spool], minutes=PURGE_EVERY_MINUTES, id="purge")
     schedule.add_job(look_at_certificates, "interval", [settings], days=1, next_run_time=now(), id="certificates")
+    shipper = Shipper(settings, engine) if settings.audit.syslog else None
+    if shipper:
+        schedule.add_job(shipper.ship, "interval", seconds=SHIP_EVERY_SECONDS, id="audit trail")
     schedule.start()
     if settings.http.enabled:
         _serve_http(settings, application(settings, engine, journal, spool))
     else:
         on_sigterm().wait()
     schedule.shutdown()
+    if shipper:
+        shipper.finish()
 
 
 def _serve_http(settings: Settings, app: object) -> None:
-    """Until SIGTERM, which uvicorn handles itself."""
+    """Until SIGTERM."""
     server = uvicorn.Server(
         uvicorn.Config(app, host=settings.http.host, port=settings.http.port, log_config=None, access_log=False)  # type: ignore[arg-type]
     )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)  # uvicorn raises the signal anew at its end: we go on to our own
     log.get().info("http", host=settings.http.host, port=settings.http.port)
     server.run()
 

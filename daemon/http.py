@@ -9,7 +9,8 @@ from sqlalchemy import Engine
 import daemon.metrics
 from config.settings import Settings
 from daemon import certificates
-from storage import query
+from daemon.syslog import READER
+from storage import outbox, query
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
 from storage.spool import Spool
@@ -35,7 +36,8 @@ def application(settings: Settings, engine: Engine, journal: Journal, spool: Spo
 
     @app.get("/metrics")
     def metrics() -> Response:
-        page = daemon.metrics.render(journal, spool, expiries)
+        pending = outbox.waiting(engine, READER) if settings.audit.syslog else None
+        page = daemon.metrics.render(journal, spool, expiries, pending)
         return Response(page, media_type="text/plain; version=0.0.4")
 
     @app.get("/studies")

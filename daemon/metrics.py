@@ -19,9 +19,10 @@ class Snapshot:
         deliveries: Mapping[tuple[str, str], int],
         free_bytes: int,
         expiries: Mapping[str, datetime],
+        audit_pending: int | None = None,
     ):
         self._studies, self._deliveries, self._free_bytes = studies, deliveries, free_bytes
-        self._expiries = expiries
+        self._expiries, self._audit_pending = expiries, audit_pending
 
     def collect(self) -> Iterator[Metric]:
         """The families, in the order in which they are printed."""
@@ -42,10 +43,18 @@ class Snapshot:
         for file, ends in self._expiries.items():
             expiries.add_metric([file], ends.timestamp())
         yield expiries
+        if self._audit_pending is not None:
+            yield GaugeMetricFamily("hilum_audit_pending", "Audit rows not yet sent to syslog", self._audit_pending)
 
 
-def render(journal: Journal, spool: Spool, expiries: Mapping[str, datetime]) -> bytes:
-    """The page at /metrics, in Prometheus' text format; `expiries`: of the certificates, by key of [tls]."""
+def render(
+    journal: Journal, spool: Spool, expiries: Mapping[str, datetime], audit_pending: int | None = None
+) -> bytes:
+    """The page at /metrics, in Prometheus' text format; `expiries`: of the certificates, by key of [tls].
+
+    `audit_pending`: rows of the audit trail that wait for the syslog server; None where there is none.
+    """
     registry = CollectorRegistry()
-    registry.register(Snapshot(journal.counts(), journal.delivery_counts(), spool.free_bytes(), expiries))
+    counts = journal.counts(), journal.delivery_counts()
+    registry.register(Snapshot(*counts, spool.free_bytes(), expiries, audit_pending))
     return generate_latest(registry)

@@ -1,5 +1,6 @@
 """The receiving part: listens, and answers each object after it is durable."""
 
+import os
 import signal
 import tempfile
 import threading
@@ -7,11 +8,13 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from config.settings import ConfigurationError, Settings
 from daemon import commitment, log, pipeline, wiring
 from daemon.clock import now
 from daemon.decisions import CannotWork
+from daemon.person import login
 from daemon.shared import Shared
 from daemon.stopping import heard
 from dicom_io.errors import CannotUnderstand, OutOfResources
@@ -35,9 +38,11 @@ def run(settings: Settings, shared: Shared, _name: str) -> None:
     reception = Reception(settings, journal, spool, shared)
     scp = wiring.open_scp(settings, reception.callbacks)
     log.get().info("ready", port=scp.port, ae_title=settings.dicom.ae_title, swept=len(swept))
+    reception.note("STARTED", {"port": scp.port, "pid": os.getpid(), "user": login()})
     while signals.get() == signal.SIGHUP:
         _reload(scp, reception, shared)
     scp.shutdown()
+    reception.note("STOPPED", {"pid": os.getpid(), "user": login()})
 
 
 def _reload(scp: StoreScp, reception: "Reception", shared: Shared) -> None:
@@ -101,10 +106,14 @@ class Reception:
         if held_back is None:
             return
         log.get().warning("security", kind=kind, held_back=held_back, **detail)
+        self.note("SECURITY", {"kind": kind, "held_back": held_back, **detail})
+
+    def note(self, event: str, detail: dict[str, Any]) -> None:
+        """A row of the audit trail that concerns no study."""
         try:
-            self._journal.record("SECURITY", now(), detail={"kind": kind, "held_back": held_back, **detail})
+            self._journal.record(event, now(), detail=detail)
         except DatabaseUnavailable:
-            log.get().error("security event not journaled", kind=kind)
+            log.get().error("security event not journaled", kind=detail.get("kind", event))
 
 
 def every(seconds: float, ask: Callable[[], bool]) -> Callable[[], bool]:

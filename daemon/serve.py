@@ -18,11 +18,12 @@ from daemon.clock import now
 from daemon.decisions import CannotWork, place
 from daemon.shared import Fault, Shared, no_fault
 
-RECEIVER = "receive"
+RECEIVER, HOUSE = "receive", "house"
 HEARD = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 LONGEST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 60.0  # a part that ran this long starts with a clean slate
 STOP_SECONDS = 60.0  # what is in flight has this long to finish
+STOP_HOUSE_SECONDS = 20.0
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Part:
 def line(settings: Settings) -> list[Part]:
     """The processes of one daemon."""
     analysts = [Part(f"analyse-{n}", "daemon.analyse") for n in range(settings.model.workers)]
-    others = [Part(name, f"daemon.{name}") for name in (RECEIVER, "deliver", "house")]
+    others = [Part(name, f"daemon.{name}") for name in (RECEIVER, "deliver", HOUSE)]
     return [*others, *analysts]
 
 
@@ -148,11 +149,18 @@ def _lives_on(part: Part) -> bool:
 
 
 def _stop(parts: list[Part]) -> int:
-    """Ask every part to finish what is in flight, and wait for it; 0."""
+    """Ask every part to finish what is in flight, and wait for it; 0. The last one sends out that the others ended."""
+    _end([part for part in parts if part.name != HOUSE], STOP_SECONDS)
+    _end([part for part in parts if part.name == HOUSE], STOP_HOUSE_SECONDS)
+    log.get().info("stopped")
+    return 0
+
+
+def _end(parts: list[Part], seconds: float) -> None:
     for part in parts:
         if part.pid:
             os.kill(part.pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_SECONDS
+    deadline = time.monotonic() + seconds
     while any(part.pid for part in parts):
         signal.sigtimedwait({signal.SIGCHLD}, 0.2)
         for part in parts:
@@ -160,5 +168,3 @@ def _stop(parts: list[Part]) -> int:
                 os.kill(part.pid, signal.SIGKILL)
             if part.pid and os.waitpid(part.pid, os.WNOHANG)[0]:
                 part.pid = 0
-    log.get().info("stopped")
-    return 0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine
 
 from config.settings import Destination, Peer, Settings
-from daemon.certificates import tls_files
+from daemon.certificates import syslog_files, tls_files
 from daemon.decisions import CannotWork
 from daemon.shared import Fault, no_fault
 from storage.database import open_database
@@ -139,6 +139,17 @@ def client_tls(settings: Settings) -> SSLContext:
     from dicom_io.tls import client_context
 
     return _tls(settings, client_context)
+
+
+def syslog_tls(settings: Settings) -> SSLContext:
+    """How we go to the syslog server, by its own files or those of [tls]. Raises CannotWork where they are no good."""
+    from dicom_io.errors import TlsFault
+    from dicom_io.tls import client_context
+
+    try:
+        return client_context(syslog_files(settings))
+    except TlsFault as fault:
+        raise CannotWork(f"audit: {fault}") from fault
 
 
 def _tls(settings: Settings, context: Callable[[TlsFiles], SSLContext]) -> SSLContext:

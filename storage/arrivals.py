@@ -140,7 +140,8 @@ def _set_aside(tx: Transaction, obj: ReceivedObject, now: datetime) -> None:
     if found is None:
         values = {"study_instance_uid": obj.study_instance_uid, **_origin(obj, now)}
         tx.sql.execute(insert(conflict).values(values))
-    _note(tx, "SECURITY", obj, now, reason="other bytes under a SOP Instance UID that is here")
+    said = "other bytes under a SOP Instance UID that is here"
+    _note(tx, "SECURITY", obj, now, kind="uid-conflict", reason=said)
 
 
 def _origin(obj: ReceivedObject, now: datetime) -> dict[str, Any]:

@@ -157,6 +157,7 @@ PASSING_SQLITE = {
 PASSING_POSTGRESQL = {
     "08": "the connection broke",
     "25006": "it takes no writes",
+    "42501": "permission is denied",
     "40": "two transactions collided",
     "53": "the server lacks room, memory or connections",
     "55P03": "it is locked",

@@ -75,12 +75,13 @@ class Studies(Book):
             values = {"claimed_by": "", "attempts": max(row.attempts - 1, 0), "not_before": not_before}
             tx.change(study_id, reason=reason, **values)
 
-    def quarantine(self, study_id: int, reason: str, now: datetime) -> None:
-        """Put a study aside for a person. `reason` holds no patient data."""
+    def quarantine(self, study_id: int, reason: str, now: datetime, kind: str = "") -> None:
+        """Put a study aside for a person. `reason` holds no patient data; `kind`: of the security event that it is."""
         with self._transaction("quarantine") as tx:
             row = tx.study(study_id)
             if row.state != State.QUARANTINED:
-                tx.move(row, State.QUARANTINED, "QUARANTINED", now, reason=reason, claimed_by="")
+                detail = {"kind": kind} if kind else None
+                tx.move(row, State.QUARANTINED, "QUARANTINED", now, reason=reason, detail=detail, claimed_by="")
 
     def release(self, study_instance_uid: str, now: datetime, actor: str = "administrator") -> None:
         """Out of quarantine: refused deliveries are due again; without any, the study is analysed again.

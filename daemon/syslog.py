@@ -1,0 +1,80 @@
+"""Sends the audit trail to a syslog server, at least once and in order; how far it came stands in the database."""
+
+import os
+import socket
+import time
+from functools import partial
+
+from sqlalchemy import Engine
+
+from config.settings import Settings
+from daemon import log, wiring
+from daemon.decisions import CannotWork
+from daemon.syslog_messages import Interpreter, Message
+from daemon.syslog_transport import NOTICE, WARNING, Server, SyslogUnreachable, send, syslog_message
+from storage import outbox
+from storage.errors import DatabaseUnavailable
+
+READER = "syslog"
+BATCH = 200
+LONGEST_PAUSE_SECONDS = 60.0
+
+
+def server(settings: Settings) -> Server:
+    """The syslog server of the settings; nothing is connected yet."""
+    audit = settings.audit
+    tls = partial(wiring.syslog_tls, settings) if audit.transport == "tls" else None
+    return Server(audit.syslog, audit.port, audit.transport, tls)
+
+
+def reachable(settings: Settings) -> None:
+    """Connect and take leave. Raises SyslogUnreachable, or CannotWork for TLS files that are no good."""
+    send(server(settings), [])
+
+
+class Shipper:
+    """Takes rows from the outbox to the server. `ship` is to be called again and again, by one thread."""
+
+    def __init__(self, settings: Settings, engine: Engine):
+        self._engine, self._server = engine, server(settings)
+        self._host, self._application = socket.gethostname(), settings.audit.source_id
+        self._interpreter = Interpreter(settings, self._host, outbox.uri(engine))
+        self._pause, self._not_before = 0.0, 0.0
+        if self._server.tls:
+            self._server.tls()  # files that cannot work end the daemon now, not an hour later
+
+    def ship(self) -> None:
+        """Send all that waits. After a failure, which is logged, nothing happens for a pause that grows."""
+        if time.monotonic() < self._not_before:
+            return
+        try:
+            while self._ship_batch():
+                pass
+        except (SyslogUnreachable, DatabaseUnavailable, CannotWork) as trouble:
+            self._pause = min(LONGEST_PAUSE_SECONDS, max(1.0, self._pause * 2))
+            self._not_before = time.monotonic() + self._pause
+            log.get().warning("audit trail not sent", fault=str(trouble), again_in_seconds=self._pause)
+            return
+        if self._pause:
+            log.get().info("audit trail sent again")
+            self._pause = 0.0
+
+    def finish(self) -> None:
+        """At the end: one more try, without regard to the pause."""
+        self._not_before = 0.0
+        self.ship()
+
+    def _ship_batch(self) -> bool:
+        """Send the next rows and write down that they arrived; whether there may be more."""
+        entries = outbox.pending(self._engine, READER, BATCH)
+        if not entries:
+            return False
+        messages = [self._framed(message) for message in self._interpreter.messages(entries)]
+        if messages:
+            send(self._server, messages)
+        outbox.confirm(self._engine, READER, entries[-1].id)
+        return len(entries) == BATCH
+
+    def _framed(self, message: Message) -> bytes:
+        severity = WARNING if message.outcome else NOTICE
+        return syslog_message(message.at, severity, self._host, self._application, str(os.getpid()), message.xml)
