@@ -31,6 +31,7 @@ from inference.untrained import base_metadata, write_bundle
 
 Array = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
+SPECIFICITIES = (0.80, 0.90, 0.95)  # where doubt begins, the operating point, where doubt ends
 LICENCE = "The licence of these weights follows from the data they were trained on; see docs/README.md.\n"
 
 
@@ -135,28 +136,32 @@ def resized_to(pictures: Array, side: int) -> Array:
 def calibrate(table: Table, logits: Array) -> dict[str, Any]:
     """configs/calibration.json from the logits [n, findings + 1] of patients that the network was not trained on.
 
-    Each finding: Platt's scaling, Youden's operating point, a band where that point falls for other patients. A finding
-    that hardly occurs keeps the band narrow by force: `fit_band` has little to go by, the reader sees the prevalence.
+    Each finding: Platt's scaling, and an operating point that 1 in 10 pictures without the finding reach; in doubt
+    from what 1 in 5 reach to what 1 in 20 reach. With fourteen findings a point where sensitivity counts as much would
+    call several of them present on every healthy chest. Any pathology, being one question that half of the patients
+    answer with yes: Youden's point, and the band where that point falls for other patients.
     """
     targets = targets_with_pathology(table)
-    findings = {f: _calibrated(logits[:, k], targets[:, k], table.patients) for k, f in enumerate(table.findings)}
+    findings = {f: _calibrated(logits[:, k], targets[:, k]) for k, f in enumerate(table.findings)}
     outputs = (*table.findings, PATHOLOGY)
     weights, offset = fit_logistic(logits, targets[:, -1], strength=10.0)
     probabilities = sigmoid(logits @ weights + offset)
     named = dict(zip(outputs, (round(float(w), 6) for w in weights), strict=True))
-    point = _operating_point(probabilities, targets[:, -1], table.patients)
+    point = _balanced_point(probabilities, targets[:, -1], table.patients)
     return {"findings": findings, "pathology": {"weights": named, "offset": round(offset, 6)} | point}
 
 
-def _calibrated(logits: Array, targets: Array, patients: Any) -> dict[str, Any]:
+def _calibrated(logits: Array, targets: Array) -> dict[str, Any]:
     scale, offset = fit_platt(logits, targets)
     scale = max(scale, 0.05)  # a finding too rare to fit keeps its direction
     probabilities = sigmoid(scale * logits + offset)
     row = {"scale": round(scale, 6), "offset": round(offset, 6)}
-    return row | _operating_point(probabilities, targets, patients) | {"prevalence": round(float(targets.mean()), 6)}
+    low, point, high = (round(float(q), 6) for q in np.quantile(probabilities[targets == 0], SPECIFICITIES))
+    prevalence = round(float(targets.mean()), 6)
+    return row | {"threshold": point, "band": [low, high], "prevalence": prevalence}
 
 
-def _operating_point(probabilities: Any, targets: Array, patients: Any) -> dict[str, Any]:
+def _balanced_point(probabilities: Any, targets: Array, patients: Any) -> dict[str, Any]:
     threshold = fit_threshold(probabilities, targets)
     band = fit_band(probabilities, targets, patients, threshold, share=0.5)
     return {"threshold": round(threshold, 6), "band": [min(round(band[0], 6), round(threshold, 6)),
