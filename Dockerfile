@@ -3,25 +3,28 @@
 #   docker build -t hilum .
 #   docker run -p 11112:11112 -v hilum:/var/lib/hilum -v ./hilum.toml:/etc/hilum/hilum.toml:ro hilum
 #
-# torch: PyPI's wheel for Linux brings CUDA and some gigabytes; the index below has the build for processors alone. For a
-# GPU, or where that index cannot be reached: --build-arg TORCH_INDEX=https://pypi.org/simple
+# Every package is the exact file whose hash stands in the lock (make lock), or the build fails. The lock for processors
+# takes torch from PyTorch's own place; PyPI's wheel brings CUDA and some gigabytes. For a GPU, or where that place cannot
+# be reached: --build-arg LOCK=requirements-gpu.lock
 
-FROM python:3.12-slim AS build
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+FROM python:3.11-slim AS build
+ARG LOCK=requirements-cpu.lock
+ARG TORCH_WHEELS=https://download.pytorch.org/whl/cpu/torch/
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ONLY_BINARY=:all:
 RUN python -m venv /opt/hilum
-# torch first: the largest layer, which a change of the code leaves as it is
-RUN /opt/hilum/bin/pip install --index-url "$TORCH_INDEX" --extra-index-url https://pypi.org/simple torch==2.13.0
 WORKDIR /src
+COPY packaging/requirements-cpu.lock packaging/requirements-gpu.lock ./
+# the libraries first: the largest layer, which a change of the code leaves as it is
+RUN /opt/hilum/bin/pip install --require-hashes --find-links "$TORCH_WHEELS" --requirement "$LOCK"
 COPY pyproject.toml README.md ./
 COPY config config
 COPY storage storage
 COPY dicom_io dicom_io
 COPY inference inference
 COPY daemon daemon
-RUN /opt/hilum/bin/pip install .
+RUN /opt/hilum/bin/pip install --no-deps --no-build-isolation .
 
-FROM python:3.12-slim
+FROM python:3.11-slim
 RUN groupadd --system --gid 10001 hilum \
  && useradd --system --uid 10001 --gid hilum --home-dir /var/lib/hilum --shell /usr/sbin/nologin hilum \
  && install -d -o hilum -g hilum -m 0750 /var/lib/hilum \

@@ -1,6 +1,7 @@
 # make demo     the main job on this machine, with everything it needs
 # make test     all set-up, then the tests
-.PHONY: demo test check bench fuzz chaos soak clean
+# make lock     write the exact versions, with hashes, that the image is built from; make audit: their known faults
+.PHONY: lock audit demo test check bench fuzz chaos soak clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -27,6 +28,20 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/throughput.py $(BENCH)
+
+# the image's interpreter and platform; torch's wheels for processors alone are not on PyPI
+LOCK := $(BIN)/uv pip compile --no-config --quiet --generate-hashes --no-emit-find-links --group image pyproject.toml \
+	--python-version 3.11 --python-platform x86_64-manylinux_2_28 --custom-compile-command "make lock"
+TORCH_WHEELS ?= https://download.pytorch.org/whl/cpu/torch/
+
+lock: $(READY)
+	$(BIN)/python -m pip install --quiet uv
+	$(LOCK) --upgrade --find-links $(TORCH_WHEELS) --output-file packaging/requirements-cpu.lock
+	$(LOCK) --upgrade --output-file packaging/requirements-gpu.lock
+
+audit: $(READY)
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --disable-pip --require-hashes --requirement packaging/requirements-gpu.lock
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

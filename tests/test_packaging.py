@@ -6,8 +6,13 @@ import json
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from config.settings import Http, Storage, load
 from daemon.serve import STOP_SECONDS
@@ -116,10 +121,48 @@ def test_the_image_is_slim_and_built_from_what_is_let_in() -> None:
     assert all((ROOT / source).exists() for source in copied)
 
 
-def test_the_torch_of_the_image_is_the_one_that_is_pinned() -> None:
-    """The Dockerfile installs the torch that pyproject.toml asks for."""
-    (pinned,) = re.findall(r'"(torch==[^"]+)"', (ROOT / "pyproject.toml").read_text())
-    assert any(argument.endswith(f" {pinned}") for word, argument in instructions() if word == "RUN")
+LOCKS = [ROOT / "packaging" / name for name in ("requirements-cpu.lock", "requirements-gpu.lock")]
+
+
+def locked(lock: Path) -> dict[str, tuple[str, int]]:
+    """Version and number of hashes of each package of a lock, by canonical name."""
+    entry = r"^([A-Za-z0-9._-]+)==(\S+) \\\n((?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)"
+    found = re.findall(entry, lock.read_text(), re.MULTILINE)
+    return {canonicalize_name(name): (version, hashes.count("--hash")) for name, version, hashes in found}
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
+def test_the_lock_covers_what_we_depend_on(lock: Path) -> None:
+    """Each dependency is locked to a version that pyproject.toml allows; each line of the lock has its hashes."""
+    versions = locked(lock)
+    lines = [line for line in lock.read_text().splitlines() if line and line[0] not in " #"]
+    assert len(versions) == len(lines) > 40
+    assert not [line for line in lines if "==" not in line]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for text in [*project["project"]["dependencies"], *project["dependency-groups"]["image"]]:
+        wanted = Requirement(text)
+        assert wanted.specifier.contains(versions[canonicalize_name(wanted.name)][0]), text
+
+
+def test_the_locks_differ_in_torch_alone() -> None:
+    """The image for a GPU has torch's other build and what that needs; all else is the same."""
+    cpu, gpu = ({name: version for name, (version, _) in locked(lock).items()} for lock in LOCKS)
+    assert (cpu["torch"], gpu["torch"]) == (f"{gpu['torch']}+cpu", cpu["torch"].removesuffix("+cpu"))
+    differing = {name for name in cpu.keys() | gpu.keys() if cpu.get(name) != gpu.get(name)}
+    assert all(name in ("torch", "triton") or name.startswith(("nvidia-", "cuda-")) for name in differing)
+
+
+def test_the_image_installs_nothing_that_is_not_locked() -> None:
+    """Every pip of the Dockerfile demands hashes, or installs our own source without reaching for more."""
+    installs = [argument for word, argument in instructions() if word == "RUN" and "pip install" in argument]
+    assert len(installs) == 2
+    assert "--require-hashes" in installs[0]
+    assert '--requirement "$LOCK"' in installs[0]
+    assert installs[1].endswith("pip install --no-deps --no-build-isolation .")
+    interpreter = re.search(r"--python-version (\S+)", (ROOT / "Makefile").read_text())
+    assert interpreter
+    stages = [argument for word, argument in instructions() if word == "FROM"]
+    assert all(stage.startswith(f"python:{interpreter[1]}-slim") for stage in stages)
 
 
 def compose_values(service: str, key: str) -> list[str]:
