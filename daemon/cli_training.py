@@ -2,19 +2,24 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daemon.cli_model import AsJson, model, tried
 
+if TYPE_CHECKING:
+    from inference.recipe import Recipe
+
 Data = Annotated[Path, typer.Option(help="The folder with the manifests and images.", exists=True, file_okay=False)]
+
+RecipeFile = Annotated[Path | None, typer.Option(help="A JSON file that changes the recipe.", exists=True)]
 
 
 def train(
     data: Data,
     out: Annotated[Path, typer.Option(help="The bundle's folder; a run that was killed goes on where it was.")],
-    recipe: Annotated[Path | None, typer.Option(help="A JSON file that changes the recipe.", exists=True)] = None,
+    recipe: RecipeFile = None,
     fold: Annotated[int, typer.Option(help="The part of the patients that is kept aside; -1: nobody.")] = 0,
     folds: Annotated[int, typer.Option(help="How many parts.")] = 10,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -25,14 +30,10 @@ def train(
     track: Annotated[bool, typer.Option(help="Track the run with MLflow.")] = True,
 ) -> None:
     """Train a network on radiographs and write a calibrated bundle."""
-    from inference.recipe import Recipe
     from inference.tracking import MlflowTracker
     from inference.train import train as run
 
-    try:
-        chosen = Recipe(**(json.loads(recipe.read_text()) if recipe else {}))
-    except (TypeError, ValueError) as fault:
-        raise typer.BadParameter(f"{recipe}: {fault}") from None
+    chosen = _read_recipe(recipe)
     tracker = tried(lambda: MlflowTracker(uri=tracking_uri)) if track else None
     bundle = tried(
         lambda: run(data, out, chosen, fold=None if fold < 0 else fold, folds=folds, device=device, threads=threads,
@@ -69,6 +70,7 @@ def crossvalidate(
     data: Data,
     work: Annotated[Path, typer.Option(help="The folder of the folds; a run that was killed goes on where it was.")],
     bundle: Annotated[Path | None, typer.Option(help="Write the mean of the networks here, as one bundle.")] = None,
+    recipe: RecipeFile = None,
     folds: Annotated[int, typer.Option(help="Parts of the patients.")] = 5,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
@@ -77,12 +79,12 @@ def crossvalidate(
     from inference.averaging import write_average
     from inference.crossvalidate import cross_validate, markdown
     from inference.data import read_table
-    from inference.recipe import Recipe
 
-    result = tried(lambda: cross_validate(data, work, folds=folds, device=device, threads=threads))
+    chosen = _read_recipe(recipe)
+    result = tried(lambda: cross_validate(data, work, chosen, folds=folds, device=device, threads=threads))
     typer.echo(markdown(result))
     if bundle:
-        made = tried(lambda: write_average(bundle, work, read_table(data), Recipe(), folds))
+        made = tried(lambda: write_average(bundle, work, read_table(data), chosen, folds))
         typer.echo(f'bundle = "{made.directory.resolve()}"\ndigest = "{made.digest}"')
 
 
@@ -101,3 +103,12 @@ def gate(
     worth = tried(lambda: refit_gate(data, bundle, chests.split(","), others.split(","), dicom))
     typer.echo(json.dumps(worth, indent=1))
     typer.echo(f'bundle = "{bundle.resolve()}"\ndigest = "{load(bundle).digest}"', err=True)
+
+
+def _read_recipe(file: Path | None) -> "Recipe":
+    from inference.recipe import Recipe
+
+    try:
+        return Recipe(**(json.loads(file.read_text()) if file else {}))
+    except (TypeError, ValueError) as fault:
+        raise typer.BadParameter(f"{file}: {fault}") from None

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.nn.functional import interpolate
 
 from inference.errors import EngineError
 from inference.outputs import Array
@@ -56,9 +54,14 @@ def occlusion(classifier: "Classifier", image: Array, precision: str = "low", ba
 
 def enlarge(maps: Array, size: tuple[int, int]) -> Array:
     """Maps [k, h, w] -> [k, *size], bilinear between the cells' middles."""
-    large = interpolate(torch.from_numpy(np.ascontiguousarray(maps))[None], size=size, mode="bilinear",
-                        align_corners=False)  # fmt: skip
-    return np.asarray(large[0].numpy(), np.float32)
+    down, across = (_shares(cells, side) for cells, side in zip(maps.shape[1:], size, strict=True))
+    return np.asarray(down @ maps @ across.T, np.float32)
+
+
+def _shares(cells: int, side: int) -> Array:
+    """What each cell gives to each pixel along a side, [side, cells]."""
+    place = np.clip((np.arange(side) + 0.5) * cells / side - 0.5, 0, cells - 1)
+    return np.asarray(np.maximum(0, 1 - np.abs(place[:, None] - np.arange(cells))), np.float32)
 
 
 def overlay(image: Array, heat: Array, strength: float = 0.6) -> npt.NDArray[np.uint8]:

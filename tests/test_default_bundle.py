@@ -1,7 +1,10 @@
 """The bundle that the package ships: what it is for, what it refuses, and that it is what was pinned."""
 
 import csv
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +13,12 @@ from dicom_io.decode import decode
 from dicom_io.phantom import phantom_studies
 from dicom_io.refusals import Refused
 from inference.bundle import DEFAULT, default_bundle
+from inference.calibrate import sigmoid
 from inference.data import FINDINGS, display_values, pictures, read_table
 from inference.engine import Classifier
 from inference.evaluate import predict_all
 from inference.metrics import auroc
+from inference.preprocess import preprocess_all
 
 CHESTS = ("ivmartel__gdcm-CR-MONO1-10-chest", "nhsx__", "robyoung__RG1_", "udacity__")
 
@@ -89,6 +94,34 @@ def test_it_refuses_what_is_no_frontal_chest(classifier: Classifier, shared: Pat
     }  # fmt: skip
     shares = {kind: np.mean([not p.analysed for p in classifier.predict(part)]) for kind, part in refused.items()}
     assert all(share >= 0.9 for share in shares.values()), shares
+
+
+def test_its_heatmaps_cost_little(shared: Path) -> None:
+    """The maps of all findings cost less than 5 ms of one processor beyond the network's answer."""
+    classifier = Classifier(default_bundle(), "openvino", threads=1)
+    chest = next(pictures(read_table(shared / "data", ["nih128"])))
+    answer = fastest(lambda: classifier.engine.run(preprocess_all(classifier.transform, [chest])))
+    assert fastest(lambda: classifier.heatmaps(chest)) - answer < 0.005
+
+
+def fastest(action: Callable[[], Any], rounds: int = 30) -> float:
+    """Seconds of processor time."""
+    took = []
+    for _ in range(rounds):
+        start = time.process_time()
+        action()
+        took.append(time.process_time() - start)
+    return min(took)
+
+
+def test_engines_agree_on_it(classifier: Classifier, shared: Path) -> None:
+    """OpenVINO gives plain torch's probabilities: within 1e-4 in float32, within 0.01 as it runs here (bf16 or not)."""
+    table = read_table(shared / "data", ["nih128"])
+    batch = preprocess_all(classifier.transform, list(pictures(table.take(range(0, 4000, 100)))))
+    expected = sigmoid(classifier.run(batch).logits)
+    for precision, most in (("f32", 1e-4), ("auto", 0.01)):
+        other = Classifier(classifier.bundle, "openvino", threads=1, precision=precision)
+        assert np.abs(sigmoid(other.run(batch).logits) - expected).max() < most
 
 
 def test_the_way_of_shrinking_matters_little(classifier: Classifier, shared: Path) -> None:
