@@ -157,8 +157,12 @@ def _rows(studies: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _most_likely(findings: list[dict[str, Any]]) -> dict[str, Any]:
-    likely = max(findings, key=lambda f: f["probability"] / f["threshold"], default=None)
+    likely = max(findings, key=lambda f: _odds(f["probability"]) / _odds(f["threshold"]), default=None)
     return {"most_likely": likely["finding"], "probability": likely["probability"]} if likely else {"findings": None}
+
+
+def _odds(probability: float) -> float:
+    return probability / (1 - min(probability, 0.9999))
 
 
 def _seconds(row: dict[str, Any]) -> float | None:

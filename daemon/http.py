@@ -50,6 +50,11 @@ def application(settings: Settings, engine: Engine, journal: Journal, spool: Spo
             state=state.upper() or None, limit=limit,
         )  # fmt: skip
 
+    @app.get("/studies/{study_instance_uid}/results")
+    def results(study_instance_uid: str) -> list[dict[str, Any]]:
+        """For each image the object that `hilum predict --json` prints."""
+        return query.results(engine, study_instance_uid)
+
     @app.get("/studies/{study_instance_uid}/events")
     def events(study_instance_uid: str) -> list[dict[str, Any]]:
         return query.events(engine, study_instance_uid)

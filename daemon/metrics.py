@@ -11,17 +11,19 @@ from storage.spool import Spool
 
 
 class Snapshot:
-    """The journal's counts as metric families: studies by state, deliveries by destination and state."""
+    """The journal's counts as metric families."""
 
     def __init__(
         self,
         studies: Mapping[str, int],
+        images: Mapping[str, int],
         deliveries: Mapping[tuple[str, str], int],
         free_bytes: int,
         expiries: Mapping[str, datetime],
         audit_pending: int | None = None,
     ):
-        self._studies, self._deliveries, self._free_bytes = studies, deliveries, free_bytes
+        self._studies, self._images = studies, images
+        self._deliveries, self._free_bytes = deliveries, free_bytes
         self._expiries, self._audit_pending = expiries, audit_pending
 
     def collect(self) -> Iterator[Metric]:
@@ -29,12 +31,16 @@ class Snapshot:
         studies = GaugeMetricFamily("hilum_studies", "Studies in the journal by state", labels=["state"])
         for state, number in sorted(self._studies.items()):
             studies.add_metric([state], number)
+        images = GaugeMetricFamily("hilum_images", "Images by verdict; reasons: in the journal", labels=["verdict"])
+        for verdict, number in sorted(self._images.items()):
+            images.add_metric([verdict], number)
         deliveries = GaugeMetricFamily(
             "hilum_deliveries", "Result objects by destination and state", labels=["destination", "state"]
         )
         for labels, number in sorted(self._deliveries.items()):
             deliveries.add_metric(labels, number)
         yield studies
+        yield images
         yield deliveries
         yield GaugeMetricFamily("hilum_spool_free_bytes", "Free space where the spool lies", self._free_bytes)
         expiries = GaugeMetricFamily(
@@ -55,6 +61,6 @@ def render(
     `audit_pending`: rows of the audit trail that wait for the syslog server; None where there is none.
     """
     registry = CollectorRegistry()
-    counts = journal.counts(), journal.delivery_counts()
+    counts = journal.counts(), journal.image_counts(), journal.delivery_counts()
     registry.register(Snapshot(*counts, spool.free_bytes(), expiries, audit_pending))
     return generate_latest(registry)

@@ -78,6 +78,21 @@ def study_detail(engine: Engine, study_instance_uid: str) -> dict[str, Any] | No
     }
 
 
+def results(engine: Engine, study_instance_uid: str) -> list[dict[str, Any]]:
+    """What the analysis said of each image, in the order of arrival: the objects of `hilum predict --json`.
+
+    "file" is the SOP Instance UID. An image without a result has "analysed": false and the reason.
+    """
+    columns = instance.c.sop_instance_uid, instance.c.reason, instance.c.result
+    query = select(*columns).join(study, study.c.id == instance.c.study_id).order_by(instance.c.id)
+    with reading(engine) as connection:
+        rows = connection.execute(query.where(study.c.study_instance_uid == study_instance_uid)).all()
+    return [
+        row.result or {"file": row.sop_instance_uid, "analysed": False, "reason": row.reason or "not analysed yet"}
+        for row in rows
+    ]
+
+
 def events(
     engine: Engine,
     study_instance_uid: str | None = None,

@@ -45,6 +45,12 @@ class Retention(Book):
             found = {row[0]: row[1] for row in connection.execute(query)}
         return {str(state): found.get(state, 0) for state in State}
 
+    def image_counts(self) -> dict[str, int]:
+        """Number of images by verdict: analysed, ignored, refused, or waiting for one."""
+        query = select(instance.c.verdict, func.count()).group_by(instance.c.verdict)
+        with reading(self._engine) as connection:
+            return {verdict or "waiting": number for verdict, number in connection.execute(query)}
+
     def delivery_counts(self) -> dict[tuple[str, str], int]:
         """Number of deliveries by destination and state (PENDING is the queue)."""
         query = select(delivery.c.destination, delivery.c.state, func.count())
