@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from inference.errors import ImportRefused, WeightsMismatch
 from inference.networks import as_state
-from inference.unpickle import NO_NETWORK_NAMESPACE
+from inference.unpickle import NOT_ISOLATED
 
 State = dict[str, torch.Tensor]
 TIME_LIMIT_SECONDS = 300
@@ -50,9 +50,9 @@ def unpickle(source: Path) -> tuple[State, tuple[str, ...]]:
                                   capture_output=True, text=True, timeout=TIME_LIMIT_SECONDS)  # fmt: skip
         except subprocess.TimeoutExpired:
             raise ImportRefused(f"{source.name} was not converted within {TIME_LIMIT_SECONDS} s") from None
-        if done.returncode == NO_NETWORK_NAMESPACE:
+        if done.returncode == NOT_ISOLATED:
             raise ImportRefused(f"{source.name} was not opened: this system does not let a process give up the "
-                                "network (unshare is forbidden, as in many containers); do it elsewhere")  # fmt: skip
+                                "network (neither unshare nor seccomp); do it elsewhere")  # fmt: skip
         if done.returncode != 0 or not weights.is_file():
             last = (done.stderr.strip().splitlines() or ["it ended without a message"])[-1]
             raise ImportRefused(f"{source.name} was not converted (status {done.returncode}): {last[:200]}")

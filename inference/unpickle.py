@@ -2,29 +2,63 @@
 
     python -I unpickle.py SOURCE TARGET.safetensors TARGET.json
 
-It gives up the network first, then unpickles with a list of harmless classes; every other class is replaced by an
-empty one that only keeps its attributes. What remains is written as tensors, with the module's `pathologies`.
-Imports nothing of this project: it runs isolated, with an empty environment and limits on time and memory.
+It gives up network, programs and files first, then unpickles with a list of harmless classes; every other class is
+replaced by an empty one that only keeps its attributes. What remains is written as tensors, with the module's
+`pathologies`. Imports nothing of this project: it runs with an empty environment and limits on time and memory.
 """
 
 import collections
 import ctypes
+import errno
 import json
 import os
 import pickle
+import platform
 import resource
+import struct
 import sys
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
 _BUILTINS = {"set", "frozenset", "list", "dict", "tuple", "int", "float", "bool", "str", "bytes", "complex", "slice"}
 _TORCH = {"Size", "dtype", "device", "Tensor"}
 _NUMPY = {"_reconstruct", "scalar", "ndarray", "dtype"}
-NO_NETWORK_NAMESPACE = 3
+NOT_ISOLATED = 3
+
+# System calls by their numbers (asm/unistd.h) on the processors that we know: those that are forbidden, and those that
+# open a file, with the place of their flags: open, openat. Forbidden are socket, io_uring_setup; execve, execveat,
+# ptrace, process_vm_writev; rename*, mkdir*, rmdir, creat, link*, unlink*, symlink*, chmod*, chown*, truncate, mknod*,
+# mount, setxattr*, openat2.
+_ARCHITECTURES: dict[str, tuple[int, tuple[int, ...], tuple[tuple[int, int], ...]]] = {
+    "x86_64": (
+        0xC000003E,
+        (41, 425, 59, 322, 101, 311, 82, 264, 316, 83, 258, 84, 85, 86, 265, 87, 263, 88, 266, 90, 91, 268, 452, 92, 93,
+         94, 260, 76, 133, 259, 165, 188, 189, 190, 437),
+        ((2, 1), (257, 2)),
+    ),
+    "aarch64": (
+        0xC00000B7,
+        (198, 425, 221, 281, 117, 271, 38, 276, 34, 37, 35, 36, 52, 53, 452, 54, 55, 45, 33, 40, 5, 6, 7, 437),
+        ((56, 2),),
+    ),
+}  # fmt: skip
+_SECCOMP = {"x86_64": 317, "aarch64": 277}  # the system call seccomp
+
+
+def isolate() -> None:
+    """Give up network, programs and files for good. OSError where the system lets us give up not even the network."""
+    faults = []
+    for give_up in (leave_network, forbid):
+        try:
+            give_up()
+        except OSError as error:
+            faults.append(error)
+    if len(faults) == 2:
+        raise faults[-1]
 
 
 def leave_network() -> None:
@@ -34,6 +68,39 @@ def leave_network() -> None:
         if libc.unshare(flags) == 0:
             return
     raise OSError(ctypes.get_errno(), "unshare")
+
+
+def forbid() -> None:
+    """From here on no thread of this process makes a socket, starts a program, or opens a file but to read it.
+
+    By a filter on system calls (seccomp(2)), for which nobody needs a privilege. OSError where there is none.
+    """
+    program = _filter(platform.machine())
+    libc = ctypes.CDLL(None, use_errno=True)
+    code = ctypes.create_string_buffer(program)
+    fprog = ctypes.create_string_buffer(struct.pack("HP", len(program) // 8, ctypes.addressof(code)))
+    no_new_privileges = libc.prctl(38, 1, 0, 0, 0)
+    all_threads = 1
+    if no_new_privileges or libc.syscall(_SECCOMP[platform.machine()], 1, all_threads, fprog):
+        raise OSError(ctypes.get_errno(), "seccomp")
+
+
+def _filter(machine: str) -> bytes:
+    """The filter as a program of the kernel's packet filter (linux/filter.h); OSError for an unknown processor."""
+    if machine not in _ARCHITECTURES:
+        raise OSError(0, f"no list of system calls for {machine}")
+    architecture, forbidden, opening = _ARCHITECTURES[machine]
+    load, equal, any_bit, at_least, answer = 0x20, 0x15, 0x45, 0x35, 0x06
+    allow, refuse, kill = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
+    writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+    steps = [(load, 0, 0, 4), (equal, 1, 0, architecture), (answer, 0, 0, kill), (load, 0, 0, 0)]
+    steps += [(at_least, 0, 1, 0x40000000), (answer, 0, 0, refuse)]  # x86's other numbering
+    for number in forbidden:
+        steps += [(equal, 0, 1, number), (answer, 0, 0, refuse)]
+    for number, argument in opening:
+        steps += [(equal, 0, 4, number), (load, 0, 0, 16 + 8 * argument), (any_bit, 0, 1, writing),
+                  (answer, 0, 0, refuse), (answer, 0, 0, allow)]  # fmt: skip
+    return b"".join(struct.pack("HBBI", *step) for step in [*steps, (answer, 0, 0, allow)])
 
 
 def limit(memory: int = 24 << 30, seconds: int = 300, file_size: int = 4 << 30) -> None:
@@ -100,23 +167,29 @@ def _names(value: Any) -> list[str]:
 
 def main(source: str, weights: str, names: str) -> int:
     """Convert; the exit status says what went wrong."""
-    try:
-        leave_network()
-    except OSError:
-        return NO_NETWORK_NAMESPACE
-    limit()
+    with open(weights, "wb") as tensors_file, open(names, "w") as names_file:  # noqa: PTH123  (the last chance to)
+        try:
+            isolate()
+        except OSError:
+            return NOT_ISOLATED
+        limit()
+        state, labels = convert(source)
+        tensors_file.write(save({name: tensor.contiguous() for name, tensor in state.items()}))
+        json.dump(labels, names_file)
+    return 0
+
+
+def convert(source: str) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """The tensors of the file and, of a module, its labels."""
     shim = type(sys)("hilum_pickle")
     shim.Unpickler, shim.load, shim.UnpicklingError = Unpickler, load, pickle.UnpicklingError  # type: ignore[attr-defined]
     loaded = torch.load(source, map_location="cpu", weights_only=False, pickle_module=shim)
     if isinstance(loaded, collections.abc.Mapping):
         loaded = next((loaded[key] for key in ("state_dict", "model") if key in loaded), loaded)
-    module = isinstance(loaded, nn.Module)
-    state = tensors(loaded) if module else {k: v for k, v in loaded.items() if isinstance(v, torch.Tensor)}
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, weights)
-    found = {key: _names(loaded.__dict__.get(key)) for key in ("pathologies", "targets")} if module else {}
-    with open(names, "w") as file:  # noqa: PTH123
-        json.dump(found.get("pathologies") or found.get("targets") or [], file)
-    return 0
+    if not isinstance(loaded, nn.Module):
+        return {name: tensor for name, tensor in loaded.items() if isinstance(tensor, torch.Tensor)}, []
+    found = [_names(loaded.__dict__.get(key)) for key in ("pathologies", "targets")]
+    return tensors(loaded), next(filter(None, found), [])
 
 
 if __name__ == "__main__":

@@ -3,7 +3,10 @@
 import json
 import os
 import re
-from collections.abc import Callable
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +22,10 @@ from inference.engine import Classifier
 from inference.errors import ImportRefused
 from inference.importer import XRAYVISION, Wanted, import_model
 from inference.preprocess import preprocess_all
-from inference.unpickle import leave_network
+from inference.unpickle import isolate
 from inference.untrained import LABELS
 from tests.bundles import noise, small_bundle
+from tests.conftest import ROOT
 from tests.onnx_writer import write_classifier
 
 Images = list[np.ndarray]
@@ -203,44 +207,102 @@ def test_labels_and_thresholds_of_ones_own(tmp_path: Path) -> None:
 
 
 class Ran:
-    """A pickle that leaves a trace when it is run."""
+    """A pickle that calls something when it is loaded."""
 
-    def __init__(self, place: Path) -> None:
-        self.place = str(place)
+    def __init__(self, call: Callable[..., Any], *arguments: Any) -> None:
+        self.call = call, arguments
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (self.place,)
+        return self.call
 
 
-def can_leave_network() -> bool:
-    """Tried in a child, for a process that gave up the network has none."""
+def can_isolate() -> bool:
+    """Tried in a child, for a process that gave up network and programs has neither."""
     child = os.fork()
     if not child:
         try:
-            leave_network()
+            isolate()
         except OSError:
             os._exit(1)
         os._exit(0)
     return os.waitpid(child, 0)[1] == 0
 
 
-def test_pickled_module_is_refused_unless_trusted(tmp_path: Path) -> None:
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """Somebody on this machine who would hear a connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        yield server
+
+
+def nobody_called(listener: socket.socket) -> bool:
+    try:
+        listener.accept()
+    except BlockingIOError:
+        return True
+    return False
+
+
+def test_pickled_module_is_refused_unless_trusted(tmp_path: Path, listener: socket.socket) -> None:
     """A whole pickled module is refused; with --trust-pickle its tensors and labels are taken, and nothing is run."""
     network = random_network(1, 18, **SMALL)
     network.pathologies = [f"Thing {i}" for i in range(18)]  # type: ignore[assignment]
-    network.extra = Ran(tmp_path / "ran")  # type: ignore[assignment]
+    network.extra = [  # type: ignore[assignment]
+        Ran(os.mkdir, str(tmp_path / "ran")), Ran(open, str(tmp_path / "ran"), "w"),
+        Ran(os.system, f"touch {tmp_path}/ran"), Ran(socket.create_connection, listener.getsockname()),
+    ]  # fmt: skip
     torch.save(network, tmp_path / "m.pt")
     with pytest.raises(ImportRefused, match="--trust-pickle"):
         import_model(tmp_path / "m.pt", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    if not can_leave_network():
+    if not can_isolate():
         with pytest.raises(ImportRefused, match="give up the network"):
             import_model(tmp_path / "m.pt", tmp_path / "out", Wanted(trust_pickle=True))
         return
     bundle = import_model(tmp_path / "m.pt", tmp_path / "out", Wanted(trust_pickle=True))
     assert bundle.labels[3] == "Thing 3"
     assert not (tmp_path / "ran").exists()
+    assert nobody_called(listener)
     assert_same(bundle, network, grey, squares(2))
+
+
+GULLIBLE = """
+import os, sys
+from inference import unpickle
+unpickle._harmless = lambda module, name: True
+for way, source in (pair.split("=") for pair in sys.argv[1:]):
+    if not (child := os.fork()):
+        unpickle.isolate = getattr(unpickle, way)
+        try:
+            os._exit(unpickle.main(source, source + ".w", source + ".n"))
+        except BaseException as fault:
+            print(way, os.path.basename(source), fault, flush=True)
+            os._exit(1)
+    os.waitpid(child, 0)
+"""
+
+
+def test_what_is_run_all_the_same_reaches_nothing(tmp_path: Path, listener: socket.socket) -> None:
+    """Were the list of harmless classes of no use, there would still be no network; nor, by the filter, any file."""
+    if not can_isolate():
+        pytest.skip("this system lets no process give up the network")
+    calls = {
+        "connect": Ran(socket.create_connection, listener.getsockname(), 5), "mkdir": Ran(os.mkdir, f"{tmp_path}/ran"),
+        "open": Ran(open, f"{tmp_path}/ran", "a"), "unlink": Ran(os.unlink, f"{tmp_path}/kept"),
+        "run": Ran(os.execv, "/bin/true", ["true"]),
+    }  # fmt: skip
+    (tmp_path / "kept").touch()
+    for name, call in calls.items():
+        torch.save({"a": call}, tmp_path / name)
+    ways = [f"leave_network={tmp_path / 'connect'}", *(f"forbid={tmp_path / name}" for name in calls)]
+    done = subprocess.run([sys.executable, "-c", GULLIBLE, *ways], cwd=ROOT, capture_output=True, text=True, check=True)
+    said = done.stdout.splitlines()
+    assert "Network is unreachable" in said[0]
+    assert [line.split()[1] for line in said[1:] if "Operation not permitted" in line] == list(calls)
+    assert nobody_called(listener)
+    assert (tmp_path / "kept").exists()
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("ends_in_sigmoid", [False, True])

@@ -23,7 +23,7 @@ from tests.authority import Authority
 from tests.conftest import require
 from tests.peers import free_port
 from tests.publisher import Publisher, published
-from tests.test_importer import SMALL, can_leave_network, random_network
+from tests.test_importer import SMALL, can_isolate, random_network
 
 NOBODY: Confirm = lambda file, digest: pytest.fail("nobody should be asked")  # noqa: E731
 
@@ -224,7 +224,7 @@ def test_a_pickled_module_needs_trust(server: Publisher, tmp_path: Path) -> None
     stream = io.BytesIO()
     torch.save(network, stream)
     server.content = stream.getvalue()
-    if can_leave_network():
+    if can_isolate():
         made = pull(entry(server.url, pickle=True), tmp_path, lambda *_: True, trust_pickle=True)
         assert made.labels == XRAYVISION
 
