@@ -100,7 +100,8 @@ def _entries(connection: Connection, rows: Sequence[Any]) -> list[Entry]:
 
 def _begun(connection: Connection, rows: Sequence[Any]) -> dict[int, list[Sendable]]:
     """By audit row, the deliveries that came with it: they bear its time, and its detail names their objects."""
-    row_of = {(uid, row.at): row.id for row in rows for uid in row.detail.get("objects", ()) if _analysed(row)}
+    analyses = [row for row in rows if row.event in ("ANALYSED", "IGNORED", "ANALYSED_BEFORE")]
+    row_of = {(uid, row.at): row.id for row in analyses for uid in row.detail["objects"]}
     columns = (result_object.c.sop_instance_uid, result_object.c.sop_class_uid)
     query = (
         select(*columns, delivery.c.destination, delivery.c.created_at)
@@ -113,7 +114,3 @@ def _begun(connection: Connection, rows: Sequence[Any]) -> dict[int, list[Sendab
         if number := row_of.get((found.sop_instance_uid, found.created_at)):
             begun[number].append(Sendable(found.destination, found.sop_class_uid, found.sop_instance_uid))
     return begun
-
-
-def _analysed(row: Any) -> bool:
-    return row.event in ("ANALYSED", "IGNORED", "ANALYSED_BEFORE")
