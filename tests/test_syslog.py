@@ -2,6 +2,7 @@
 
 import json
 import signal
+import urllib.request
 from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
@@ -229,10 +230,11 @@ def test_the_daemon_reports_what_it_does(
     with the number and digest of its row, and the digests are anchors that `hilum audit verify` takes."""
     require("storescp", "dcmsend")
     server = Rsyslog(tmp_path / "rsyslog", "tls", authority.issue("server"))
+    port = free_port()
     peers = json.dumps([{"ae_title": "MODALITY1", "host": "127.0.0.1"}])
     environ = {
         **untrained, **settings_for(server, files), "HILUM__PEER": peers, "HILUM__DICOM__ACCEPT_ANY_PEER": "false",
-        "HILUM__HTTP__ENABLED": "true", "HILUM__HTTP__PORT": str(free_port()),
+        "HILUM__HTTP__ENABLED": "true", "HILUM__HTTP__PORT": str(port),
     }  # fmt: skip
     radiograph = dx_file(tmp_path / "a.dcm", BodyPartExamined="CHEST", ViewPosition="PA", PatientID="PÄT1",
                          SpecificCharacterSet="ISO_IR 192")  # fmt: skip
@@ -243,6 +245,7 @@ def test_the_daemon_reports_what_it_does(
         send_as(daemon, "MODALITY1", radiograph)
         wait_for(lambda: len(pacs.files()) == 1, 60, "the report")
         send_as(daemon, "STRANGER", radiograph)  # while nobody listens at the server
+        wait_for(lambda: waiting(port) >= 6, 10, "the backlog in the metrics")
         assert daemon.stop() == 0
         server.start()
         daemon.start()
@@ -266,6 +269,13 @@ def test_the_daemon_reports_what_it_does(
         said = daemon.hilum("audit", "verify", *(word for anchor in anchors for word in ("--anchor", anchor)))
         assert "as it was written" in said
     server.stop()
+
+
+def waiting(port: int) -> float:
+    """The backlog by /metrics."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+        lines = page.read().decode().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("hilum_audit_pending "))
 
 
 def send_as(daemon: Daemon, calling: str, file: Path) -> None:
