@@ -1,6 +1,7 @@
 """Reading what others publish: state dicts, pickled modules, ONNX files; nothing is run that a file asks for."""
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -60,4 +61,8 @@ def unpickle(source: Path) -> tuple[State, tuple[str, ...]]:
 
 
 def _first(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(". ")
+    """What torch says in its long text: the name that it does not allow, or else the first line."""
+    text = re.sub(r"\x1b\[\d+m", "", str(error)).strip()
+    found = re.search(r"WeightsUnpickler error: ([^\n]*?)(?: was not an allowed global|\n|$)", text)
+    first = found[1] if found else (text.splitlines() or [type(error).__name__])[0]
+    return first[:160].rstrip(". ")

@@ -156,7 +156,8 @@ def _calibrated(logits: Array, targets: Array) -> dict[str, Any]:
     scale = max(scale, 0.05)  # a finding too rare to fit keeps its direction
     probabilities = sigmoid(scale * logits + offset)
     row = {"scale": round(scale, 6), "offset": round(offset, 6)}
-    low, point, high = (round(float(q), 6) for q in np.quantile(probabilities[targets == 0], SPECIFICITIES))
+    points = np.quantile(probabilities[targets == 0], SPECIFICITIES).clip(1e-4, 1 - 1e-4)
+    low, point, high = (round(float(q), 6) for q in points)
     prevalence = round(float(targets.mean()), 6)
     return row | {"threshold": point, "band": [low, high], "prevalence": prevalence}
 
