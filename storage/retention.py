@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from sqlalchemy import bindparam, exists, func, or_, select, text, update
+from sqlalchemy import bindparam, delete, exists, func, or_, select, text, update
 
 from storage.database import reading
 from storage.records import State
-from storage.schema import SPOOLED, delivery, instance, study
+from storage.schema import SPOOLED, commit_request, conflict, delivery, instance, study
 from storage.transactions import Book
 
 _FINISHED = (State.ANALYSED, State.DELIVERED, State.COMMITTED, State.IGNORED)
@@ -20,7 +20,9 @@ class Retention(Book):
         """Forget the files of finished studies received before `older_than`; their names, for the caller to remove.
 
         Kept: what was promised to a modality until later than `now`, what waits for delivery, and quarantine. The rows
-        stay. A crash before the removal leaves files that no row knows, for the next sweep.
+        stay; those go that hold nothing but what is over by then: bytes that were set aside (their digest stays in the
+        audit trail), and answered requests for storage commitment. A crash before the removal leaves files that no row
+        knows, for the next sweep.
         """
         waiting = exists().where(delivery.c.study_id == study.c.id, delivery.c.state == "PENDING")
         query = (
@@ -35,8 +37,13 @@ class Retention(Book):
             rows = tx.sql.execute(query).all()
             if rows:
                 tx.sql.execute(_REMOVED, [{"key": row.id} for row in rows])
-                tx.trail.add("EXPIRED", now, actor="hilum", detail={"objects": len(rows)})
-            return [row.spool_name for row in rows]
+            answered = commit_request.c.due_at.is_(None) & (commit_request.c.received_at < older_than)
+            tx.sql.execute(delete(commit_request).where(answered))
+            aside = delete(conflict).where(conflict.c.received_at < older_than).returning(conflict.c.spool_name)
+            names = [row.spool_name for row in rows] + list(tx.sql.execute(aside).scalars())
+            if names:
+                tx.trail.add("EXPIRED", now, actor="hilum", detail={"objects": len(names)})
+            return names
 
     def counts(self) -> dict[str, int]:
         """Number of studies in each state."""

@@ -526,6 +526,23 @@ def test_only_finished_studies_lose_their_files(journal: Journal) -> None:
         journal.replay("1.2.3", at(600))
 
 
+def test_what_was_set_aside_or_answered_goes_in_the_end(journal: Journal) -> None:
+    """Other bytes under a known UID, and answered requests to commit, leave with their time; open requests stay."""
+    first, other = image(sha256="first"), image(sha256="other", spooled=image(number=7).spooled)
+    journal.received(first, at(0))
+    assert journal.received(other, at(1)) is Arrival.CONFLICT
+    reference = ((first.sop_class_uid, first.sop_instance_uid),)
+    for uid in ("1.9.1", "1.9.2"):
+        journal.remember_request(CommitRequest(uid, "MODALITY1", "127.0.0.1", reference), at(1))
+    journal.answered(journal.unanswered(at(2))[0], [], [], at(2))
+    assert journal.expired(at(1), at(100)) == []
+    assert journal.expired(at(50), at(100)) == [other.spooled.name]
+    assert not journal.knows(other.spooled.name)
+    assert journal.knows(first.spooled.name), "its study is not finished"
+    assert [r.transaction_uid for r in journal.unanswered(at(99))] == ["1.9.2"]
+    assert journal.remember_request(CommitRequest("1.9.1", "MODALITY1", "127.0.0.1", reference), at(3))
+
+
 def test_counts(journal: Journal) -> None:
     """Every state is counted, and every queue."""
     analysed(journal, "1.2.1", "pacs", "archive")
