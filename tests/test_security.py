@@ -55,7 +55,8 @@ def test_no_shell_no_pickle_no_evaluation(path: Path) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "subprocess.run('ls', shell=True)", "subprocess.run(f'ls {name}')", "os.system('ls')", "eval(text)", "import pickle",
+        "subprocess.run('ls', shell=True)", "subprocess.run(f'ls {name}')", "os.system('ls')", "eval(text)",
+        "import pickle",
         "from pickle import loads", "exec(text)", "torch.load(path)", "torch.load(path, weights_only=False)",
         "np.load(path, allow_pickle=True)", "import yaml",
     ],
