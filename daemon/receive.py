@@ -25,7 +25,7 @@ from storage.errors import DatabaseUnavailable, SpoolUnavailable
 from storage.journal import Journal
 from storage.spool import Spool
 
-LOW = 2
+URGENT = 0
 LOOK_SECONDS = 1.0  # how old the answer to "is there room?" may be
 
 
@@ -76,7 +76,7 @@ class Reception:
     def store(self, arrived: Arrived) -> Answer:
         """The line's first part; foreign exceptions become refusals here."""
         began = time.monotonic()
-        arrived = replace(arrived, priority=min(arrived.priority, self._priority(arrived.calling_ae_title)))
+        arrived = replace(arrived, priority=self._priority(arrived))
         try:
             answer = pipeline.receive(arrived, self._spool, self._journal, now())
         except NotDicom as refusal:
@@ -92,9 +92,13 @@ class Reception:
         )
         return answer
 
-    def _priority(self, calling_ae_title: str) -> int:
-        """The peer's, where it is configured; the request's own may make an object more urgent, not less."""
-        return next((p.priority for p in self.settings.peer if p.ae_title == calling_ae_title), LOW)
+    def _priority(self, arrived: Arrived) -> int:
+        """The peer's, where it is configured; a request of priority HIGH is urgent whoever sends it.
+
+        MEDIUM says nothing: senders use it for everything.
+        """
+        configured = (p.priority for p in self.settings.peer if p.ae_title == arrived.calling_ae_title)
+        return URGENT if arrived.priority == URGENT else next(configured, arrived.priority)
 
     def accepting(self) -> Answer | None:
         """A700 while the spool has less room than `storage.min_free_bytes`."""

@@ -106,6 +106,10 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
         if self.message._data_set_file is not None:
             with contextlib.suppress(OSError):
                 os.ftruncate(self.message._data_set_file.fileno(), 0)
+            with contextlib.suppress(OSError):
+                # on a full disk closing fails once, on what the file object holds back: here, and not in
+                # pynetdicom, which would answer that as a fault of the object
+                self.message._data_set_file.close()
 
     def _take_data(self, context_id: int, control: int, fragment: memoryview) -> bool:
         """True with the last fragment."""

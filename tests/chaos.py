@@ -22,7 +22,6 @@ import pydicom
 from dicom_io.part10 import read_part10
 from dicom_io.send import Destination, Sender
 from storage import query
-from storage.database import open_database
 from tests.bundles import small_bundle
 from tests.conftest import wait_for
 from tests.flaky_pacs import FlakyPacs
@@ -172,20 +171,21 @@ def settle(daemon: Daemon, acknowledged: set[str], seconds: float = 240) -> int:
 def compare(daemon: Daemon, pacs: FlakyPacs, acknowledged: set[str]) -> None:
     """Each acknowledged study has one report at the PACS, with one content however often it was sent; each step of
     each study has one row in the audit trail, and the trail is whole."""
-    reports, engine = pacs.reports(), open_database("", daemon.directory)
+    reports = pacs.reports()
     made: dict[str, list[str]] = {}
-    for study in acknowledged:
-        detail = query.study_detail(engine, study)
-        assert detail, f"{study} was acknowledged and is not in the journal"
-        made[study] = [o["sop_instance_uid"] for o in detail["objects"]]
     steps: Counter[tuple[str, str]] = Counter()
     last: dict[str, str] = defaultdict(str)
-    for event in query.events(engine, limit=1_000_000):
+    with daemon.engine() as engine:
+        for study in acknowledged:
+            detail = query.study_detail(engine, study)
+            assert detail, f"{study} was acknowledged and is not in the journal"
+            made[study] = [o["sop_instance_uid"] for o in detail["objects"]]
+        events = query.events(engine, limit=1_000_000)
+    for event in events:
         if event["from_state"] != event["to_state"]:
             assert event["from_state"] == last[event["study_instance_uid"]], event
             last[event["study_instance_uid"]] = event["to_state"]
             steps[event["study_instance_uid"], event["to_state"]] += 1
-    engine.dispose()
     for study in acknowledged:
         assert len(made[study]) == 1, f"{study} has the results {made[study]}"
         assert len(reports.get(made[study][0], ())) == 1, f"{study} is at the PACS as {reports.get(made[study][0])}"

@@ -1,18 +1,41 @@
 """`python -m tests.faulty POINT TIMES`: hilum serve, killed with all its parts at a durable operation.
 
-With TIMES 0 the part alone that comes to the point crashes there, each time, as a bad decoder would make it.
+With TIMES 0 the part alone that comes to the point crashes there, each time. With POINT `decode` the decoder does what
+the Image Comments of an image say: `crash`, `hang` or `eat` memory, as a codec's fault would; other images decode.
 """
 
 import os
 import signal
 import sys
+import time
+from typing import Any
+
+import numpy as np
 
 from config.settings import load
+from daemon import pipeline
 from daemon.serve import serve
+
+POISONS = {
+    "crash": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "hang": lambda: time.sleep(3600),
+    "eat": lambda: [np.empty(1 << 27) for _ in range(1000)],
+}
+
+
+def poisoned(decode: Any) -> Any:
+    def decode_or_worse(path: Any, max_pixels: Any, size_hint: Any, header: Any) -> Any:
+        POISONS.get(header.text("ImageComments"), lambda: None)()
+        return decode(path, max_pixels, size_hint, header)
+
+    return decode_or_worse
+
 
 if __name__ == "__main__":
     point, times = sys.argv[1], int(sys.argv[2])
     seen = 0
+    if point == "decode":
+        pipeline.decode = poisoned(pipeline.decode)
 
     def fault(here: str) -> None:
         global seen

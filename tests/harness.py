@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Engine
+
 from storage import query
 from storage.database import open_database
 from storage.journal import Journal
@@ -63,7 +65,8 @@ class Daemon:
     def start(self, kill_at: str = "", times: int = 1) -> "Daemon":
         """Start, and wait until it listens; a fixed port from the second start on.
 
-        With `kill_at`, the whole daemon is killed the `times`-th time that a part comes to that point.
+        With `kill_at`, the whole daemon is killed the `times`-th time that a part comes to that point; with "decode"
+        the decoder does what the image's Image Comments say (`tests/faulty.py`).
         """
         self.events = []
         entry = ["tests.faulty", kill_at, str(times)] if kill_at else ["daemon", "serve"]
@@ -128,21 +131,24 @@ class Daemon:
     # --- watched from this process: quick enough to be asked in a loop
 
     @contextmanager
-    def journal(self) -> Iterator[Journal]:
-        """The daemon's journal, opened beside it."""
+    def engine(self) -> Iterator[Engine]:
+        """The daemon's database, opened beside it."""
         engine = open_database(self.environ.get("HILUM__STORAGE__DATABASE", ""), self.directory)
         try:
-            yield Journal(engine)
+            yield engine
         finally:
             engine.dispose()
 
+    @contextmanager
+    def journal(self) -> Iterator[Journal]:
+        """Its journal."""
+        with self.engine() as engine:
+            yield Journal(engine)
+
     def rows(self) -> list[dict[str, Any]]:
         """As `studies`."""
-        engine = open_database(self.environ.get("HILUM__STORAGE__DATABASE", ""), self.directory)
-        try:
+        with self.engine() as engine:
             return query.studies(engine, limit=1_000_000)
-        finally:
-            engine.dispose()
 
     def states(self) -> "Counter[str]":
         """How many studies there are in each state."""

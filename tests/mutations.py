@@ -259,12 +259,12 @@ def mutated(seed: Seed, chance: random.Random, study: str = "", instance: str = 
 
 def _flipped(stream: bytes, chance: random.Random) -> bytes:
     """A few bytes changed, a part cut out or doubled."""
-    data = bytearray(stream)
+    data = bytearray(stream or b"\0")
     for _ in range(chance.randint(1, 4)):
-        at = chance.randrange(len(data))
+        at = chance.randrange(len(data)) if data else 0
         match chance.randrange(4):
             case 0 | 1:
-                data[at] = chance.choice([0, 1, 0x7F, 0xFF, chance.randrange(256)])
+                data[at : at + 1] = bytes([chance.choice([0, 1, 0x7F, 0xFF, chance.randrange(256)])])
             case 2:
                 del data[at : at + chance.randint(1, 40)]
             case _:
