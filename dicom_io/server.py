@@ -16,7 +16,7 @@ from dicom_io.association import Association
 from dicom_io.gate import Gate, Limits, Rejection
 from dicom_io.transport import Connection, StopSignal
 
-# connections beyond the associations: those that are being refused, health checks
+# connections beyond the associations: those that are being refused, health checks; half of them for one address
 SPARE_CONNECTIONS = 50
 
 
@@ -98,7 +98,9 @@ class Server(AssociationServer):  # type: ignore[misc]
         return connection, address
 
     def verify_request(self, request: socket.socket, client_address: Any) -> bool:
-        if len(self._associations) < self.limits.max_associations + SPARE_CONNECTIONS:
+        held = [association.remote_address for association in list(self._associations)]
+        of_one = self.limits.max_associations_per_peer + SPARE_CONNECTIONS // 2
+        if len(held) < self.limits.max_associations + SPARE_CONNECTIONS and held.count(client_address[0]) < of_one:
             return True
         self.on_event("too-many-connections", {"peer_address": client_address[0], "calling_ae_title": ""})
         return False

@@ -312,6 +312,21 @@ def test_silent_and_vanishing_connections_leave_nothing(tmp_path: Path) -> None:
         wait_for(lambda: threading.active_count() == threads and open_descriptors() <= descriptors, what="no leak")
 
 
+def test_one_address_does_not_hold_the_door(tmp_path: Path) -> None:
+    """Whoever opens as many silent connections as it can keeps nobody at another address out."""
+    limits = small_limits(max_associations=4, max_associations_per_peer=2, association_seconds=20.0)
+    recorder = Recorder()
+    with running_scp(recorder, tmp_path, limits=limits) as scp, contextlib.ExitStack() as silent:
+        for _ in range(60):
+            silent.enter_context(socket.create_connection(("127.0.0.1", scp.port), 5))
+        wait_for(lambda: "too-many-connections" in recorder.kinds, what="the first refusal")
+        ae = AE("SENDER")
+        ae.add_requested_context(DX)
+        assoc = ae.associate("127.0.0.1", scp.port, ae_title="HILUM", bind_address=("127.0.0.2", 0))
+        assert assoc.is_established
+        assoc.release()
+
+
 def test_half_open_association_is_ended(tmp_path: Path) -> None:
     """A peer that associates and then says nothing is aborted after the idle time."""
     recorder = Recorder()
