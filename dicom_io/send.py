@@ -133,7 +133,8 @@ class Sender:
             )
             return as_sent(status)
 
-        self._propose(StorageCommitmentPushModel, ExplicitVRLittleEndian)
+        for syntax in PLAIN:
+            self._propose(StorageCommitmentPushModel, syntax)
         return self._request(ask)
 
     def report_commitment(self, report: CommitReport) -> Sent:
@@ -219,7 +220,7 @@ class Sender:
         pairs: list[tuple[str, str]] = [(uid, syntax) for uid in self._destination.sop_classes for syntax in PLAIN]
         pairs += [(Verification, ImplicitVRLittleEndian), *self._extra]
         if self._destination.storage_commitment:
-            pairs.append((StorageCommitmentPushModel, ExplicitVRLittleEndian))
+            pairs += [(StorageCommitmentPushModel, syntax) for syntax in PLAIN]
         return [build_context(uid, syntax) for uid, syntax in dict.fromkeys(pairs)]
 
     def _propose(self, sop_class_uid: str, transfer_syntax_uid: str) -> None:

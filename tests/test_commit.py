@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation as DX
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
@@ -90,7 +90,7 @@ def test_orthanc_commits_what_it_holds_and_says_what_it_lacks(tmp_path: Path) ->
 
 
 @contextlib.contextmanager
-def pacs_that_reports_at_once() -> Iterator[int]:
+def pacs_that_reports_at_once(syntax: str = ExplicitVRLittleEndian) -> Iterator[int]:
     """A PACS that answers an N-ACTION by Success and reports on the same association, a little later."""
 
     def on_action(event: evt.Event) -> tuple[int, None]:
@@ -103,7 +103,7 @@ def pacs_that_reports_at_once() -> Iterator[int]:
         return 0x0000, None
 
     ae = AE("PACS")
-    ae.add_supported_context(StorageCommitmentPushModel, [ExplicitVRLittleEndian])
+    ae.add_supported_context(StorageCommitmentPushModel, [syntax])
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_N_ACTION, on_action)])
     try:
         yield server.server_address[1]
@@ -111,10 +111,11 @@ def pacs_that_reports_at_once() -> Iterator[int]:
         server.shutdown()
 
 
-def test_report_on_the_same_association(tmp_path: Path) -> None:
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian], ids=["explicit", "implicit"])
+def test_report_on_the_same_association(tmp_path: Path, syntax: str) -> None:
     """A report that comes on our own association is read while we attend to it, and is answered."""
     reports: list[CommitReport] = []
-    with pacs_that_reports_at_once() as port:
+    with pacs_that_reports_at_once(syntax) as port:
         to = Destination("PACS", "127.0.0.1", port, storage_commitment=True)
         sender = Sender("HILUM", to, on_commit_report=reports.append)
         assert sender.request_commitment("1.2.9", [HELD]).outcome == "ACCEPTED"
