@@ -13,6 +13,7 @@ from config.settings import Destination, Settings
 from daemon import commitment, log, pipeline, wiring
 from daemon.clock import now
 from daemon.doorbell import Doorbell
+from daemon.events import Events
 from daemon.shared import Shared
 from daemon.stopping import on_sigterm
 from storage.errors import DatabaseUnavailable
@@ -79,7 +80,9 @@ class Courier:
     ):
         self._policy, self._destination = settings.delivery, destination
         self._journal, self._bell, self._stop = journal, bell, stop
-        self._sender = wiring.open_sender(settings, destination, partial(commitment.reported, journal))
+        self._sender = wiring.open_sender(
+            settings, destination, partial(commitment.reported, journal), Events(journal).security
+        )
 
     def work(self) -> None:
         """Until `stop` is set: deliver what is due, then wait for the bell."""

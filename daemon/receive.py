@@ -3,17 +3,16 @@
 import os
 import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from config.settings import ConfigurationError, Settings
 from daemon import commitment, log, pipeline, wiring
 from daemon.clock import now
 from daemon.decisions import CannotWork
+from daemon.events import Events
 from daemon.person import login
 from daemon.shared import Shared
 from daemon.stopping import heard
@@ -38,11 +37,11 @@ def run(settings: Settings, shared: Shared, _name: str) -> None:
     reception = Reception(settings, journal, spool, shared)
     scp = wiring.open_scp(settings, reception.callbacks)
     log.get().info("ready", port=scp.port, ae_title=settings.dicom.ae_title, swept=len(swept))
-    reception.note("STARTED", {"port": scp.port, "pid": os.getpid(), "user": login()})
+    reception.events.note("STARTED", {"port": scp.port, "pid": os.getpid(), "user": login()})
     while signals.get() == signal.SIGHUP:
         _reload(scp, reception, shared)
     scp.shutdown()
-    reception.note("STOPPED", {"pid": os.getpid(), "user": login()})
+    reception.events.note("STOPPED", {"pid": os.getpid(), "user": login()})
 
 
 def _reload(scp: StoreScp, reception: "Reception", shared: Shared) -> None:
@@ -64,13 +63,13 @@ class Reception:
     def __init__(self, settings: Settings, journal: Journal, spool: Spool, shared: Shared):
         self.settings, self._journal, self._spool, self._shared = settings, journal, spool, shared
         self._room = every(LOOK_SECONDS, lambda: spool.free_bytes() >= settings.storage.min_free_bytes)
-        self._said = Sparingly(LOOK_SECONDS)
+        self.events = Events(journal)
         self.callbacks = Callbacks(
             self.store,
             accepting=self.accepting,
             on_commit_request=lambda asked: commitment.remember(journal, self.settings, asked),
             on_commit_report=partial(commitment.reported, journal),
-            on_event=self.event,
+            on_event=self.events.security,
         )
 
     def store(self, arrived: Arrived) -> Answer:
@@ -104,21 +103,6 @@ class Reception:
         """A700 while the spool has less room than `storage.min_free_bytes`."""
         return None if self._room() else Answer(Status.OUT_OF_RESOURCES, "no room in the spool, try again later")
 
-    def event(self, kind: str, detail: dict[str, str]) -> None:
-        """A security or failure event: into the log and the audit trail; of a flood only the number."""
-        held_back = self._said.may(kind, detail.get("peer_address", ""))
-        if held_back is None:
-            return
-        log.get().warning("security", kind=kind, held_back=held_back, **detail)
-        self.note("SECURITY", {"kind": kind, "held_back": held_back, **detail})
-
-    def note(self, event: str, detail: dict[str, Any]) -> None:
-        """A row of the audit trail that concerns no study."""
-        try:
-            self._journal.record(event, now(), detail=detail)
-        except DatabaseUnavailable:
-            log.get().error("security event not journaled", kind=detail.get("kind", event))
-
 
 def every(seconds: float, ask: Callable[[], bool]) -> Callable[[], bool]:
     """`ask`, asked again only when its answer is older than `seconds`."""
@@ -131,25 +115,3 @@ def every(seconds: float, ask: Callable[[], bool]) -> Callable[[], bool]:
         return answer
 
     return remembered
-
-
-class Sparingly:
-    """Lets the same thing be said once in `seconds`, and counts what was held back."""
-
-    KINDS = 1000  # remembered at most, so that a flood of addresses costs no memory
-
-    def __init__(self, seconds: float):
-        self._seconds, self._lock = seconds, threading.Lock()
-        self._last: dict[tuple[str, ...], tuple[float, int]] = {}
-
-    def may(self, *what: str) -> int | None:
-        """How many were held back since it was said last, or None where it is to be held back now."""
-        with self._lock:
-            said, held_back = self._last.get(what, (float("-inf"), 0))
-            if time.monotonic() - said < self._seconds:
-                self._last[what] = (said, held_back + 1)
-                return None
-            if len(self._last) >= self.KINDS:
-                self._last.clear()
-            self._last[what] = (time.monotonic(), 0)
-            return held_back

@@ -96,9 +96,12 @@ def listed_peers(settings: Settings) -> list[Listed]:
 
 
 def open_sender(
-    settings: Settings, destination: Destination, on_commit_report: Callable[[CommitReport], None] | None = None
+    settings: Settings,
+    destination: Destination,
+    on_commit_report: Callable[[CommitReport], None] = lambda report: None,
+    on_event: Callable[[str, dict[str, str]], None] = lambda kind, detail: None,
 ) -> Sender:
-    """Our way to one destination, nothing connected yet; reports on commitment that come on it go to the callback."""
+    """Our way to one destination, nothing connected yet; the callbacks get reports on commitment, security events."""
     from dicom_io.send import Destination as Way
     from dicom_io.send import Sender
 
@@ -109,7 +112,7 @@ def open_sender(
     delivery = settings.delivery
     return Sender(
         settings.dicom.ae_title, way, delivery.timeout_seconds, delivery.idle_release_seconds,
-        on_commit_report or (lambda report: None),
+        on_commit_report, on_event,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ A destination's trouble is a value (`Sent`), never an exception. The data set's 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ssl import SSLContext
+from ssl import SSLContext, SSLError
 from typing import Any
 
 from pydicom.uid import (
@@ -67,7 +67,7 @@ class Sender:
     """One destination. Its association is opened by the first request, kept, and opened again when it broke.
 
     For one thread at a time. `on_commit_report` gets reports that the peer sends on this association; they are read
-    with the next request or by `attend`.
+    with the next request or by `attend`. `on_event` hears of a peer that TLS keeps from us, or us from it.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class Sender:
         self._ae = application_entity(calling_ae_title, timeout_seconds, timeout_seconds, None)
         self._timeout, self._idle = timeout_seconds, idle_seconds
         self._handlers = [(evt.EVT_N_EVENT_REPORT, on_n_event_report, [on_commit_report, on_event])]
+        self._on_event = on_event
         self._assoc: Association | None = None
         self._extra: list[tuple[str, str]] = []
         self._used = 0.0
@@ -213,7 +214,11 @@ class Sender:
             )  # fmt: skip
         except OSError as error:
             return unreachable(f"host name not resolved: {error.strerror or error}")
-        return assoc if assoc.is_established else unreachable(why(assoc))
+        if assoc.is_established:
+            return assoc
+        if isinstance(assoc.dul.socket.failure, SSLError):
+            self._on_event("tls-refused", {"peer_address": peer.host, "calling_ae_title": "", "error": why(assoc)})
+        return unreachable(why(assoc))
 
     def _contexts(self) -> list[PresentationContext]:
         """One context for each class and syntax, so that the peer cannot choose one that we do not hold."""

@@ -114,14 +114,17 @@ def test_we_send_over_tls(tmp_path: Path, authority: Authority) -> None:
 
 
 def test_we_do_not_send_to_strangers(tmp_path: Path, authority: Authority, stranger: Authority) -> None:
-    """A server with a certificate of another authority, or for another address, gets nothing from us."""
+    """A server with a certificate of another authority, or for another address, gets nothing from us: an event."""
     files = authority.issue("client")
+    events: list[str] = []
     for server in (stranger.issue("server"), authority.issue("elsewhere", address="192.0.2.1")):
         trusting = TlsFiles(server.certificate, server.key, authority.ca)
         with running_scp(Recorder(), tmp_path, tls=server_context(trusting)) as scp:
-            sent = sender_to(scp, tls=client_context(files)).echo()
+            to = Destination("HILUM", "127.0.0.1", scp.port, client_context(files))
+            sent = Sender("SENDER", to, on_event=lambda kind, detail: events.append(kind)).echo()
         assert sent.outcome == "UNREACHABLE"
         assert "CERTIFICATE_VERIFY_FAILED" in sent.comment
+    assert events == ["tls-refused"] * 2
 
 
 def test_old_protocols_are_refused(tmp_path: Path, authority: Authority) -> None:
