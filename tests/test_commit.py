@@ -139,11 +139,9 @@ def test_report_from_a_pacs_that_takes_the_scp_role(tmp_path: Path) -> None:
         role = build_role(StorageCommitmentPushModel, scp_role=True)
         assoc = ae.associate("127.0.0.1", scp.port, ae_title="HILUM", ext_neg=[role])
         assert assoc.accepted_contexts[0].as_scp
-        status, _ = assoc.send_n_event_report(
-            event_information(REPORT), FAILURES_EXIST, StorageCommitmentPushModel, WELL_KNOWN_INSTANCE
-        )
         assoc.release()
-    assert status.Status == Status.SUCCESS
+        sent = Sender("PACS", Destination("HILUM", "127.0.0.1", scp.port)).report_commitment(REPORT)
+    assert sent.status == Status.SUCCESS
     assert recorder.reports == [REPORT]
 
 
@@ -192,15 +190,17 @@ def test_request_is_refused_where_the_daemon_refuses_it(tmp_path: Path) -> None:
     recorder = Recorder()
     recorder.callbacks = lambda: Callbacks(recorder.on_store, on_commit_request=refuse)  # type: ignore[method-assign]
     with running_scp(recorder, tmp_path) as scp:
-        ae = AE("MODALITY")
-        ae.add_requested_context(StorageCommitmentPushModel, [ExplicitVRLittleEndian])
-        assoc = ae.associate("127.0.0.1", scp.port, ae_title="HILUM")
+        # not pynetdicom's requestor: its two threads now and then take each other's messages
+        sender = sender_to(scp, storage_commitment=True)
+        sender.echo()
+        assoc = sender._assoc
+        assert assoc
         good, empty = action_information("1.2.9", [HELD]), action_information("1.2.9", [])
         answers = [
             assoc.send_n_action(information, action, StorageCommitmentPushModel, WELL_KNOWN_INSTANCE)[0]
             for information, action in ((good, 1), (empty, 1), (good, 2))
         ]
-        assoc.release()
+        sender.close()
     assert [answer.Status for answer in answers] == [0x0124, 0x0115, 0x0123]
     assert answers[0].ErrorComment == "not for this peer"
 
