@@ -1,7 +1,9 @@
 """`hilum model`: bundles looked at, checked, and made of what others publish."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +15,12 @@ from daemon.tables import show
 model = typer.Typer(help="Models: look at them, check them, bring your own.", no_args_is_help=True)
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-BundleDirectory = Annotated[Path | None, typer.Argument(help="A bundle's folder; none: the one in the package.")]
+Named = Annotated[
+    str, typer.Argument(help="A bundle's folder, or models:/NAME/VERSION of MLflow; none: the one in the package.")
+]
+TrackingUri = Annotated[
+    str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow's store; empty: the file mlruns.db here.")
+]
 
 
 def tried(action: Callable[[], Any]) -> Any:
@@ -27,28 +34,50 @@ def tried(action: Callable[[], Any]) -> Any:
         raise typer.Exit(1) from None
 
 
-@model.command("show")
-def show_model(bundle: BundleDirectory = None, as_json: AsJson = False) -> None:
-    """Name, version, digest and labels of a bundle."""
-    from inference.bundle import DEFAULT, load
+@contextmanager
+def found_at(bundle: str, tracking_uri: str = "") -> Iterator[Path]:
+    """The folder of a bundle that is named by its folder, by models:/NAME/VERSION, or not at all."""
+    from inference.bundle import DEFAULT
+    from inference.tracking import fetch_registered, is_registered
 
-    found = tried(lambda: load(bundle or DEFAULT))
-    row = {"name": found.name, "version": found.version, "trained": found.trained, "pinned": found.pinned,
-           "digest": found.digest, "labels": list(found.labels), "directory": str(found.directory)}  # fmt: skip
+    if not is_registered(bundle):
+        yield Path(bundle) if bundle else DEFAULT
+        return
+    with TemporaryDirectory() as copies:
+        yield tried(lambda: fetch_registered(bundle, Path(copies), tracking_uri))
+
+
+@model.command("show")
+def show_model(bundle: Named = "", tracking_uri: TrackingUri = "", as_json: AsJson = False) -> None:
+    """Name, version, digest and labels of a bundle."""
+    from inference.bundle import load
+
+    with found_at(bundle, tracking_uri) as directory:
+        found = tried(lambda: load(directory))
+        row = {"name": found.name, "version": found.version, "trained": found.trained, "pinned": found.pinned,
+               "digest": found.digest, "labels": list(found.labels), "directory": bundle or str(directory)}  # fmt: skip
     show([row], ["name", "version", "trained", "pinned", "digest", "labels"], as_json)
 
 
 @model.command("list")
 def list_models(
-    directory: Annotated[Path | None, typer.Argument(help="A folder of bundles; none: the package's.")] = None,
+    place: Annotated[str, typer.Argument(help="A folder of bundles, or models:/; none: the package's folder.")] = "",
+    tracking_uri: TrackingUri = "",
     as_json: AsJson = False,
 ) -> None:
-    """The bundles in a folder."""
+    """The bundles in a folder, or those that training registered with MLflow (models:/)."""
     from inference.bundle import PACKAGED, load
     from inference.errors import BundleError
+    from inference.tracking import is_registered, registered_models
 
+    if is_registered(place):
+        show(tried(lambda: registered_models(tracking_uri)), ["model", "digest", "run"], as_json)
+        return
+    directory = Path(place) if place else PACKAGED
+    if not directory.is_dir():
+        raise typer.BadParameter(f"{directory} is no folder")
     rows = []
-    for path in sorted(p for p in (directory or PACKAGED).iterdir() if p.is_dir()):
+    for path in sorted(p for p in directory.iterdir() if p.is_dir()):
         try:
             found = load(path)
             rows.append({"directory": path.name, "name": found.name, "version": found.version, "digest": found.digest})
@@ -59,15 +88,22 @@ def list_models(
 
 @model.command()
 def verify(
-    bundle: BundleDirectory = None,
+    bundle: Named = "",
     sha256: Annotated[str, typer.Option(help="The digest that it must have.")] = "",
+    tracking_uri: TrackingUri = "",
 ) -> None:
-    """Check a bundle's digest and its answer to the golden input; end with 1 where either is wrong."""
-    from inference.bundle import DEFAULT, load
-    from inference.engine import Classifier
+    """Check a bundle's digest and its answer to the golden input; end with 1 where either is wrong.
 
-    found = tried(lambda: load(bundle or DEFAULT, sha256 or None))
-    difference = tried(lambda: Classifier(found, threads=1).self_check())
+    The digest has to be the one given, the package's own, the one that was pulled, or the one that was registered.
+    """
+    from inference.bundle import load
+    from inference.engine import Classifier
+    from inference.pull import check_remembered
+
+    with found_at(bundle, tracking_uri) as directory:
+        found = tried(lambda: load(directory, sha256 or None))
+        tried(lambda: check_remembered(found))
+        difference = tried(lambda: Classifier(found, threads=1).self_check())
     typer.echo(f"{found.digest}  golden input within {difference:.4f} of the expected probabilities")
 
 
@@ -129,7 +165,9 @@ def _say(made: Any) -> None:
 
 @model.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="A state dict (.pt, .safetensors), an ONNX file or a MONAI bundle.")],
+    source: Annotated[
+        str, typer.Argument(help="A state dict (.pt, .safetensors), ONNX file, MONAI bundle, or models:/NAME/VERSION.")
+    ],
     directory: Annotated[Path, typer.Argument(help="The new bundle's folder; must not exist.")],
     name: Annotated[str, typer.Option(help="The model's name in reports.")] = "",
     version: Annotated[str, typer.Option(help="Its version.")] = "imported",
@@ -138,6 +176,7 @@ def import_(
     preprocessing: Annotated[str, typer.Option(help="xrayvision, imagenet or standard; empty: by the naming.")] = "",
     thresholds: Annotated[str, typer.Option(help="LABEL=0.4,LABEL=0.3; 0.5 for the others.")] = "",
     trust_pickle: Annotated[bool, typer.Option(help="Unpickle a whole module, in a process without network.")] = False,
+    tracking_uri: TrackingUri = "",
 ) -> None:
     """Make a bundle of a model that you bring; it runs once its digest is pinned in model.digest."""
     from inference.importer import Wanted, import_model
@@ -150,5 +189,6 @@ def import_(
         name=name, version=version, labels=labels.split(",") if labels else (), size=size, preprocessing=preprocessing,
         thresholds=by_label, trust_pickle=trust_pickle,
     )  # fmt: skip
-    made = tried(lambda: import_model(source, directory, wanted))
+    with found_at(source, tracking_uri) as place:
+        made = tried(lambda: import_model(place, directory, wanted))
     _say(made)

@@ -34,7 +34,8 @@ def train(
     from inference.train import train as run
 
     chosen = _read_recipe(recipe)
-    tracker = tried(lambda: MlflowTracker(uri=tracking_uri)) if track else None
+    note = out.with_name(f"{out.name}.training") / "mlflow-run"
+    tracker = tried(lambda: MlflowTracker(uri=tracking_uri, note=note)) if track else None
     bundle = tried(
         lambda: run(data, out, chosen, fold=None if fold < 0 else fold, folds=folds, device=device, threads=threads,
                     tracker=tracker)

@@ -97,7 +97,8 @@ def load(directory: Path | str, pinned: str | None = None) -> Bundle:
     """
     directory = Path(directory)
     if not (directory / "configs/metadata.json").is_file():
-        raise BundleNotFound(f"{directory} is no bundle: it has no configs/metadata.json")
+        mlflow = "; `hilum model import` copies a bundle out of MLflow" if directory.parts[:1] == ("models:",) else ""
+        raise BundleNotFound(f"{directory} is no bundle: it has no configs/metadata.json{mlflow}")
     actual = digest(directory)
     expected = pinned or package_pin(directory)
     if expected and expected.lower().removeprefix("sha256:") != actual.removeprefix("sha256:"):
@@ -106,6 +107,11 @@ def load(directory: Path | str, pinned: str | None = None) -> Bundle:
     bundle = _from_metadata(directory, actual, bool(expected))
     bundle.weights, bundle.inference  # noqa: B018  (absent or forbidden parts are reported here, not at the first image)
     return bundle
+
+
+def is_ours(directory: Path) -> bool:
+    """Whether the MONAI bundle in `directory` says what hilum has to know of it. Raises BundleError."""
+    return "hilum" in _read_optional(directory / "configs/metadata.json")
 
 
 def default_bundle() -> Bundle:

@@ -2,7 +2,7 @@
 
     *.pt *.pth *.bin *.safetensors   a DenseNet's state dict in torchvision's, TorchXRayVision's or MONAI's naming
     *.onnx                           any network with one picture as input and [n, labels] as its first output
-    a directory                      a MONAI bundle with a classifier
+    a directory                      a MONAI bundle with a classifier; a bundle of ours is copied as it is
 """
 
 import math
@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from inference.bundle import Bundle, load
+from inference.bundle import Bundle, is_ours, load
 from inference.densenet_names import network_def, to_monai
 from inference.errors import BundleError, EngineError, ImportRefused
 from inference.foreign import State, read_state
@@ -62,7 +62,7 @@ def import_model(source: Path, directory: Path, wanted: Wanted = Wanted()) -> Bu
         made = Path(folder, "bundle")
         made.mkdir()
         try:
-            _kind(source)(source, made, wanted)
+            _kind(source, wanted)(source, made, wanted)
             load(made)
         except (BundleError, EngineError) as error:
             said = str(error).replace(f"{made}/", "")
@@ -71,10 +71,14 @@ def import_model(source: Path, directory: Path, wanted: Wanted = Wanted()) -> Bu
     return load(directory)
 
 
-def _kind(source: Path) -> Any:
+def _kind(source: Path, wanted: Wanted) -> Any:
     if source.is_dir():
-        return _import_monai
+        return _copy if wanted == Wanted() and is_ours(source) else _import_monai
     return _import_onnx if source.suffix.lower() == ".onnx" else _import_state
+
+
+def _copy(source: Path, directory: Path, _: Wanted) -> None:
+    shutil.copytree(source, directory, symlinks=True, dirs_exist_ok=True)
 
 
 def _import_state(source: Path, directory: Path, wanted: Wanted) -> None:

@@ -3,13 +3,13 @@
 from typing import Any
 
 import torch
-from monai.bundle import ConfigParser
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import conv2d
 
 from inference.bundle import Bundle
 from inference.errors import BundleError, BundleForbidden, EngineError, WeightsMismatch
+from inference.instantiate import instantiated
 
 State = dict[str, torch.Tensor]
 
@@ -34,7 +34,7 @@ def define_network(inference: dict[str, Any], where: str) -> nn.Module:
     if "network_def" not in inference:
         raise BundleError(f"{where}/configs/inference.json has no \"network_def\"")
     try:
-        network = ConfigParser(inference).get_parsed_content("network_def")
+        network = instantiated(inference, "network_def")
     except (RuntimeError, TypeError, ValueError) as error:
         raise BundleError(f"{where}/configs/inference.json, network_def: {error.__cause__ or error}") from error
     if not isinstance(network, nn.Module):

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from monai.bundle import ConfigParser
 from monai.data import get_track_meta, set_track_meta
 from monai.transforms import Compose
 
 from inference.bundle import Bundle
 from inference.errors import BadImage, BundleError
+from inference.instantiate import instantiated
 
 Image = npt.NDArray[np.float32]
 Transform = Callable[[torch.Tensor], torch.Tensor]
@@ -46,14 +46,13 @@ def build(bundle: Bundle) -> Transform:
     """The bundle's preprocessing, instantiated by MONAI's ConfigParser."""
     if "preprocessing" not in bundle.inference:
         raise BundleError(f"{bundle.directory}/configs/inference.json has no \"preprocessing\"")
-    parser = ConfigParser(bundle.inference)
-    transform: Transform = parser.get_parsed_content("preprocessing")
+    transform: Transform = instantiated(bundle.inference, "preprocessing")
     return transform
 
 
 def build_from(config: dict[str, Any]) -> Transform:
     """A preprocessing from its configuration, as `standard_preprocessing` gives it (for training)."""
-    transform: Transform = ConfigParser({"preprocessing": config}).get_parsed_content("preprocessing")
+    transform: Transform = instantiated({"preprocessing": config}, "preprocessing")
     return transform
 
 

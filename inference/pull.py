@@ -69,6 +69,14 @@ def remembered(folder: Path) -> dict[str, Any]:
     return record
 
 
+def check_remembered(bundle: Bundle) -> None:
+    """Raises DigestMismatch where the bundle was pulled and is not what it was then."""
+    row = remembered(bundle.directory.absolute().parent).get(bundle.directory.absolute().name)
+    if row and row["bundle"] != bundle.digest:
+        raise DigestMismatch(f"{bundle.directory} has the digest {bundle.digest}, but {row['bundle']} was pulled: it "
+                             "was changed since")  # fmt: skip
+
+
 def sha256_of(file: Path) -> str:
     """64 hexadecimal digits."""
     with file.open("rb") as content:

@@ -1,17 +1,21 @@
-"""Where a training run is noted down: nowhere, or with MLflow.
+"""Where a training run is noted down, and where its bundles are found again: nowhere, or with MLflow.
 
-MLflow comes with the extra `train`. Its store is the file `mlruns.db` in the working directory, unless
-MLFLOW_TRACKING_URI names another.
+MLflow comes with the extra `train`. Its store is the file `mlruns.db` in the working directory, with artifacts below
+`mlruns`, unless MLFLOW_TRACKING_URI names another.
 """
 
 import importlib.util
 import os
+import re
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from inference.bundle import Bundle
-from inference.errors import EngineError
+from inference.bundle import Bundle, digest
+from inference.errors import BundleNotFound, DigestMismatch, EngineError
+
+REGISTERED = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([^/]+))")
 
 
 class Tracker(Protocol):
@@ -40,31 +44,51 @@ def no_tracker() -> Tracker:
     return _Nowhere()
 
 
+def open_mlflow(uri: str = "") -> Any:
+    """The module mlflow, with its store set. Raises EngineError where MLflow is not installed."""
+    if importlib.util.find_spec("mlflow") is None:
+        raise EngineError("MLflow is not installed: pip install 'hilum[train]'; to train without it: --no-track")
+    import mlflow
+
+    mlflow.set_tracking_uri(uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlruns.db'}")
+    return mlflow
+
+
 class MlflowTracker:
     """Parameters, metrics of each epoch, and the bundle as an artifact and a registered model version.
 
+    `note` is a file that holds the run's ID while it lasts: a training that goes on after a kill goes on with its run.
     Raises EngineError where MLflow is not installed.
     """
 
-    def __init__(self, experiment: str = "hilum", uri: str = "", model: str = "hilum") -> None:
-        if importlib.util.find_spec("mlflow") is None:
-            raise EngineError("MLflow is not installed: pip install 'hilum[train]', or train without tracking")
-        import mlflow
-
-        self.mlflow, self.model = mlflow, model
-        uri = uri or os.environ.get("MLFLOW_TRACKING_URI", "")
-        self.mlflow.set_tracking_uri(uri or f"sqlite:///{Path.cwd() / 'mlruns.db'}")
+    def __init__(
+        self, experiment: str = "hilum", uri: str = "", model: str = "hilum", note: Path | None = None
+    ) -> None:
+        self.mlflow, self.model, self.note = open_mlflow(uri), model, note
         self.mlflow.set_experiment(experiment)
 
     def __enter__(self) -> Self:
-        self.run = self.mlflow.start_run()
+        self.run = self.mlflow.start_run(run_id=self._begun())
+        if self.note:
+            self.note.parent.mkdir(parents=True, exist_ok=True)
+            self.note.write_text(self.run.info.run_id)
         return self
+
+    def _begun(self) -> str | None:
+        """The run that the note names, if this store has it."""
+        with suppress(OSError, self.mlflow.MlflowException):
+            if self.note:
+                return str(self.mlflow.MlflowClient().get_run(self.note.read_text().strip()).info.run_id)
+        return None
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.mlflow.end_run("FAILED" if kind else "FINISHED")
+        if self.note and not kind:
+            self.note.unlink(missing_ok=True)
 
     def parameters(self, values: dict[str, Any]) -> None:
-        self.mlflow.log_params({name: str(value)[:500] for name, value in values.items()})
+        known = self.mlflow.MlflowClient().get_run(self.run.info.run_id).data.params
+        self.mlflow.log_params({name: str(v)[:500] for name, v in values.items() if name not in known})
 
     def epoch(self, number: int, values: dict[str, float]) -> None:
         self.mlflow.log_metrics({name: v for name, v in values.items() if v == v}, step=number)
@@ -73,7 +97,45 @@ class MlflowTracker:
         self.mlflow.log_artifacts(str(bundle.directory), "bundle")
         self.mlflow.set_tag("digest", bundle.digest)
         client = self.mlflow.MlflowClient()
-        if self.model not in {m.name for m in client.search_registered_models()}:
+        if self.model not in {m.name for m in client.search_registered_models(f"name='{self.model}'")}:
             client.create_registered_model(self.model)
         client.create_model_version(self.model, f"{self.run.info.artifact_uri}/bundle", self.run.info.run_id,
                                     tags={"digest": bundle.digest})  # fmt: skip
+
+
+def is_registered(name: str) -> bool:
+    """Whether this is an address in MLflow's registry, models:/NAME/VERSION or models:/NAME@ALIAS."""
+    return name.startswith("models:/")
+
+
+def fetch_registered(name: str, directory: Path, uri: str = "") -> Path:
+    """The bundle of models:/NAME/VERSION or models:/NAME@ALIAS, copied below `directory`.
+
+    Raises BundleNotFound (no such version, or an artifact that cannot be had), EngineError (no MLflow), DigestMismatch
+    (it is not what was registered).
+    """
+    mlflow = open_mlflow(uri)
+    match = REGISTERED.fullmatch(name)
+    if not match:
+        raise BundleNotFound(f"{name} is no model version: models:/NAME/VERSION or models:/NAME@ALIAS is expected")
+    client = mlflow.MlflowClient()
+    try:
+        found = client.get_model_version_by_alias(match[1], match[3]) if match[3] else \
+            client.get_model_version(match[1], match[2])  # fmt: skip
+        copied = Path(mlflow.artifacts.download_artifacts(artifact_uri=found.source, dst_path=str(directory)))
+    except (mlflow.MlflowException, OSError) as error:
+        raise BundleNotFound(f"{name} is not to be had from {mlflow.get_tracking_uri()}: {error}") from error
+    registered = found.tags.get("digest")
+    if registered and registered != digest(copied):
+        raise DigestMismatch(f"{name} was registered with {registered}, but {digest(copied)} lies in the store")
+    return copied
+
+
+def registered_models(uri: str = "") -> list[dict[str, Any]]:
+    """Every model version of the registry that a run of ours registered: address, digest, run. Raises EngineError."""
+    mlflow = open_mlflow(uri)
+    return [
+        {"model": f"models:/{v.name}/{v.version}", "digest": v.tags["digest"], "run": v.run_id}
+        for v in mlflow.MlflowClient().search_model_versions()
+        if "digest" in v.tags
+    ]

@@ -1,6 +1,8 @@
 """From display values to the network's input."""
 
 import io
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 
 from inference.bundle import Bundle
 from inference.errors import BadImage
+from inference.instantiate import instantiated
 from inference.preprocess import CentreSquare, build, build_from, preprocess, preprocess_all, standard_preprocessing
 from tests.bundles import noise, small_bundle
 
@@ -98,3 +101,25 @@ def test_read_only_pictures(bundle: Bundle, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", noise(1)[0])
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     assert preprocess(build(bundle), np.asarray(mapped)).shape == (1, 64, 64)
+
+
+def test_other_threads_may_import(bundle: Bundle) -> None:
+    """A preprocessing is made while another thread loads modules, as libraries with threads of their own do."""
+    stop, interval = threading.Event(), sys.getswitchinterval()
+
+    def load() -> None:
+        while not stop.is_set():
+            for i in range(200):
+                sys.modules[f"made_up_{i}"] = sys
+            for i in range(200):
+                del sys.modules[f"made_up_{i}"]
+
+    thread = threading.Thread(target=load)
+    sys.setswitchinterval(1e-4)
+    thread.start()
+    try:
+        instantiated(bundle.inference, "preprocessing")
+    finally:
+        stop.set()
+        thread.join()
+        sys.setswitchinterval(interval)

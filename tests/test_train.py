@@ -14,10 +14,8 @@ from PIL import Image as Pillow
 from inference.bundle import load
 from inference.data import read_table
 from inference.engine import Classifier
-from inference.errors import EngineError
 from inference.networks import read_state
 from inference.recipe import Recipe, balance, narrow_resnet
-from inference.tracking import MlflowTracker
 from inference.train import train
 from tests.conftest import ROOT, wait_for
 
@@ -105,20 +103,3 @@ def test_a_full_directory_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "bundle/thesis.tex").write_text("x")
     with pytest.raises(FileExistsError, match="no bundle"):
         train(tmp_path, tmp_path / "bundle", SMALL)
-
-
-def test_tracking_with_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bundle of a run is found in MLflow as a model version; without MLflow the error says what to install."""
-    try:
-        import mlflow
-    except ImportError:
-        with pytest.raises(EngineError, match="train"):
-            MlflowTracker()
-        return
-    write_data(tmp_path / "data", 60)
-    uri = f"sqlite:///{tmp_path / 'runs.db'}"
-    monkeypatch.chdir(tmp_path)  # artifacts go to ./mlruns
-    bundle = train(tmp_path / "data", tmp_path / "bundle", SMALL, progress=False, threads=1,
-                   tracker=MlflowTracker(uri=uri))  # fmt: skip
-    (version,) = mlflow.MlflowClient(uri).search_model_versions("name='hilum'")
-    assert version.tags["digest"] == bundle.digest
