@@ -7,7 +7,7 @@ from monai.bundle import ConfigParser
 from monai.bundle.config_item import ComponentLocator
 
 
-class _Locator(ComponentLocator):  # type: ignore[misc]
+class Locator(ComponentLocator):  # type: ignore[misc]
     """Goes through a copy of the list of modules: MONAI's own fails when the list grows under it."""
 
     def _find_module_names(self) -> list[str]:
@@ -17,5 +17,5 @@ class _Locator(ComponentLocator):  # type: ignore[misc]
 def instantiated(config: dict[str, Any], key: str) -> Any:
     """The object that `config` describes under `key`."""
     parser = ConfigParser(config)
-    parser.locator = _Locator()
+    parser.locator = Locator()
     return parser.get_parsed_content(key)
