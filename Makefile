@@ -43,5 +43,17 @@ audit: $(READY)
 	$(BIN)/python -m pip install --quiet pip-audit
 	$(BIN)/pip-audit --disable-pip --require-hashes --requirement packaging/requirements-gpu.lock
 
+# mutated objects and conversations against the running daemon; FUZZ=count
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz --count $(or $(FUZZ),20000)
+
+# senders, a PACS on its bad days and a killer at once; CHAOS=seconds
+chaos: $(READY)
+	$(BIN)/python -m tests.chaos --seconds $(or $(CHAOS),300)
+
+# memory, descriptors and threads over thousands of associations; SOAK=count
+soak: $(READY)
+	$(BIN)/python -m tests.soak --count $(or $(SOAK),5000)
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -1,7 +1,8 @@
 """`python -m tests.faulty POINT TIMES`: hilum serve, killed with all its parts at a durable operation.
 
 With TIMES 0 the part alone that comes to the point crashes there, each time. With POINT `decode` the decoder does what
-the Image Comments of an image say: `crash`, `hang` or `eat` memory, as a codec's fault would; other images decode.
+the Image Comments of an image say: `crash`, `hang`, `eat` memory or `raise` an error whose text names the patient, as a
+fault in it would; other images decode.
 """
 
 import os
@@ -16,16 +17,22 @@ from config.settings import load
 from daemon import pipeline
 from daemon.serve import serve
 
-POISONS = {
-    "crash": lambda: os.kill(os.getpid(), signal.SIGSEGV),
-    "hang": lambda: time.sleep(3600),
-    "eat": lambda: [np.empty(1 << 27) for _ in range(1000)],
+
+def tell(header: Any) -> None:
+    raise LookupError(f"no picture of {header.text('PatientName')} {header.text('PatientID')}")
+
+
+POISONS: dict[str, Any] = {
+    "crash": lambda header: os.kill(os.getpid(), signal.SIGSEGV),
+    "hang": lambda header: time.sleep(3600),
+    "eat": lambda header: [np.empty(1 << 27) for _ in range(1000)],
+    "raise": tell,
 }
 
 
 def poisoned(decode: Any) -> Any:
     def decode_or_worse(path: Any, max_pixels: Any, size_hint: Any, header: Any) -> Any:
-        POISONS.get(header.text("ImageComments"), lambda: None)()
+        POISONS.get(header.text("ImageComments"), lambda header: None)(header)
         return decode(path, max_pixels, size_hint, header)
 
     return decode_or_worse
