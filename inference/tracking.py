@@ -7,7 +7,8 @@ MLflow comes with the extra `train`. Its store is the file `mlruns.db` in the wo
 import importlib.util
 import os
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -44,10 +45,20 @@ def no_tracker() -> Tracker:
     return _Nowhere()
 
 
+@contextmanager
+def _answering(mlflow: Any) -> Iterator[None]:
+    """What MLflow says went wrong with its store, as an error of ours."""
+    try:
+        yield
+    except mlflow.MlflowException as error:
+        raise EngineError(f"MLflow's store {mlflow.get_tracking_uri()} cannot be used: {error}") from error
+
+
 def open_mlflow(uri: str = "") -> Any:
     """The module mlflow, with its store set. Raises EngineError where MLflow is not installed."""
     if importlib.util.find_spec("mlflow") is None:
         raise EngineError("MLflow is not installed: pip install 'hilum[train]'; to train without it: --no-track")
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # who names a folder as the store gets it
     import mlflow
 
     mlflow.set_tracking_uri(uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlruns.db'}")
@@ -58,14 +69,15 @@ class MlflowTracker:
     """Parameters, metrics of each epoch, and the bundle as an artifact and a registered model version.
 
     `note` is a file that holds the run's ID while it lasts: a training that goes on after a kill goes on with its run.
-    Raises EngineError where MLflow is not installed.
+    Raises EngineError where MLflow is not installed or its store cannot be used.
     """
 
     def __init__(
         self, experiment: str = "hilum", uri: str = "", model: str = "hilum", note: Path | None = None
     ) -> None:
         self.mlflow, self.model, self.note = open_mlflow(uri), model, note
-        self.mlflow.set_experiment(experiment)
+        with _answering(self.mlflow):
+            self.mlflow.set_experiment(experiment)
 
     def __enter__(self) -> Self:
         self.run = self.mlflow.start_run(run_id=self._begun())
@@ -134,8 +146,10 @@ def fetch_registered(name: str, directory: Path, uri: str = "") -> Path:
 def registered_models(uri: str = "") -> list[dict[str, Any]]:
     """Every model version of the registry that a run of ours registered: address, digest, run. Raises EngineError."""
     mlflow = open_mlflow(uri)
+    with _answering(mlflow):
+        versions = mlflow.MlflowClient().search_model_versions()
     return [
         {"model": f"models:/{v.name}/{v.version}", "digest": v.tags["digest"], "run": v.run_id}
-        for v in mlflow.MlflowClient().search_model_versions()
+        for v in versions
         if "digest" in v.tags
     ]
