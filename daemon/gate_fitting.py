@@ -21,12 +21,13 @@ from inference.data import Source, display_values
 from inference.engine import Classifier
 from inference.errors import BundleError
 from inference.fit_gate import Example, fit_gate
+from inference.preprocess import Image
 
 ADULT = 18  # years
 DRAWN = "drawn chest"
 DRAWN_EACH = 16  # chests drawn with each finding
 SEED = 1000  # of the drawings: the demonstration's have others
-SIDE = 128  # DICOM files come at twice as many pixels a side or more
+SIDE = 128  # pixels a side that a picture has at least where it is reduced
 #: files that say chest and show something else: a dog from the side
 NOT_FRONTAL = ("ImagingDataCommons__dx_image.dcm",)
 
@@ -48,7 +49,7 @@ def refit_gate(
     studies = list(_phantoms())
     drawn = [*_drawn(), *(example for example in studies if example.kind == DRAWN)]
     rest += [*_dicom_files(data / f"{dicom}.csv"), *(example for example in studies if example.kind != DRAWN)]
-    worth = fit_gate(Classifier(load(directory), "torch"), adults, rest, drawn=drawn)
+    worth = fit_gate(Classifier(load(directory), precision="f32"), adults, rest, drawn=drawn)
     (directory / "docs").mkdir(exist_ok=True)
     (directory / "docs/gate.json").write_text(json.dumps(worth, indent=1) + "\n")
     if directory.resolve().parent == PACKAGED:
@@ -61,7 +62,16 @@ def _pictures(manifest: Path, most: int) -> Iterator[Example]:
     for i in np.random.default_rng(0).permutation(len(rows))[:most]:
         row = rows[i]
         patient = row.get("patient_id") or row.get("patient_group") or row["file"]
-        yield Example(display_values(source.read(row["file"]), row["file"]), manifest.stem, patient)
+        picture = _reduced(display_values(source.read(row["file"]), row["file"]))
+        yield Example(picture, manifest.stem, patient)
+
+
+def _reduced(picture: Image) -> Image:
+    """The mean of k x k pixels: networks see fewer still, and there are thousands to be turned, cut and relit."""
+    factor = max(1, min(picture.shape) // SIDE)
+    rows, columns = (side // factor for side in picture.shape)
+    parts = picture[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor)
+    return np.asarray(parts.mean(axis=(1, 3)), np.float32)
 
 
 def _dicom_files(manifest: Path) -> Iterator[Example]:
@@ -73,7 +83,7 @@ def _dicom_files(manifest: Path) -> Iterator[Example]:
             picture = decode(manifest.with_suffix("") / row["file"], size_hint=SIDE)
         except Refused:
             continue
-        yield Example(picture, (row["body_part"] or row["study_description"]).lower(), row["file"])
+        yield Example(_reduced(picture), (row["body_part"] or row["study_description"]).lower(), row["file"])
 
 
 def _rows(manifest: Path) -> list[dict[str, str]]:
@@ -83,7 +93,7 @@ def _rows(manifest: Path) -> list[dict[str, str]]:
 
 def _drawn() -> Iterator[Example]:
     for number in range(DRAWN_EACH * len(FINDINGS)):
-        levels = draw_thorax(SEED + number, FINDINGS[number % len(FINDINGS)], 500, 410)
+        levels = draw_thorax(SEED + number, FINDINGS[number % len(FINDINGS)], 250, 205)
         yield Example(np.asarray(levels / (2**BITS - 1), np.float32), DRAWN, f"drawn {number}")
 
 
@@ -95,4 +105,4 @@ def _phantoms() -> Iterator[Example]:
             file.write_bytes(study.data)
             if study.expectation != "refused":
                 kind = DRAWN if study.expectation == "analysed" else "drawn hand"
-                yield Example(decode(file, size_hint=SIDE), kind, study.name)
+                yield Example(_reduced(decode(file, size_hint=SIDE)), kind, study.name)

@@ -4,7 +4,7 @@ Real pictures of something else are few, so most are made: radiographs turned, u
 pictures that no X-ray made.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,11 @@ from inference.preprocess import Image
 
 def counterexamples(
     chests: Sequence[Image], rng: np.random.Generator, per_kind: int
-) -> list[tuple[str, int, Image]]:  # fmt: skip
+) -> Iterator[tuple[str, int, Image]]:  # fmt: skip
     """(kind, number of the chest that it was made of, picture): `per_kind` of each kind."""
-    result = []
     for kind, make in KINDS.items():
         for i in rng.choice(len(chests), per_kind, replace=per_kind > len(chests)):
-            result.append((kind, int(i), np.asarray(make(chests[i], rng), np.float32).clip(0, 1)))
-    return result
+            yield kind, int(i), np.asarray(make(chests[i], rng), np.float32).clip(0, 1)
 
 
 def variants(picture: Image, rng: np.random.Generator) -> list[Image]:

@@ -48,7 +48,7 @@ def _other_pictures(
 ) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_], Array]:
     """Kind, patient and score of each."""
     sources = chests.take(rng.permutation(len(chests.rows))[:SOURCES])
-    made = counterexamples(list(pictures(sources)), rng, PER_KIND)
+    made = list(counterexamples(list(pictures(sources)), rng, PER_KIND))
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg")) if folder else []
     kinds = [kind for kind, _, _ in made] + ["other pictures"] * len(files)
     owners = [str(sources.patients[i]) for _, i, _ in made] + [f"other {path.stem}" for path in files]
