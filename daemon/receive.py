@@ -30,7 +30,7 @@ LOOK_SECONDS = 1.0  # how old the answer to "is there room?" may be
 
 def run(settings: Settings, shared: Shared, _name: str) -> None:
     """Receive until SIGTERM. Raises CannotWork where the address or the spool cannot be had."""
-    signals = heard()
+    next_signal = heard()
     journal, spool = wiring.open_journal(settings, shared.fault), wiring.open_spool(settings, shared.fault)
     swept = spool.sweep(journal.knows)
     tempfile.tempdir = str(spool.incoming)  # where data sets are streamed to: the spool's own file system
@@ -38,7 +38,7 @@ def run(settings: Settings, shared: Shared, _name: str) -> None:
     scp = wiring.open_scp(settings, reception.callbacks)
     log.get().info("ready", port=scp.port, ae_title=settings.dicom.ae_title, swept=len(swept))
     reception.events.note("STARTED", {"port": scp.port, "pid": os.getpid(), "user": login()})
-    while signals.get() == signal.SIGHUP:
+    while next_signal() == signal.SIGHUP:
         _reload(scp, reception, shared)
     scp.shutdown()
     reception.events.note("STOPPED", {"pid": os.getpid(), "user": login()})

@@ -1,8 +1,8 @@
-"""How a part learns that it is to end: the signal handler only sets a flag."""
+"""How a part learns that it is to end, or to read its configuration again."""
 
 import signal
 import threading
-from queue import SimpleQueue
+from collections.abc import Callable
 
 
 def on_sigterm() -> threading.Event:
@@ -13,9 +13,11 @@ def on_sigterm() -> threading.Event:
     return stop
 
 
-def heard() -> "SimpleQueue[int]":
-    """SIGTERM, SIGINT and SIGHUP in the order in which they come, for a part that can reload."""
-    queue: SimpleQueue[int] = SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda number, _frame: queue.put(number))
-    return queue
+def heard() -> Callable[[], int]:
+    """What waits for the next of SIGTERM, SIGINT and SIGHUP, for a part that can reload.
+
+    To be called before the part starts a thread: threads inherit the mask, so that no signal goes to one of them.
+    """
+    numbers = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    return lambda: signal.sigwait(numbers)
