@@ -245,6 +245,11 @@ def test_the_command(server: Publisher, tmp_path: Path) -> None:
     bundle = load(tmp_path / "models/mine")
     assert f'bundle = "{bundle.directory}"\ndigest = "{bundle.digest}"' in said_yes.stdout
     assert CliRunner().invoke(app, [*words[:2], "other"]).exit_code == 1
+    assert CliRunner().invoke(app, ["model", "verify", str(bundle.directory)]).exit_code == 0
+    with (bundle.directory / "configs/metadata.json").open("a") as file:
+        file.write(" ")
+    changed = CliRunner().invoke(app, ["model", "verify", str(bundle.directory)])
+    assert (changed.exit_code, "changed since" in changed.stderr) == (1, True)
 
 
 def test_the_catalogue() -> None:
