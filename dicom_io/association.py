@@ -87,6 +87,7 @@ class Association(PynetdicomAssociation):  # type: ignore[misc]
         finally:
             self.dimse.discard()
             self.dul.socket.close()
+            self.dul.forget()
             evt.trigger(self, evt.EVT_CONN_CLOSE, {"address": self.requestor.address_info.as_tuple})
 
     def _accept(self) -> None:

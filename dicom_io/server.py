@@ -124,7 +124,7 @@ class Server(AssociationServer):  # type: ignore[misc]
         self.on_event("connection-failed", {"peer_address": client_address[0], "calling_ae_title": ""})
 
     def service_actions(self) -> None:
-        """Nothing: associations leave no cycles that a full collection each half minute would have to find."""
+        """Nothing: pynetdicom collects all garbage here; we leave that to the interpreter."""
 
     def shutdown(self, grace_seconds: float = 30.0) -> None:
         """Stop listening, let each association finish its message for up to `grace_seconds`, then cut it."""

@@ -98,6 +98,12 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
         self.socket.close()
         self._kill_thread = True
 
+    def forget(self) -> None:
+        """Give the receive buffer back at once; the rest of the association waits for the garbage collector, as
+        pynetdicom's objects refer to each other in circles."""
+        self._buffer, self._view = bytearray(), memoryview(b"")
+        self._start = self._end = 0
+
     # --- what pynetdicom's loop does, once for each call
 
     def _step(self) -> None:

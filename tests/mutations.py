@@ -248,7 +248,7 @@ def mutated(seed: Seed, chance: random.Random, study: str = "", instance: str = 
         else:
             e = chance.choice(pixels) if pixels and draw < 0.4 else chance.choice(elements)
             chance.choice(CHANGES)(data, e, order, chance)
-    out = bytes(data)
+    out = bytes(data) or b"\0"  # a C-STORE has at least one fragment of a data set
     if deflated:
         out = zlib.compress(out, 1, -zlib.MAX_WBITS) if chance.random() < 0.8 else _flipped(seed.data, chance)
     return Seed(seed.sop_class_uid, instance or seed.sop_instance_uid, study, seed.transfer_syntax_uid, out)
