@@ -84,8 +84,8 @@ def as_pydicom(path: Path) -> NDArray[np.float64]:
     elif "WindowWidth" in ds:
         shown = _scaled(apply_voi_lut(values, ds), *_output_range(ds))
     else:
-        display = ds.BitsStored == 8 and not ds.PixelRepresentation and not {"RescaleSlope", "ModalityLUTSequence"} & set(
-            ds.dir())  # fmt: skip
+        changed = "RescaleSlope" in ds or "ModalityLUTSequence" in ds
+        display = ds.BitsStored == 8 and not ds.PixelRepresentation and not changed
         shown = _scaled(values, *((0, 255) if display else (values.min(), values.max())))
     return 1 - shown if ds.PhotometricInterpretation == "MONOCHROME1" else shown
 
