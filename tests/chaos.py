@@ -29,6 +29,7 @@ from tests.harness import Daemon, sink
 from tests.peers import dx_file
 
 WEATHER = ["accept"] * 6 + ["warn", "busy", "slow", "drop", "abort", "nonsense"]
+LONGEST_LIFE_SECONDS = 30.0
 PARTS = ("receive", "deliver", "house", "analyse-0")
 
 
@@ -92,6 +93,15 @@ class Killer:
             elif pid := self.daemon.parts().get(victim):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            if self._chance.random() < 0.8:
+                self._let_live(stop)
+
+    def _let_live(self, stop: threading.Event) -> None:
+        """Until something is delivered again: who kills only what is still starting meets nothing half-done."""
+        seen, deadline = len(self.daemon.events), time.monotonic() + LONGEST_LIFE_SECONDS
+        while not stop.wait(0.1) and time.monotonic() < deadline:
+            if any(e.get("event") in ("sent", "not reached") for e in self.daemon.events[seen:]):
+                return
 
 
 def weather(pacs: FlakyPacs, stop: threading.Event, *, chance: random.Random) -> None:
