@@ -1,6 +1,7 @@
 """The bundle that the package ships: what it is for, what it refuses, and that it is what was pinned."""
 
 import csv
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from dicom_io.phantom import phantom_studies
 from dicom_io.refusals import Refused
 from inference.bundle import DEFAULT, default_bundle
 from inference.calibrate import sigmoid
+from inference.crossvalidate import markdown
 from inference.data import FINDINGS, display_values, pictures, read_table
 from inference.engine import Classifier
 from inference.evaluate import predict_all
@@ -44,6 +46,25 @@ def test_its_card_names_the_source_and_the_limits() -> None:
     for phrase in ("NIH Clinical Center", "https://nihcc.app.box.com/v/ChestXray-NIHCC", "Wang X", "CVPR",
                    "No medical device", "Must not be used"):  # fmt: skip
         assert phrase in card
+
+
+def test_its_card_states_the_cross_validation() -> None:
+    """The card's tables are those that the cross-validation wrote; the baseline is beaten with its whole interval."""
+    figures = json.loads((DEFAULT / "docs/cross_validation.json").read_text())
+    assert markdown(figures).strip() in (DEFAULT / "docs/README.md").read_text()
+    for group in (figures["all"], figures["cohorts"]["consecutive"], figures["cohorts"]["consecutive64"]):
+        assert group["mean_gain_interval"][0] > 0
+        assert group["pathology_gain_interval"][0] > 0
+
+
+def test_its_gate_was_judged_on_what_it_had_not_seen() -> None:
+    """95 % of each real source's chests pass, drawn ones all; no kind of DICOM file passes a gate fitted without it."""
+    worth = json.loads((DEFAULT / "docs/gate.json").read_text())
+    assert {"nih128", "nih512", "covid512"} <= set(worth["passed"])
+    assert all(part["share"] >= 0.95 for part in worth["passed"].values())
+    assert worth["passed"]["drawn chest"]["share"] == 1
+    assert len(worth["refused_unseen"]) == 7
+    assert all(part["share"] == 1 for part in worth["refused_unseen"].values())
 
 
 def test_it_passes_what_the_demonstration_draws(classifier: Classifier, tmp_path: Path) -> None:
