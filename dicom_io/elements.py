@@ -67,10 +67,10 @@ def _get(dataset: Dataset, keyword: str) -> DataElement | RawDataElement | None:
 
 
 def _decoded(value: bytes, dataset: Dataset) -> str:
-    charset = dataset.get("SpecificCharacterSet") or "ISO_IR 6"
     try:
+        charset = dataset.get("SpecificCharacterSet") or "ISO_IR 6"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return decode_bytes(value, convert_encodings(charset), {0x5C, 0x3D, 0x5E})
-    except (LookupError, UnicodeError, ValueError, TypeError):
+    except (LookupError, UnicodeError, ValueError, TypeError, NotImplementedError):  # the last: a VR that is none
         return value.decode("latin-1")

@@ -2,6 +2,7 @@
 
 import random
 import warnings
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -72,6 +73,15 @@ def test_no_mutation_gets_past_the_borders(tmp_path: Path, corpus: list[Seed], n
         image = SourceImage(header.dataset, FINDINGS if pixels is not None else (), reason, None)
         assert structured_report([image], MODEL, OPTIONS, [], NOW).data
         assert secondary_capture([image], MODEL, NOW, pixels).data
+
+
+def test_a_character_set_of_an_unknown_representation(tmp_path: Path, corpus: list[Seed]) -> None:
+    """An unknown VR on Specific Character Set makes no element unreadable: found by the fuzzer."""
+    data = corpus[0].data.replace(b"\x08\x00\x05\x00CS", b"\x08\x00\x05\x00ZZ")
+    assert data != corpus[0].data
+    header = read_header(written(tmp_path / "a.dcm", replace(corpus[0], data=data)))
+    assert header.text("PatientName")
+    everything_reads(header)
 
 
 def everything_reads(header: Header) -> None:
