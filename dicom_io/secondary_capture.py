@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, SecondaryCaptureImageStorage
+from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
 
 from dicom_io import codes, copying, encode, iod
 from dicom_io.encode import element, item, number, sequence
@@ -29,21 +29,19 @@ def secondary_capture(
     started: datetime,
     pixels: NDArray[np.floating[Any]] | None = None,
     heatmap: Heatmap | None = None,
-    compressed: bool = True,
 ) -> Encoded:
     """The picture of the results over `images`, which belong to one study; 8 bit RGB, no patient data in the pixels.
 
     `pixels` is the image to show, float [rows, columns], 0 black to 1 white; None shows the table alone. Encoded in
-    JPEG Baseline, or in Explicit VR Little Endian for a destination that takes nothing compressed. The same analysis
-    gives the same UID; patient and study are copied as for the report. Raises as `structured_report` does.
+    JPEG Baseline. The same analysis gives the same UID; patient and study are copied as for the report. Raises as
+    `structured_report` does.
     """
     check(images, started)
     if pixels is not None and (pixels.ndim != 2 or not pixels.size):
         raise ReportError(f"the picture must be [rows, columns], found shape {pixels.shape}")
     source = images[0].dataset
     heat = heatmap.finding if heatmap else ""
-    transfer_syntax_uid = str(JPEGBaseline8Bit if compressed else ExplicitVRLittleEndian)
-    uid = result_uid("picture", images, model, str(pixels is not None), heat, transfer_syntax_uid)
+    uid = result_uid("picture", images, model, str(pixels is not None), heat)
     picture = draw(images, model, pixels, heatmap)
     elements = {
         **copying.patient_and_study(source),
@@ -51,11 +49,11 @@ def secondary_capture(
         **iod.equipment(model, started, source),
         "ConversionType": element("ConversionType", "WSD"),  # SC Equipment, PS3.3 C.8.6.1: a workstation made it
         **_general_image(images, model, started, source),
-        **_image_pixel(picture, compressed),
+        **_image_pixel(picture),
         **iod.sop_common(str(SecondaryCaptureImageStorage), uid, started, source),
     }
     data = encode.dataset(elements)
-    return Encoded(str(SecondaryCaptureImageStorage), uid, transfer_syntax_uid, data)
+    return Encoded(str(SecondaryCaptureImageStorage), uid, str(JPEGBaseline8Bit), data)
 
 
 def _general_image(
@@ -86,7 +84,7 @@ def _source(image: SourceImage) -> bytes:
     )
 
 
-def _image_pixel(picture: Image.Image, compressed: bool) -> dict[str, bytes]:
+def _image_pixel(picture: Image.Image) -> dict[str, bytes]:
     """Image Pixel, PS3.3 C.7.6.3, and what C.7.6.1.1.5 asks of a lossy compression."""
     pixels = {
         "SamplesPerPixel": number("SamplesPerPixel", 3),
@@ -98,17 +96,11 @@ def _image_pixel(picture: Image.Image, compressed: bool) -> dict[str, bytes]:
         "HighBit": number("HighBit", 7),
         "PixelRepresentation": number("PixelRepresentation", 0),
     }
-    raw = picture.tobytes()
-    if not compressed:
-        return pixels | {
-            "PhotometricInterpretation": element("PhotometricInterpretation", "RGB"),
-            "PixelData": element("PixelData", raw),
-        }
-    frame = _jpeg(picture)
+    frame, size = _jpeg(picture), 3 * picture.height * picture.width
     return pixels | {
         "PhotometricInterpretation": element("PhotometricInterpretation", "YBR_FULL_422"),  # PS3.5 8.2.1
         "LossyImageCompression": element("LossyImageCompression", "01"),
-        "LossyImageCompressionRatio": element("LossyImageCompressionRatio", f"{len(raw) / len(frame):.1f}"),
+        "LossyImageCompressionRatio": element("LossyImageCompressionRatio", f"{size / len(frame):.1f}"),
         "LossyImageCompressionMethod": element("LossyImageCompressionMethod", "ISO_10918_1"),
         "PixelData": encode.encapsulated_pixel_data(frame),
     }

@@ -37,7 +37,7 @@ from dicom_io.commit import (
 from dicom_io.errors import error_comment
 from dicom_io.sent import Sent, as_sent, unreachable, why
 from dicom_io.statuses import Status, outcome_of
-from dicom_io.store_request import accepted_classes, accepted_syntaxes, as_implicit, c_store_rq
+from dicom_io.store_request import accepted_classes, accepted_syntaxes, c_store_rq, encodings
 
 __all__ = ["RESULT_SOP_CLASSES", "Destination", "Sender", "Sent"]
 
@@ -92,18 +92,14 @@ class Sender:
     # --- requests
 
     def send(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, data: bytes) -> Sent:
-        """C-STORE `data`, the bytes of a data set in that transfer syntax.
-
-        Explicit VR Little Endian is re-encoded in Implicit VR where the peer takes nothing else (PS3.5 10.1).
-        """
+        """C-STORE `data`, a data set's bytes in that transfer syntax, in the first of `encodings` that is taken."""
+        ways = encodings(transfer_syntax_uid)
 
         def store(assoc: Association) -> Sent | None:
             accepted = accepted_syntaxes(assoc, sop_class_uid)
-            if transfer_syntax_uid in accepted:
-                return self._store(assoc, accepted[transfer_syntax_uid], sop_class_uid, sop_instance_uid, data)
-            if transfer_syntax_uid == ExplicitVRLittleEndian and ImplicitVRLittleEndian in accepted:
-                context_id = accepted[ImplicitVRLittleEndian]
-                return self._store(assoc, context_id, sop_class_uid, sop_instance_uid, as_implicit(data))
+            for syntax, encoded in ways.items():
+                if syntax in accepted:
+                    return self._store(assoc, accepted[syntax], sop_class_uid, sop_instance_uid, encoded(data))
             comment = "the peer accepts no presentation context for this object"
             return Sent("REFUSED", int(Status.SOP_CLASS_NOT_SUPPORTED), comment)
 

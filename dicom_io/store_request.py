@@ -1,11 +1,14 @@
 """What a C-STORE request is made of: its presentation context, its command set, its data set's encoding."""
 
+from collections.abc import Callable
 from io import BytesIO
 from struct import pack
 
 from pydicom import dcmread
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
 from dicom_io.association import Association
 
@@ -38,10 +41,39 @@ def c_store_rq(sop_class_uid: str, sop_instance_uid: str, message_id: int) -> by
     return element(0x0000, pack("<L", len(body))) + body
 
 
+def encodings(transfer_syntax_uid: str) -> dict[str, Callable[[bytes], bytes]]:
+    """The transfer syntaxes in which an object may go out, best first, and what makes them of its data set's bytes.
+
+    PS3.5 10.1: what is not compressed can be had in Implicit VR, which every peer takes. A picture in JPEG Baseline is
+    decoded for a peer that takes nothing compressed. The same bytes always give the same bytes.
+    """
+    if transfer_syntax_uid == ExplicitVRLittleEndian:
+        return {ExplicitVRLittleEndian: bytes, ImplicitVRLittleEndian: as_implicit}
+    if transfer_syntax_uid == JPEGBaseline8Bit:
+        return {
+            JPEGBaseline8Bit: bytes,
+            ExplicitVRLittleEndian: as_uncompressed,
+            ImplicitVRLittleEndian: lambda data: as_implicit(as_uncompressed(data)),
+        }
+    return {transfer_syntax_uid: bytes}
+
+
 def as_implicit(data: bytes) -> bytes:
     """An Explicit VR Little Endian data set in Implicit VR Little Endian."""
+    return _written(dcmread(BytesIO(data), force=True), implicit=True)
+
+
+def as_uncompressed(data: bytes) -> bytes:
+    """A data set in JPEG Baseline in Explicit VR Little Endian, in RGB; it still says that it was compressed."""
     dataset = dcmread(BytesIO(data), force=True)
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    dataset.decompress(generate_instance_uid=False)
+    return _written(dataset, implicit=False)
+
+
+def _written(dataset: Dataset, implicit: bool) -> bytes:
     out = DicomBytesIO()
-    out.is_implicit_VR, out.is_little_endian = True, True
+    out.is_implicit_VR, out.is_little_endian = implicit, True
     write_dataset(out, dataset)
     return bytes(out.getvalue())

@@ -6,9 +6,11 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import astuple
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -17,10 +19,13 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
 from dicom_io.receive import Answer
+from dicom_io.secondary_capture import secondary_capture
 from dicom_io.send import Destination, Sender
 from dicom_io.statuses import Status, outcome_of
+from dicom_io.store_request import as_uncompressed
 from tests.conftest import require, wait_for
 from tests.peers import Recorder, data_set_bytes, free_port, orthanc, running_scp, sender_to, storescp
+from tests.sample_results import FOUND, MODEL, STARTED
 
 
 def report(uid: str, text: str = "x" * 1000) -> bytes:
@@ -71,6 +76,27 @@ def test_peer_that_reads_implicit_vr_only_gets_the_same_elements(tmp_path: Path)
         received = dcmread(wait_for(peer.files)[0])
         assert received.file_meta.TransferSyntaxUID.is_implicit_VR
         assert received == dcmread(BytesIO(data), force=True)
+
+
+@pytest.mark.parametrize("option", ["+xe", "+xi", "+xy"], ids=["uncompressed", "implicit", "JPEG"])
+def test_each_peer_gets_a_picture_that_it_takes(tmp_path: Path, option: str) -> None:
+    """A peer that takes nothing compressed, or Implicit VR alone, gets the same picture in that form."""
+    require("storescp")
+    picture = secondary_capture([FOUND], MODEL, STARTED, np.tile(np.linspace(0, 1, 500, dtype=np.float32), (400, 1)))
+    with storescp(tmp_path / "pacs", option) as peer:
+        sender = to_port(peer.port)
+        for _ in range(2):  # a resend is the same, byte for byte
+            sent = sender.send(*astuple(picture))
+            assert sent.outcome == "ACCEPTED"
+        sender.close()
+        received = dcmread(wait_for(peer.files)[0])
+    jpeg = option == "+xy"
+    assert received.file_meta.TransferSyntaxUID.is_compressed == jpeg
+    assert received.file_meta.TransferSyntaxUID.is_implicit_VR == (option == "+xi")
+    assert received.SOPInstanceUID == picture.sop_instance_uid
+    assert received.LossyImageCompression == "01"
+    decoded = dcmread(BytesIO(as_uncompressed(picture.data)), force=True).PixelData
+    assert jpeg or received.PixelData == decoded
 
 
 def test_orthanc_takes_and_keeps_a_report(tmp_path: Path) -> None:
