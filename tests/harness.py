@@ -65,8 +65,9 @@ class Daemon:
     def start(self, kill_at: str = "", times: int = 1) -> "Daemon":
         """Start, and wait until it listens; a fixed port from the second start on.
 
-        With `kill_at`, the whole daemon is killed the `times`-th time that a part comes to that point; with "decode"
-        the decoder does what the image's Image Comments say (`tests/faulty.py`).
+        With `kill_at`, the whole daemon is killed the `times`-th time that a part comes to that point, which may be
+        before it listens where work is left over; with "decode" the decoder does what the image's Image Comments say
+        (`tests/faulty.py`).
         """
         self.events = []
         entry = ["tests.faulty", kill_at, str(times)] if kill_at else ["daemon", "serve"]
@@ -75,7 +76,11 @@ class Daemon:
             start_new_session=True,
         )
         threading.Thread(target=self._read, args=(self.process, self.events), daemon=True).start()
-        self.environ["HILUM__DICOM__PORT"] = str(self.await_event("ready")["port"])
+        wait_for(lambda: self._first("ready") or not self.alive, 90, "the daemon's start")
+        ready = self._first("ready")
+        assert ready or kill_at, f"hilum serve ended: {self.events[-5:]}"
+        if ready:
+            self.environ["HILUM__DICOM__PORT"] = str(ready["port"])
         return self
 
     @property
@@ -95,9 +100,12 @@ class Daemon:
 
         def look() -> dict[str, Any] | None:
             assert self.alive, f"hilum serve ended: {self.events[-5:]}"
-            return next((e for e in self.events if e.get("event") == name), None)
+            return self._first(name)
 
         return wait_for(look, seconds, f"the event {name!r}; the last lines are {self.events[-3:]}")  # type: ignore[return-value]
+
+    def _first(self, name: str) -> dict[str, Any] | None:
+        return next((e for e in self.events if e.get("event") == name), None)
 
     @property
     def alive(self) -> bool:
