@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 T = TypeVar("T")
-#: Where real peers are looked for: not beside our Python, where pynetdicom puts its own storescp.
+#: Where real peers are looked for: in no virtual environment, where pynetdicom puts its own storescp.
 PEER_PATH = os.pathsep.join(
     folder for folder in [*os.environ.get("PATH", "").split(os.pathsep), "/usr/sbin", "/usr/local/sbin"]
-    if not Path(folder).is_relative_to(sys.prefix)
+    if not (Path(folder).parent / "pyvenv.cfg").is_file()
 )  # fmt: skip
 
 
