@@ -1,6 +1,5 @@
 """The house-keeping part: scheduled chores, the audit trail to syslog, and health, metrics and queries over HTTP."""
 
-import signal
 from datetime import timedelta
 
 import uvicorn
@@ -11,7 +10,7 @@ from daemon.clock import now
 from daemon.deliver import scheduler
 from daemon.http import application
 from daemon.shared import Shared
-from daemon.stopping import on_sigterm
+from daemon.stopping import on_sigterm, on_stop
 from daemon.syslog import Shipper
 from storage.journal import Journal
 from storage.spool import Spool
@@ -45,8 +44,7 @@ def _serve_http(settings: Settings, app: object) -> None:
     server = uvicorn.Server(
         uvicorn.Config(app, host=settings.http.host, port=settings.http.port, log_config=None, access_log=False)  # type: ignore[arg-type]
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, server.handle_exit)  # uvicorn raises the signal anew at its end: we go on to our own
+    on_stop(server.handle_exit)  # uvicorn raises the signal anew at its end: we go on to our own
     log.get().info("http", host=settings.http.host, port=settings.http.port)
     server.run()
 

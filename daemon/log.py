@@ -7,11 +7,24 @@ a patient ID, an accession number or a value out of an image. The libraries that
 import logging
 import sys
 import warnings
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO, cast
 
 import structlog
 
 SILENT = ("pynetdicom", "pydicom", "highdicom", "sqlalchemy", "alembic", "apscheduler", "uvicorn", "monai", "openvino")
+
+
+class Forgiving:
+    """Standard error, whose reader may be gone: a line that nobody reads ends no daemon."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 def configure(level: str, part: str) -> None:
@@ -29,7 +42,7 @@ def configure(level: str, part: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, Forgiving())),
         cache_logger_on_first_use=True,
     )
 

@@ -16,7 +16,7 @@ from daemon.decisions import CannotWork
 from daemon.events import Events
 from daemon.person import login
 from daemon.shared import Shared
-from daemon.stopping import heard
+from daemon.stopping import next_signal
 from dicom_io.errors import CannotUnderstand, OutOfResources
 from dicom_io.receive import Answer, Arrived, Callbacks, StoreScp
 from dicom_io.refusals import NotDicom, Refused
@@ -31,7 +31,6 @@ LOOK_SECONDS = 1.0  # how old the answer to "is there room?" may be
 
 def run(settings: Settings, shared: Shared, _name: str) -> None:
     """Receive until SIGTERM. Raises CannotWork where the address or the spool cannot be had."""
-    next_signal = heard()
     journal, spool = wiring.open_journal(settings, shared.fault), wiring.open_spool(settings, shared.fault)
     swept = spool.sweep(journal.knows)
     tempfile.tempdir = str(spool.incoming)  # where data sets are streamed to: the spool's own file system

@@ -7,7 +7,6 @@ kills is started anew; a part that says the configuration cannot work (EX_CONFIG
 import importlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +16,12 @@ from daemon import certificates, log
 from daemon.clock import now
 from daemon.decisions import CannotWork, place
 from daemon.shared import Fault, Shared, no_fault
+from daemon.stopping import end_with
 
 RECEIVER, HOUSE = "receive", "house"
 HEARD = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_LOOK_SECONDS = 1.0  # the signal that a part ended may have come while others were being stopped
 STEADY_SECONDS = 60.0  # a part that ran this long starts with a clean slate
 STOP_SECONDS = 60.0  # what is in flight has this long to finish
 STOP_HOUSE_SECONDS = 20.0
@@ -102,9 +103,10 @@ def _reload(parts: list[Part], old: Settings, new: Settings) -> list[Part]:
 def _start_if_due(part: Part, settings: Settings, shared: Shared) -> None:
     if part.pid or time.monotonic() < part.due:
         return
-    part.started = time.monotonic()
+    part.started, parent = time.monotonic(), os.getpid()
     part.pid = os.fork()
     if not part.pid:
+        end_with(parent)
         _become(part, settings, shared)
 
 
@@ -112,7 +114,6 @@ def _become(part: Part, settings: Settings, shared: Shared) -> None:
     """The child's whole life; never returns."""
     status = os.EX_SOFTWARE
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
         log.configure(settings.log.level, part.name)
         log.get().info("started", pid=os.getpid())
         importlib.import_module(part.module).run(settings, shared, part.name)
@@ -123,13 +124,12 @@ def _become(part: Part, settings: Settings, shared: Shared) -> None:
     except Exception as error:
         log.get().error("died", error=type(error).__name__, place=place(error))
     finally:
-        sys.stderr.flush()
         os._exit(status)
 
 
 def _pause(parts: list[Part]) -> float:
-    """Seconds until the next part is to be started."""
-    return max(0.0, min([60.0, *(part.due - time.monotonic() for part in parts if not part.pid)]))
+    """Seconds until the next part is to be started, or looked at."""
+    return max(0.0, min([LONGEST_LOOK_SECONDS, *(part.due - time.monotonic() for part in parts if not part.pid)]))
 
 
 def _lives_on(part: Part) -> bool:

@@ -1,7 +1,10 @@
 """The daemon as its users meet it: late images, duplicates, a PACS that is away, poison, reload, and its silence."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +13,9 @@ import pydicom
 import pytest
 from pydicom.uid import generate_uid
 
-from tests.conftest import require, wait_for
+from tests.conftest import ROOT, require, wait_for
 from tests.harness import Daemon, sink
-from tests.peers import StoreScpPeer, dx_file, free_port, run, storescp
+from tests.peers import StoreScpPeer, answers, dx_file, free_port, run, storescp
 
 
 @pytest.fixture
@@ -123,6 +126,39 @@ def test_reload_stop_and_a_full_disk(tmp_path: Path, pacs: StoreScpPeer, untrain
         daemon.process.send_signal(signal.SIGHUP)
         daemon.await_event("configuration refused, the old one stays")
         assert daemon.stop() == 0
+
+
+def test_parts_end_with_their_parent_and_not_with_their_log(tmp_path: Path, untrained: dict[str, str]) -> None:
+    """A parent that is killed alone leaves no part that keeps the port; a log that nobody reads ends nothing."""
+    with Daemon(tmp_path / "hilum", [], **untrained) as daemon:
+        assert daemon.process
+        parts = list(daemon.parts().values())
+        os.kill(daemon.process.pid, signal.SIGKILL)
+        wait_for(lambda: not any(alive(pid) for pid in parts), 60, "the end of every part")
+        reader, writer = os.pipe()
+        deaf = subprocess.Popen([sys.executable, "-m", "daemon", "serve"], cwd=ROOT, env=daemon.environ, stderr=writer,
+                                start_new_session=True)  # fmt: skip
+        os.close(writer)
+        os.close(reader)
+        try:
+            wait_for(lambda: answers(daemon.port), 60, "the port")
+            deaf.send_signal(signal.SIGHUP)
+            send(daemon, radiograph(tmp_path / "a.dcm"))
+            wait_for(lambda: states(daemon) == ["ANALYSED"], 60, "the analysis")
+            assert deaf.poll() is None
+            deaf.send_signal(signal.SIGTERM)
+            assert deaf.wait(60) == 0
+        finally:
+            if deaf.poll() is None:
+                os.killpg(deaf.pid, signal.SIGKILL)
+
+
+def alive(pid: int) -> bool:
+    """Whether this process runs; one that ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_no_patient_data_in_logs_and_answers(tmp_path: Path, pacs: StoreScpPeer, untrained: dict[str, str]) -> None:
