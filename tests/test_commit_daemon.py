@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 from pydicom.uid import DigitalXRayImageStorageForPresentation as DX
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, evt
@@ -44,7 +45,10 @@ def states(daemon: Daemon) -> list[str]:
 
 
 def test_orthanc_commits_for_us_and_we_for_orthanc(tmp_path: Path, untrained: dict[str, str]) -> None:
-    """Our report is COMMITTED by Orthanc; Orthanc hears that we have its radiograph, and not what it never sent."""
+    """Our report is COMMITTED by Orthanc; Orthanc hears that we have its radiograph, and not what it never sent.
+
+    Nor a radiograph whose file was altered since.
+    """
     require("Orthanc", "dcmsend")
     port = free_port()
     with orthanc(tmp_path / "orthanc", port) as peer:
@@ -66,6 +70,13 @@ def test_orthanc_commits_for_us_and_we_for_orthanc(tmp_path: Path, untrained: di
             assert (failure["SOPInstanceUID"], failure["FailureReason"]) == ("1.2.3.4", 0x0112)
 
             wait_for(lambda: states(daemon) == ["COMMITTED"], 90, "Orthanc's report")
+
+            (spooled,) = (daemon.directory / "spool/objects").glob("*/*.dcm")
+            spooled.write_bytes(spooled.read_bytes()[:-1] + b"?")
+            uid = str(dcmread(tmp_path / "a.dcm", stop_before_pixels=True).SOPInstanceUID)
+            body = {"DicomInstances": [{"SOPClassUID": DX, "SOPInstanceUID": uid}]}
+            again = peer.get("/modalities/hilum/storage-commitment", body)["ID"]
+            wait_for(lambda: peer.get(f"/storage-commitment/{again}")["Status"] == "Failure", 60, "our refusal")
 
 
 @dataclass
