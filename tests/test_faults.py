@@ -44,7 +44,7 @@ class Disk:
 
     @staticmethod
     def _run(*command: str) -> None:
-        """As root, or by a sudo that asks nothing; skips where the machine lets neither mount, as some containers do."""
+        """As root, or by a sudo that asks nothing; skips where neither may mount, as in some containers."""
         as_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
         done = subprocess.run([*as_root, *command], capture_output=True, text=True)
         if done.returncode:
