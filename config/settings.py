@@ -8,7 +8,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -48,26 +48,30 @@ class Dicom(Section):
     message_timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
 
 
-class Tls(Section):
-    """Files for DICOM over TLS (PS3.15 B.12); empty: TLS is off on our side."""
+class Certified(Section):
+    """The files by which we and a peer know each other in TLS."""
 
     certificate: str = ""
     key: str = ""
     ca: str = ""
 
     @model_validator(mode="after")
-    def complete(self) -> "Tls":
+    def complete(self) -> Self:
         given = [bool(self.certificate), bool(self.key), bool(self.ca)]
         if any(given) and not all(given):
             raise ValueError("certificate, key and ca are needed together, or none of them")
         return self
+
+
+class Tls(Certified):
+    """Files for DICOM over TLS (PS3.15 B.12); empty: TLS is off on our side."""
 
     @property
     def enabled(self) -> bool:
         return bool(self.certificate)
 
 
-class Audit(Section):
+class Audit(Certified):
     """Where the audit trail is sent, as DICOM audit messages over syslog (PS3.15 A.5 to A.7); empty: nowhere."""
 
     syslog: str = ""
@@ -75,16 +79,6 @@ class Audit(Section):
     transport: Literal["tls", "tcp", "udp"] = "tls"
     source_id: str = Field("hilum", max_length=48, pattern=r"^[!-~]+$")
     enterprise_site_id: str = ""
-    certificate: str = ""
-    key: str = ""
-    ca: str = ""
-
-    @model_validator(mode="after")
-    def complete(self) -> "Audit":
-        given = [bool(self.certificate), bool(self.key), bool(self.ca)]
-        if any(given) and not all(given):
-            raise ValueError("certificate, key and ca are needed together, or none of them")
-        return self
 
 
 class Peer(Section):

@@ -134,34 +134,30 @@ def server_tls(settings: Settings) -> SSLContext | None:
     """How we let peers in; None: TLS is off. Raises CannotWork where the files are no good."""
     from dicom_io.tls import server_context
 
-    return _tls(settings, server_context) if settings.tls.enabled else None
+    return _tls("tls", tls_files(settings), server_context) if settings.tls.enabled else None
 
 
 def client_tls(settings: Settings) -> SSLContext:
     """How we go out. Raises CannotWork where the files are no good."""
     from dicom_io.tls import client_context
 
-    return _tls(settings, client_context)
+    return _tls("tls", tls_files(settings), client_context)
 
 
 def syslog_tls(settings: Settings) -> SSLContext:
     """How we go to the syslog server, by its own files or those of [tls]. Raises CannotWork where they are no good."""
-    from dicom_io.errors import TlsFault
     from dicom_io.tls import client_context
 
-    try:
-        return client_context(syslog_files(settings))
-    except TlsFault as fault:
-        raise CannotWork(f"audit: {fault}") from fault
+    return _tls("audit", syslog_files(settings), client_context)
 
 
-def _tls(settings: Settings, context: Callable[[TlsFiles], SSLContext]) -> SSLContext:
+def _tls(section: str, files: TlsFiles, context: Callable[[TlsFiles], SSLContext]) -> SSLContext:
     from dicom_io.errors import TlsFault
 
     try:
-        return context(tls_files(settings))
+        return context(files)
     except TlsFault as fault:
-        raise CannotWork(f"tls: {fault}") from fault
+        raise CannotWork(f"{section}: {fault}") from fault
 
 
 def _cache(settings: Settings) -> Path | None:
