@@ -18,16 +18,6 @@ from dicom_io.statuses import Status
 WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"  # PS3.4 J.3.5
 REQUEST_ACTION = 1  # PS3.4 J.3.2.1.2
 ALL_COMMITTED, FAILURES_EXIST = 1, 2  # event types of PS3.4 J.3.3.1.1
-FAILURE_REASONS = frozenset(
-    {  # PS3.3 C.14.1.1
-        Status.PROCESSING_FAILURE,
-        Status.NO_SUCH_OBJECT_INSTANCE,
-        Status.CLASS_INSTANCE_CONFLICT,
-        Status.SOP_CLASS_NOT_SUPPORTED,
-        Status.DUPLICATE_TRANSACTION_UID,
-        Status.RESOURCE_LIMITATION,
-    }
-)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from inference.calibrate import fit_logistic
 from inference.data import Table, read_table
+from inference.evaluation_page import with_interval
 from inference.metrics import auroc, average_precision, bootstrap, interval
 from inference.recipe import Recipe, targets_with_pathology
 from inference.train import fit, half, read_samples
@@ -150,17 +151,9 @@ def markdown(result: dict[str, Any]) -> str:
              "|---|---|---|---|---|---|---|"]  # fmt: skip
     for name, g in [("all but talo", result["all"]), *result["cohorts"].items()]:
         cells = ("mean_auroc", "pathology_auroc", "baseline_mean_auroc", "baseline_pathology_auroc", "mean_gain")
-        lines.append(f"| {name} | {g['images']} | " + " | ".join(_cell(g, key) for key in cells) + " |")
+        lines.append(f"| {name} | {g['images']} | " + " | ".join(with_interval(g, key) for key in cells) + " |")
     lines += ["", "| finding | positives | AUROC | average precision |", "|---|---|---|---|"]
     for name, f in result["findings"].items():
-        cells_ = " | ".join(_cell(f, key) for key in ("auroc", "average_precision"))
+        cells_ = " | ".join(with_interval(f, key) for key in ("auroc", "average_precision"))
         lines.append(f"| {name} | {f['positives']} | {cells_} |")
     return "\n".join(lines) + "\n"
-
-
-def _cell(figures: dict[str, Any], key: str) -> str:
-    value = figures.get(key, float("nan"))
-    if value != value:
-        return "-"
-    low, high = figures[f"{key}_interval"]
-    return f"{value:.3f} ({low:.3f} to {high:.3f})"

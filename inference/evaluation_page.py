@@ -17,7 +17,8 @@ def _value(value: Any) -> str:
     return "-" if value is None or value != value else f"{value:.3f}"
 
 
-def _with_interval(figures: dict[str, Any], key: str) -> str:
+def with_interval(figures: dict[str, Any], key: str) -> str:
+    """A figure and its interval; a dash where it could not be computed."""
     value = figures.get(key, float("nan"))
     if value != value:
         return "-"
@@ -29,11 +30,11 @@ def tables(result: dict[str, Any]) -> dict[str, Rows]:
     """Each table by its title: rows of cells, the head first."""
     groups = [["group", "images", "mean AUROC", "any pathology"]]
     for name, g in result["groups"].items():
-        groups.append([name, str(g["images"]), _with_interval(g, "mean_auroc"), _with_interval(g, "pathology_auroc")])
+        groups.append([name, str(g["images"]), with_interval(g, "mean_auroc"), with_interval(g, "pathology_auroc")])
     findings = [["finding", "positives", "AUROC", "average precision", "ECE", "Brier"]]
     points = [["finding", "threshold", *_POINT]]
     for name, f in result["findings"].items():
-        findings.append([name, str(f["positives"]), _with_interval(f, "auroc"), _with_interval(f, "average_precision"),
+        findings.append([name, str(f["positives"]), with_interval(f, "auroc"), with_interval(f, "average_precision"),
                          _value(f["expected_calibration_error"]), _value(f["brier"])])  # fmt: skip
         points.append([name, _value(f["threshold"]), *(_value(f[key]) for key in _POINT)])
     return {"Groups": groups, "Findings": findings, "Operating points": points} | _gate(result["gate"])
@@ -45,7 +46,7 @@ def _gate(gate: dict[str, Any]) -> dict[str, Rows]:
         return {}
     rows = [["pictures", "number", "refused"], ["chests of adults", str(gate["pictures"]), _value(1 - gate["passed"])]]
     rows += [[kind, str(f["pictures"]), _value(f["share"])] for kind, f in gate["refused"].items()]
-    return {f"Gate: AUROC {_with_interval(gate, 'auroc')}": rows}
+    return {f"Gate: AUROC {with_interval(gate, 'auroc')}": rows}
 
 
 def _head(result: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """How a network is trained: every number that the result depends on, and what weighs how much in the loss."""
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -60,10 +60,6 @@ class Recipe:
         """For the bundle, the checkpoint and the tracking server."""
         content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return content
-
-    def quick(self, epochs: int, side: int) -> "Recipe":
-        """The same with one short stage."""
-        return replace(self, stages=((side, epochs),), size=side, source=side)
 
 
 def targets_with_pathology(table: Table) -> Array:
