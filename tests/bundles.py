@@ -25,3 +25,8 @@ def noise(count: int, rows: int = 90, columns: int = 70, seed: int = 1) -> list[
     rng = np.random.default_rng(seed)
     coarse = rng.random((count, rows // 10, columns // 10))
     return [np.kron(picture, np.ones((10, 10))).astype(np.float32) for picture in coarse]
+
+
+def as_settings(bundle: Bundle) -> dict[str, str]:
+    """What lets the daemon run this bundle, as environment."""
+    return {"HILUM__MODEL__BUNDLE": str(bundle.directory), "HILUM__MODEL__DIGEST": bundle.digest}

@@ -22,7 +22,7 @@ import pydicom
 from dicom_io.part10 import read_part10
 from dicom_io.send import Destination, Sender
 from storage import query
-from tests.bundles import small_bundle
+from tests.bundles import as_settings, small_bundle
 from tests.conftest import wait_for
 from tests.flaky_pacs import FlakyPacs
 from tests.harness import Daemon, sink
@@ -210,8 +210,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hilum-chaos-") as name:
         directory = Path(name)
-        bundle = small_bundle(directory / "bundle")
-        settings = {"HILUM__MODEL__BUNDLE": str(directory / "bundle"), "HILUM__MODEL__DIGEST": bundle.digest}
+        settings = as_settings(small_bundle(directory / "bundle"))
         for what, figure in chaos(directory, settings, arguments.seconds, arguments.seed).items():
             print(f"{what:14} {figure}")
     print("nothing lost, nothing twice")

@@ -55,7 +55,6 @@ def wait_for(condition: Callable[[], T], seconds: float = 30.0, what: str = "the
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A small bundle with random weights, as the settings that let the daemon run it."""
     from inference.untrained import write_untrained
+    from tests.bundles import as_settings
 
-    directory = tmp_path_factory.mktemp("bundle") / "untrained"
-    bundle = write_untrained(directory, size=64)
-    return {"HILUM__MODEL__BUNDLE": str(directory), "HILUM__MODEL__DIGEST": bundle.digest}
+    return as_settings(write_untrained(tmp_path_factory.mktemp("bundle") / "untrained", size=64))

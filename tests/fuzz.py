@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dicom_io.receive import STORED_SOP_CLASSES
 from dicom_io.send import Destination, Sender
-from tests.bundles import small_bundle
+from tests.bundles import as_settings, small_bundle
 from tests.chaos import working
 from tests.conftest import shared_path, wait_for
 from tests.harness import Daemon, Usage, sink
@@ -160,8 +160,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hilum-fuzz-") as name:
         directory = Path(name)
-        bundle = small_bundle(directory / "bundle")
-        settings = {"HILUM__MODEL__BUNDLE": str(directory / "bundle"), "HILUM__MODEL__DIGEST": bundle.digest}
+        settings = as_settings(small_bundle(directory / "bundle"))
         figures = fuzz(directory, settings, arguments.count, arguments.seed, shared_path())
     print(f"{figures.objects} objects and {figures.conversations} conversations in {figures.seconds:.0f} s")
     print(f"answers: {dict(figures.answers)}\nstudies: {figures.states}")

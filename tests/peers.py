@@ -220,10 +220,18 @@ def orthanc(directory: Path, hilum_port: int, **more: Any) -> Iterator[Orthanc]:
         },
         **more,
     }  # fmt: skip
+    with running_orthanc(directory, peer, configuration):
+        yield peer
+
+
+@contextlib.contextmanager
+def running_orthanc(directory: Path, peer: Orthanc, configuration: dict[str, Any]) -> Iterator[Orthanc]:
+    """Orthanc with this configuration, which names the ports of `peer`; it logs to `directory`."""
     file = directory / "orthanc.json"
     file.write_text(json.dumps(configuration))
     program = shutil.which("Orthanc", path=ENVIRONMENT["PATH"]) or "Orthanc"
-    process = subprocess.Popen([program, str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with (directory / "log").open("w") as log:
+        process = subprocess.Popen([program, str(file)], stdout=log, stderr=log)
     try:
         wait_for(lambda: answers(peer.http) and answers(peer.port), 60, "Orthanc")
         yield peer

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.uid import generate_uid
 
-from tests.bundles import small_bundle
+from tests.bundles import as_settings, small_bundle
 from tests.chaos import Modality, working
 from tests.conftest import wait_for
 from tests.flaky_pacs import FlakyPacs
@@ -75,8 +75,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=5000)
     count = parser.parse_args().count
     with tempfile.TemporaryDirectory(prefix="hilum-soak-") as name:
-        bundle = small_bundle(Path(name) / "bundle")
-        settings = {"HILUM__MODEL__BUNDLE": f"{name}/bundle", "HILUM__MODEL__DIGEST": bundle.digest}
+        settings = as_settings(small_bundle(Path(name) / "bundle"))
         usage = soak(Path(name), settings, count)
     print(table(usage, count), *grown(usage), sep="\n")
     return 1 if grown(usage) else 0

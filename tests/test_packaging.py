@@ -4,8 +4,6 @@ import configparser
 import contextlib
 import json
 import re
-import shutil
-import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +15,7 @@ from packaging.utils import canonicalize_name
 from config.settings import Http, Storage, load
 from daemon.serve import STOP_SECONDS
 from tests.conftest import ROOT, require, wait_for
-from tests.peers import ENVIRONMENT, Orthanc, answers, dx_file, free_port, run, storescp
+from tests.peers import Orthanc, dx_file, free_port, run, running_orthanc, storescp
 
 ORTHANC = ROOT / "packaging" / "orthanc"
 
@@ -32,17 +30,8 @@ def forwarding_orthanc(directory: Path, hilum_port: int) -> Iterator[Orthanc]:
     shipped["DicomModalities"]["hilum"].update(Host="127.0.0.1", Port=hilum_port)
     shipped |= {"DicomPort": peer.port, "HttpPort": peer.http, "LuaScripts": [str(ORTHANC / "route.lua")]}
     shipped |= {"StorageDirectory": str(directory), "IndexDirectory": str(directory), "Plugins": []}
-    file = directory / "orthanc.json"
-    file.write_text(json.dumps(shipped))
-    program = shutil.which("Orthanc", path=ENVIRONMENT["PATH"]) or "Orthanc"
-    with (directory / "log").open("w") as log:
-        process = subprocess.Popen([program, str(file)], stdout=log, stderr=log)
-    try:
-        wait_for(lambda: answers(peer.http) and answers(peer.port), 60, "Orthanc")
+    with running_orthanc(directory, peer, shipped):
         yield peer
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def send(orthanc: Orthanc, file: Path) -> None:
