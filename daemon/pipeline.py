@@ -29,6 +29,7 @@ from dicom_io.secondary_capture import secondary_capture
 from dicom_io.select import SelectionRules, select
 from dicom_io.send import Sender
 from dicom_io.statuses import Status
+from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
 from storage.records import (
     Arrival,
@@ -58,12 +59,17 @@ def receive(arrived: Arrived, spool: Spool, journal: Journal, now: datetime) -> 
     """Spool and journal one object; the answer Success means that both are durable (DESIGN 3.1).
 
     Raises ObjectMismatch, InstanceConflict, NotDicom, SpoolUnavailable or DatabaseUnavailable. After the last the
-    spooled file stays, for the commit may have taken effect; a file that no row knows is swept at the next start.
+    spooled file stays for a minute at least, for the commit may have taken effect; then it goes if no row knows it.
     """
+    spool.settle(journal.knows)
     header = read_header(arrived.path)
     _agrees(header, arrived)
     spooled = spool.adopt(arrived.path, arrived.sha256)
-    arrival = journal.received(translate.received_object(header, arrived, spooled), now)
+    try:
+        arrival = journal.received(translate.received_object(header, arrived, spooled), now)
+    except DatabaseUnavailable:
+        spool.doubt(spooled.name)
+        raise
     if arrival is Arrival.CONFLICT:  # the first one counts; the other bytes are set aside for a person, once
         if not journal.knows(spooled.name):
             spool.remove(spooled.name)

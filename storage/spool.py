@@ -5,7 +5,9 @@ import hashlib
 import os
 import re
 import shutil
+import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,8 @@ FAULT_POINTS = (
     "spool.adopt:done",
 )
 """Where `Spool(fault=...)` is called, in this order, for one object."""
+
+DOUBT_SECONDS = 60.0  # by then, a commit whose answer got lost has taken effect or never will
 
 _NAME = re.compile(r"objects/[0-9a-f]{2}/[0-9a-f]{32}\.dcm")
 
@@ -41,6 +45,7 @@ class Spool:
         self.incoming = directory / "incoming"
         self._objects = directory / "objects"
         self._fault = fault
+        self._doubted: deque[tuple[float, str]] = deque()
         with _spool_trouble():
             self.incoming.mkdir(parents=True, exist_ok=True)
             self._objects.mkdir(exist_ok=True)
@@ -102,6 +107,30 @@ class Spool:
         """Remove an object; one that is not there any more is no error."""
         with _spool_trouble():
             self.path(name).unlink(missing_ok=True)
+
+    def doubt(self, name: str) -> None:
+        """Note an object of which nobody can tell now whether a row needs it: its commit was not answered."""
+        self._doubted.append((time.monotonic(), name))
+
+    def settle(self, known: Callable[[str], bool], after: float = DOUBT_SECONDS) -> None:
+        """Remove what was doubted more than `after` seconds ago and `known` (the journal) does not know.
+
+        Costs nothing where nothing is doubted. What `known` raises goes through, and the doubt stays.
+        """
+        while self._doubted:
+            try:
+                since, name = self._doubted.popleft()
+            except IndexError:  # another thread took the last one
+                return
+            try:
+                if (long_ago := time.monotonic() - since > after) and not known(name):
+                    self.remove(name)
+            except BaseException:
+                self._doubted.appendleft((since, name))
+                raise
+            if not long_ago:
+                self._doubted.appendleft((since, name))
+                return
 
     def free_bytes(self) -> int:
         """Room that is left for us on the spool's file system."""

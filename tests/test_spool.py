@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import SpoolDamaged, SpoolUnavailable, UnsafeName
+from storage.errors import DatabaseUnavailable, SpoolDamaged, SpoolUnavailable, UnsafeName
 from storage.spool import FAULT_POINTS, Spool
 
 CONTENT = bytes(range(256)) * 1000
@@ -144,3 +144,21 @@ def test_full_disk_is_trouble_that_passes(tmp_path: Path) -> None:
         assert 0 < spool.free_bytes() < 4 << 20
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+def test_a_doubted_object_goes_when_no_row_knows_it(spool: Spool) -> None:
+    """An object whose commit was not answered stays for a while, then goes unless the journal knows it."""
+    kept, orphan = (spool.adopt(arrive(spool, content)).name for content in (b"kept", b"orphan"))
+    spool.doubt(kept)
+    spool.doubt(orphan)
+    spool.settle(lambda name: name == kept)
+    assert len(files(spool)) == 2, "removed while its commit may still take effect"
+
+    def gone(_name: str) -> bool:
+        raise DatabaseUnavailable("gone")
+
+    with pytest.raises(DatabaseUnavailable):
+        spool.settle(gone, after=0)
+    spool.settle(lambda name: name == kept, after=0)
+    assert files(spool) == [spool.path(kept)]
+    spool.settle(gone, after=0)  # nothing is doubted any more: the journal is not asked
