@@ -72,7 +72,7 @@ def crossvalidate(
     work: Annotated[Path, typer.Option(help="The folder of the folds; a run that was killed goes on where it was.")],
     bundle: Annotated[Path | None, typer.Option(help="Write the mean of the networks here, as one bundle.")] = None,
     recipe: RecipeFile = None,
-    folds: Annotated[int, typer.Option(help="Parts of the patients.")] = 5,
+    folds: Annotated[int, typer.Option(help="Parts of the patients.")] = 4,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
 ) -> None:

@@ -19,7 +19,9 @@ _TRANSFORMS = (
     "NormalizeIntensity", "RepeatChannel", "Resize", "ResizeWithPadOrCrop", "ScaleIntensity", "ScaleIntensityRange",
     "ScaleIntensityRangePercentiles", "SpatialPad", "SqueezeDim", "ToTensor",
 )  # fmt: skip
-_OWN = ("inference.preprocess.CentreSquare", "inference.ensemble.Ensemble")
+_OWN = (
+    "inference.efficientnet_lite.EfficientNetLite", "inference.ensemble.Ensemble", "inference.preprocess.CentreSquare",
+)
 
 #: name as written in a configuration -> the name that is imported. MONAI's short names are allowed too.
 ALLOWED: dict[str, str] = (

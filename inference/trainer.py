@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from inference.augment import RandomView, mixed
+from inference.initial import begin_with
 from inference.networks import define_network
 from inference.recipe import Recipe, positive_weights
 
@@ -32,7 +33,10 @@ class Trainer:
         chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         self.device = torch.device(chosen)
         config = {"network_def": recipe.network_def(outputs)}
-        self.network = define_network(config, "recipe").to(self.device)
+        self.network = define_network(config, "recipe")
+        if recipe.initial:
+            begin_with(self.network, recipe.initial)
+        self.network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {name: t.detach().clone() for name, t in self.network.state_dict().items()}
         self.optimizer = torch.optim.AdamW(self._groups(), lr=recipe.learning_rate)

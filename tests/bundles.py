@@ -20,6 +20,13 @@ def small_bundle(directory: Path, network: dict[str, Any] | None = None, seed: i
     return write_untrained(directory, LABELS, size=64, network=network or SMALL, seed=seed)
 
 
+def narrow_resnet(width: int = 8) -> dict[str, Any]:
+    """An 18-layer residual network, eight times as narrow as the usual one: learns in seconds."""
+    return {"_target_": "monai.networks.nets.ResNet", "block": "basic", "layers": [2, 2, 2, 2],
+            "block_inplanes": [width, 2 * width, 4 * width, 8 * width], "spatial_dims": 2, "n_input_channels": 1,
+            "conv1_t_size": 7, "conv1_t_stride": 2}  # fmt: skip
+
+
 def noise(count: int, rows: int = 90, columns: int = 70, seed: int = 1) -> list[np.ndarray]:
     """Pictures of smooth noise, float32 [rows, columns] in 0..1."""
     rng = np.random.default_rng(seed)

@@ -16,12 +16,11 @@ from inference.engine import Classifier
 from inference.ensemble import Ensemble, combined
 from inference.networks import define_network, read_state
 from inference.preprocess import preprocess_all
-from inference.recipe import narrow_resnet
-from tests.bundles import SMALL, noise, small_bundle
+from tests.bundles import SMALL, narrow_resnet, noise, small_bundle
 from tests.test_train import SMALL as SHORT
 from tests.test_train import write_data
 
-RESNET = narrow_resnet(8) | {"num_classes": 3}
+RESNET = narrow_resnet() | {"num_classes": 3}
 
 
 @pytest.mark.parametrize("network", [RESNET, SMALL], ids=["ResNet", "DenseNet"])

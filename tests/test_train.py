@@ -15,11 +15,12 @@ from inference.bundle import load
 from inference.data import read_table
 from inference.engine import Classifier
 from inference.networks import read_state
-from inference.recipe import Recipe, balance, narrow_resnet
+from inference.recipe import Recipe, balance
 from inference.train import train
+from tests.bundles import narrow_resnet
 from tests.conftest import ROOT, wait_for
 
-SMALL = Recipe(network=narrow_resnet(8), size=32, source=32, stages=((16, 1), (32, 4)), batch=32)
+SMALL = Recipe(network=narrow_resnet(), initial="", size=32, source=32, stages=((16, 1), (32, 4)), batch=32)
 
 
 def write_data(directory: Path, count: int) -> None:
@@ -79,7 +80,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_early_stopping_keeps_the_best_weights(tmp_path: Path) -> None:
     """With patience the run ends before its last epoch once nothing gets better."""
     write_data(tmp_path / "data", 160)
-    recipe = Recipe(network=narrow_resnet(8), size=32, source=32, stages=((32, 12),), batch=32, patience=2)
+    recipe = Recipe(network=narrow_resnet(), initial="", size=32, source=32, stages=((32, 12),), batch=32, patience=2)
     bundle = train(tmp_path / "data", tmp_path / "bundle", recipe, fold=0, folds=3, progress=False, threads=1)
     assert len(bundle.metadata["training"]["history"]) < 12
 

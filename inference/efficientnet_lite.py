@@ -1,0 +1,101 @@
+"""EfficientNet-Lite: inverted bottlenecks with ReLU6 and no squeeze-and-excitation.
+
+Tan and Le, EfficientNet, ICML 2019, table 1, in the Lite form that its authors published in 2020 for devices without
+fast sigmoids: blocks as there, stem and head of the same width in every size. ReLU6 keeps activations small, so that
+weights and arithmetic of 16 bits cost little. Convolutions pad as TensorFlow's "SAME" does, because the published
+weights were trained so.
+"""
+
+import math
+from collections import OrderedDict
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+#: Per stage: blocks, kernel, stride of the first block, expansion, channels.
+STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
+          (1, 3, 1, 6, 320))  # fmt: skip
+STEM, HEAD = 32, 1280
+
+
+class Convolution(nn.Sequential):
+    """Convolution padded to ceil(side / stride), batch normalisation and, unless `linear`, ReLU6."""
+
+    def __init__(self, before: int, after: int, kernel: int = 1, stride: int = 1, groups: int = 1,
+                 linear: bool = False) -> None:  # fmt: skip
+        layers: list[tuple[str, nn.Module]] = [
+            ("convolution", SameConvolution(before, after, kernel, stride, groups=groups, bias=False)),
+            ("normalisation", nn.BatchNorm2d(after, eps=1e-3, momentum=0.01)),
+        ]
+        super().__init__(OrderedDict(layers if linear else [*layers, ("activation", nn.ReLU6())]))
+
+
+class SameConvolution(nn.Conv2d):
+    """Padding that gives ceil(side / stride), the odd pixel at the lower and right edge."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        down, right = (self._padding(side) for side in input.shape[-2:])
+        padded = F.pad(input, (right // 2, right - right // 2, down // 2, down - down // 2))
+        return F.conv2d(padded, self.weight, self.bias, self.stride, groups=self.groups)
+
+    def _padding(self, side: int) -> int:
+        stride, kernel = self.stride[0], self.kernel_size[0]
+        return max((math.ceil(side / stride) - 1) * stride + kernel - side, 0)
+
+
+class Bottleneck(nn.Module):
+    """Widened, filtered channel by channel, narrowed; added to what came in where both have the same shape."""
+
+    def __init__(self, before: int, after: int, kernel: int, stride: int, expansion: int, drop: float) -> None:
+        super().__init__()
+        wide = before * expansion
+        layers = [Convolution(before, wide)] if expansion > 1 else []
+        layers += [Convolution(wide, wide, kernel, stride, groups=wide), Convolution(wide, after, linear=True)]
+        self.layers = nn.Sequential(*layers)
+        self.added, self.drop = stride == 1 and before == after, drop
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.layers(x)
+        if not self.added:
+            return result
+        if self.training and self.drop:  # stochastic depth, Huang et al. 2016
+            kept = torch.rand((len(x), 1, 1, 1), device=x.device) >= self.drop
+            result = result * kept / (1 - self.drop)
+        return result + x
+
+
+class EfficientNetLite(nn.Module):
+    """[n, in_channels, S, S] -> logits [n, out_channels]; the last feature map has S / 32 cells a side.
+
+    `depth` and `width` scale the blocks: 1.0 and 1.0 is Lite0, 1.1 and 1.0 Lite1, 1.2 and 1.1 Lite2.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, depth: float = 1.0, width: float = 1.0,
+                 dropout: float = 0.2, drop_blocks: float = 0.1) -> None:  # fmt: skip
+        super().__init__()
+        self.stem = Convolution(in_channels, STEM, 3, 2)
+        shapes, before = [], STEM
+        for number, (blocks, kernel, stride, expansion, channels) in enumerate(STAGES):
+            after = _rounded(channels * width)
+            count = blocks if number in (0, len(STAGES) - 1) else math.ceil(blocks * depth)
+            for block in range(count):
+                shapes.append((before, after, kernel, 1 if block else stride, expansion))
+                before = after
+        self.blocks = nn.Sequential(*[Bottleneck(*shape, drop=drop_blocks * i / len(shapes))
+                                      for i, shape in enumerate(shapes)])  # fmt: skip
+        self.head = Convolution(before, HEAD)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(HEAD, out_channels)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        pooled = self.pool(self.head(self.blocks(self.stem(batch)))).flatten(1)
+        logits: torch.Tensor = self.classifier(self.dropout(pooled))
+        return logits
+
+
+def _rounded(channels: float, step: int = 8) -> int:
+    """The nearest multiple of 8, but no less than nine tenths."""
+    nearest = max(step, int(channels + step / 2) // step * step)
+    return nearest if nearest >= 0.9 * channels else nearest + step
