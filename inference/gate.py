@@ -127,7 +127,8 @@ def apply(tensors: dict[str, Array], features: Array, pooled: Array) -> Array:
     value = np.clip((features - tensors["mean"]) / tensors["scale"], -10, 10)
     layers = sum(name.startswith("weight") for name in tensors)
     for i in range(layers):
-        value = value @ tensors[f"weight{i}"].T + tensors[f"bias{i}"]
+        # not by @: BLAS wakes threads for it, which then wait for longer than the sum takes
+        value = np.einsum("nd,hd->nh", value, tensors[f"weight{i}"]) + tensors[f"bias{i}"]
         value = np.maximum(value, 0) if i + 1 < layers else value
     scores: Array = sigmoid(value[:, 0]).astype(np.float32)
     return scores

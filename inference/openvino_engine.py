@@ -100,7 +100,8 @@ def _convert(bundle: Bundle) -> Any:
     torch.set_num_threads(1)  # a few passes of one small picture: more threads only wait for each other
     try:
         example = torch.zeros((1, bundle.input_channels, *bundle.input_size))
-        with torch.inference_mode(), warnings.catch_warnings(category=DeprecationWarning, action="ignore"):
+        # it warns that it is deprecated, and that the picture's sides become constants, which they are
+        with torch.inference_mode(), warnings.catch_warnings(action="ignore"):
             traced = torch.jit.trace(mapped(bundle), example, check_trace=False)  # type: ignore[no-untyped-call]
         frontend = FrontEndManager().load_by_framework("pytorch")
         decoder = TorchScriptPythonDecoder(traced, example_input=(example,))

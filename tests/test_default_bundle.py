@@ -136,11 +136,11 @@ def fastest(action: Callable[[], Any], rounds: int = 30) -> float:
 
 
 def test_engines_agree_on_it(classifier: Classifier, shared: Path) -> None:
-    """OpenVINO gives plain torch's probabilities: within 1e-4 in float32, within 0.01 as it runs here (bf16 or not)."""
+    """OpenVINO gives plain torch's probabilities: within 1e-4 in float32, within 0.02 as it runs here (bf16 or not)."""
     table = read_table(shared / "data", ["nih128"])
     batch = preprocess_all(classifier.transform, list(pictures(table.take(range(0, 4000, 100)))))
     expected = sigmoid(classifier.run(batch).logits)
-    for precision, most in (("f32", 1e-4), ("auto", 0.01)):
+    for precision, most in (("f32", 1e-4), ("auto", 0.02)):
         other = Classifier(classifier.bundle, "openvino", threads=1, precision=precision)
         assert np.abs(sigmoid(other.run(batch).logits) - expected).max() < most
 
