@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ from inference.train import train
 from tests.bundles import narrow_resnet
 from tests.conftest import ROOT, wait_for
 
-SMALL = Recipe(network=narrow_resnet(), initial="", size=32, source=32, stages=((16, 1), (32, 4)), batch=32)
+SMALL = Recipe(network=narrow_resnet(), initial="", size=32, source=32, stages=((16, 1), (32, 4)), batch=32,
+               learning_rate=3e-3, averaging=0.997)  # fmt: skip
 
 
 def write_data(directory: Path, count: int) -> None:
@@ -80,7 +82,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_early_stopping_keeps_the_best_weights(tmp_path: Path) -> None:
     """With patience the run ends before its last epoch once nothing gets better."""
     write_data(tmp_path / "data", 160)
-    recipe = Recipe(network=narrow_resnet(), initial="", size=32, source=32, stages=((32, 12),), batch=32, patience=2)
+    recipe = replace(SMALL, stages=((32, 12),), patience=2)
     bundle = train(tmp_path / "data", tmp_path / "bundle", recipe, fold=0, folds=3, progress=False, threads=1)
     assert len(bundle.metadata["training"]["history"]) < 12
 
