@@ -5,9 +5,10 @@ a patient ID, an accession number or a value out of an image. The libraries that
 """
 
 import logging
+import os
 import sys
 import warnings
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any, TextIO, cast
 
 import structlog
@@ -19,12 +20,20 @@ class Forgiving:
     """Standard error, whose reader may be gone: a line that nobody reads ends no daemon."""
 
     def write(self, text: str) -> None:
-        with suppress(OSError):
-            sys.stderr.write(text)
+        self._try(lambda: sys.stderr.write(text))
 
     def flush(self) -> None:
-        with suppress(OSError):
-            sys.stderr.flush()
+        self._try(sys.stderr.flush)
+
+    def _try(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except BrokenPipeError:  # for good: what stays in the buffer would turn the exit status into a failure
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stderr.fileno())
+            os.close(nowhere)
+        except OSError:
+            pass
 
 
 def configure(level: str, part: str) -> None:
