@@ -7,7 +7,6 @@ import re
 import shutil
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,7 +44,7 @@ class Spool:
         self.incoming = directory / "incoming"
         self._objects = directory / "objects"
         self._fault = fault
-        self._doubted: deque[tuple[float, str]] = deque()
+        self._doubted: dict[str, float] = {}  # since when
         with _spool_trouble():
             self.incoming.mkdir(parents=True, exist_ok=True)
             self._objects.mkdir(exist_ok=True)
@@ -110,27 +109,18 @@ class Spool:
 
     def doubt(self, name: str) -> None:
         """Note an object of which nobody can tell now whether a row needs it: its commit was not answered."""
-        self._doubted.append((time.monotonic(), name))
+        self._doubted[name] = time.monotonic()
 
-    def settle(self, known: Callable[[str], bool], after: float = DOUBT_SECONDS) -> None:
-        """Remove what was doubted more than `after` seconds ago and `known` (the journal) does not know.
+    def settle(self, known: Callable[[str], bool]) -> None:
+        """Remove what was doubted more than `DOUBT_SECONDS` ago and `known` (the journal) does not know.
 
         Costs nothing where nothing is doubted. What `known` raises goes through, and the doubt stays.
         """
-        while self._doubted:
-            try:
-                since, name = self._doubted.popleft()
-            except IndexError:  # another thread took the last one
-                return
-            try:
-                if (long_ago := time.monotonic() - since > after) and not known(name):
+        for name, since in list(self._doubted.items()):  # several threads may settle the same one: no harm
+            if time.monotonic() - since > DOUBT_SECONDS:
+                if not known(name):
                     self.remove(name)
-            except BaseException:
-                self._doubted.appendleft((since, name))
-                raise
-            if not long_ago:
-                self._doubted.appendleft((since, name))
-                return
+                self._doubted.pop(name, None)
 
     def free_bytes(self) -> int:
         """Room that is left for us on the spool's file system."""

@@ -146,7 +146,7 @@ def test_full_disk_is_trouble_that_passes(tmp_path: Path) -> None:
         subprocess.run(["umount", small], check=True)
 
 
-def test_a_doubted_object_goes_when_no_row_knows_it(spool: Spool) -> None:
+def test_a_doubted_object_goes_when_no_row_knows_it(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     """An object whose commit was not answered stays for a while, then goes unless the journal knows it."""
     kept, orphan = (spool.adopt(arrive(spool, content)).name for content in (b"kept", b"orphan"))
     spool.doubt(kept)
@@ -157,8 +157,9 @@ def test_a_doubted_object_goes_when_no_row_knows_it(spool: Spool) -> None:
     def gone(_name: str) -> bool:
         raise DatabaseUnavailable("gone")
 
+    monkeypatch.setattr("storage.spool.DOUBT_SECONDS", 0.0)
     with pytest.raises(DatabaseUnavailable):
-        spool.settle(gone, after=0)
-    spool.settle(lambda name: name == kept, after=0)
+        spool.settle(gone)
+    spool.settle(lambda name: name == kept)
     assert files(spool) == [spool.path(kept)]
-    spool.settle(gone, after=0)  # nothing is doubted any more: the journal is not asked
+    spool.settle(gone)  # nothing is doubted any more: the journal is not asked
