@@ -6,12 +6,19 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pydicom
 import pytest
 
+from daemon import pipeline
+from dicom_io.receive import Arrived
+from storage.database import open_database
 from storage.errors import DatabaseUnavailable, SpoolDamaged, SpoolUnavailable, UnsafeName
+from storage.journal import Journal
 from storage.spool import FAULT_POINTS, Spool
+from tests.peers import dx_file
 
 CONTENT = bytes(range(256)) * 1000
 
@@ -163,3 +170,32 @@ def test_a_doubted_object_goes_when_no_row_knows_it(spool: Spool, monkeypatch: p
     spool.settle(lambda name: name == kept)
     assert files(spool) == [spool.path(kept)]
     spool.settle(gone)  # nothing is doubted any more: the journal is not asked
+
+
+def test_an_object_whose_commit_failed_is_cleared_up_by_a_later_arrival(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The receiving line doubts what the journal could not take, and removes it once another object comes."""
+    away = True
+
+    def fault(point: str) -> None:
+        if away and point == "journal.received:before-commit":
+            raise DatabaseUnavailable("full")
+
+    spool, journal = Spool(tmp_path / "spool"), Journal(open_database("", tmp_path), fault)
+
+    def receive() -> None:
+        file = dx_file(spool.incoming / "arrived", 16, 16)
+        header = pydicom.dcmread(file)
+        arrived = Arrived(file, header.SOPClassUID, header.SOPInstanceUID, header.file_meta.TransferSyntaxUID,
+                          "MODALITY", "127.0.0.1", 1)  # fmt: skip
+        pipeline.receive(arrived, spool, journal, datetime.now(UTC))
+
+    with pytest.raises(DatabaseUnavailable):
+        receive()
+    (spool.incoming / "arrived").unlink(missing_ok=True)
+    assert len(files(spool)) == 1
+    away = False
+    monkeypatch.setattr("storage.spool.DOUBT_SECONDS", 0.0)
+    receive()
+    assert [journal.knows(file.relative_to(spool.directory).as_posix()) for file in files(spool)] == [True]
