@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 from config.settings import Settings
 
 if TYPE_CHECKING:
-    from dicom_io.tls import TlsFiles
+    from dicom_io.network.tls import TlsFiles
 
 WARN_BEFORE = timedelta(days=30)
 
 
 def tls_files(settings: Settings) -> "TlsFiles":
     """The files of [tls]."""
-    from dicom_io.tls import TlsFiles
+    from dicom_io.network.tls import TlsFiles
 
     return TlsFiles(Path(settings.tls.certificate), Path(settings.tls.key), Path(settings.tls.ca))
 
 
 def syslog_files(settings: Settings) -> "TlsFiles":
     """The files for the syslog server: those of [audit], else those of [tls]."""
-    from dicom_io.tls import TlsFiles
+    from dicom_io.network.tls import TlsFiles
 
     own = settings.audit
     if not own.certificate:
@@ -31,7 +31,7 @@ def syslog_files(settings: Settings) -> "TlsFiles":
 
 def faults(settings: Settings, now: datetime) -> list[str]:
     """A sentence for each thing that makes the files unfit for use now; none where TLS is off."""
-    from dicom_io.tls import check_files
+    from dicom_io.network.tls import check_files
 
     found = [f"tls: {fault}" for fault in check_files(tls_files(settings), now)] if settings.tls.enabled else []
     if settings.audit.certificate:
@@ -41,8 +41,8 @@ def faults(settings: Settings, now: datetime) -> list[str]:
 
 def expiries(settings: Settings) -> dict[str, datetime]:
     """When our certificate and the last of our authorities expire, by key of [tls]; what cannot be read is absent."""
-    from dicom_io.errors import TlsFault
-    from dicom_io.tls import validity
+    from dicom_io.network.errors import TlsFault
+    from dicom_io.network.tls import validity
 
     found = {}
     for name in ("certificate", "ca") if settings.tls.enabled else ():

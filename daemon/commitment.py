@@ -10,9 +10,9 @@ from daemon import log, wiring
 from daemon.clock import now
 from dicom_io.commit import CommitReport, Reference
 from dicom_io.commit import CommitRequest as Asked
-from dicom_io.errors import NotAuthorized
+from dicom_io.network.errors import NotAuthorized
+from dicom_io.network.statuses import Status
 from dicom_io.send import Sender
-from dicom_io.statuses import Status
 from storage.errors import SpoolDamaged
 from storage.journal import Journal
 from storage.records import CommitRequest, Uncommitted

@@ -17,10 +17,10 @@ from daemon.events import Events
 from daemon.person import login
 from daemon.shared import Shared
 from daemon.stopping import next_signal
-from dicom_io.errors import CannotUnderstand, OutOfResources
+from dicom_io.network.errors import CannotUnderstand, OutOfResources
+from dicom_io.network.statuses import Status
 from dicom_io.receive import Answer, Arrived, Callbacks, StoreScp
 from dicom_io.refusals import NotDicom, Refused
-from dicom_io.statuses import Status
 from storage.errors import DatabaseUnavailable, SpoolUnavailable
 from storage.journal import Journal
 from storage.spool import Spool

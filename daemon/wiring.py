@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from dicom_io.commit import CommitReport
-    from dicom_io.gate import Peer as Listed
+    from dicom_io.network.admission import Peer as Listed
+    from dicom_io.network.tls import TlsFiles
     from dicom_io.receive import Callbacks, StoreScp
     from dicom_io.send import Sender
-    from dicom_io.tls import TlsFiles
     from inference.engine import Classifier
 
 
@@ -64,7 +64,7 @@ def open_journal(settings: Settings, fault: Fault = no_fault) -> Journal:
 def open_scp(settings: Settings, callbacks: Callbacks) -> StoreScp:
     """Our listening application entity. Raises CannotWork where the address cannot be had."""
     from dicom_io.codecs import readable_transfer_syntaxes
-    from dicom_io.gate import Gate, Limits
+    from dicom_io.network.admission import Gate, Limits
     from dicom_io.receive import start_scp
 
     dicom = settings.dicom
@@ -90,7 +90,7 @@ def open_scp(settings: Settings, callbacks: Callbacks) -> StoreScp:
 
 def listed_peers(settings: Settings) -> list[Listed]:
     """Who may send to us."""
-    from dicom_io.gate import Peer as Listed
+    from dicom_io.network.admission import Peer as Listed
 
     return [Listed(peer.ae_title, peer.host) for peer in settings.peer]
 
@@ -121,7 +121,7 @@ def open_peer(settings: Settings, peer: Peer, address: str) -> Sender:
 
     Its certificate then carries the peer's host name, where it is listed by name, or its address.
     """
-    from dicom_io.gate import is_network
+    from dicom_io.network.admission import is_network
     from dicom_io.send import Destination as Way
     from dicom_io.send import Sender
 
@@ -132,27 +132,27 @@ def open_peer(settings: Settings, peer: Peer, address: str) -> Sender:
 
 def server_tls(settings: Settings) -> SSLContext | None:
     """How we let peers in; None: TLS is off. Raises CannotWork where the files are no good."""
-    from dicom_io.tls import server_context
+    from dicom_io.network.tls import server_context
 
     return _tls("tls", tls_files(settings), server_context) if settings.tls.enabled else None
 
 
 def client_tls(settings: Settings) -> SSLContext:
     """How we go out. Raises CannotWork where the files are no good."""
-    from dicom_io.tls import client_context
+    from dicom_io.network.tls import client_context
 
     return _tls("tls", tls_files(settings), client_context)
 
 
 def syslog_tls(settings: Settings) -> SSLContext:
     """How we go to the syslog server, by its own files or those of [tls]. Raises CannotWork where they are no good."""
-    from dicom_io.tls import client_context
+    from dicom_io.network.tls import client_context
 
     return _tls("audit", syslog_files(settings), client_context)
 
 
 def _tls(section: str, files: TlsFiles, context: Callable[[TlsFiles], SSLContext]) -> SSLContext:
-    from dicom_io.errors import TlsFault
+    from dicom_io.network.errors import TlsFault
 
     try:
         return context(files)

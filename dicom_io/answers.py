@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
-from dicom_io.errors import Refusal, as_refusal, error_comment
-from dicom_io.statuses import Status
+from dicom_io.network.errors import Refusal, as_refusal, error_comment
+from dicom_io.network.statuses import Status
 
 OnEvent = Callable[[str, dict[str, str]], None]
 

@@ -24,12 +24,12 @@ from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from dicom_io.answers import Answer, answered
-from dicom_io.association import application_entity
 from dicom_io.commit import CommitReport, CommitRequest, on_n_action, on_n_event_report
-from dicom_io.errors import NotAuthorized, OutOfResources, SopClassNotSupported
-from dicom_io.gate import CONGESTED, Gate, Limits, Peer, Rejection
-from dicom_io.server import Accepted, Server
-from dicom_io.statuses import Status
+from dicom_io.network.admission import CONGESTED, Gate, Limits, Peer, Rejection
+from dicom_io.network.association import application_entity
+from dicom_io.network.errors import NotAuthorized, OutOfResources, SopClassNotSupported
+from dicom_io.network.server import Accepted, Server
+from dicom_io.network.statuses import Status
 
 __all__ = ["Answer", "Arrived", "Callbacks", "Gate", "Limits", "Peer", "Status", "StoreScp", "start_scp"]
 

@@ -22,7 +22,6 @@ from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from dicom_io.answers import OnEvent
-from dicom_io.association import Association, application_entity, request_association
 from dicom_io.commit import (
     ALL_COMMITTED,
     FAILURES_EXIST,
@@ -34,9 +33,10 @@ from dicom_io.commit import (
     event_information,
     on_n_event_report,
 )
-from dicom_io.errors import error_comment
+from dicom_io.network.association import Association, application_entity, request_association
+from dicom_io.network.errors import error_comment
+from dicom_io.network.statuses import Status, outcome_of
 from dicom_io.sent import Sent, as_sent, unreachable, why
-from dicom_io.statuses import Status, outcome_of
 from dicom_io.store_request import accepted_classes, accepted_syntaxes, c_store_rq, encodings
 
 __all__ = ["RESULT_SOP_CLASSES", "Destination", "Sender", "Sent"]

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from dicom_io.association import Association
-from dicom_io.errors import error_comment
-from dicom_io.statuses import Outcome, outcome_of
+from dicom_io.network.association import Association
+from dicom_io.network.errors import error_comment
+from dicom_io.network.statuses import Outcome, outcome_of
 
 
 @dataclass(frozen=True)

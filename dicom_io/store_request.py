@@ -10,7 +10,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
-from dicom_io.association import Association
+from dicom_io.network.association import Association
 
 
 def accepted_syntaxes(assoc: Association, sop_class_uid: str) -> dict[str, int]:

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from dicom_io.tls import TlsFiles
+from dicom_io.network.tls import TlsFiles
 from tests.peers import run
 
 

@@ -30,10 +30,10 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from dicom_io.gate import Gate, Limits, Peer
+from dicom_io.network.admission import Gate, Limits, Peer
+from dicom_io.network.statuses import Status
 from dicom_io.receive import Answer, Arrived, Callbacks, StoreScp, start_scp
 from dicom_io.send import Destination, Sender
-from dicom_io.statuses import Status
 from tests.conftest import PEER_PATH, wait_for
 
 SYNTAXES = (

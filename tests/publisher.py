@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from dicom_io.tls import TlsFiles
+from dicom_io.network.tls import TlsFiles
 
 
 @dataclass

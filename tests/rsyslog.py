@@ -10,7 +10,7 @@ from types import TracebackType
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from dicom_io.tls import TlsFiles
+from dicom_io.network.tls import TlsFiles
 from tests.conftest import require, wait_for
 from tests.peers import ENVIRONMENT, free_port
 

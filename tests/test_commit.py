@@ -24,10 +24,10 @@ from dicom_io.commit import (
     read_report,
     read_request,
 )
-from dicom_io.errors import InvalidRequest, NoSuchEventType, NotAuthorized
+from dicom_io.network.errors import InvalidRequest, NoSuchEventType, NotAuthorized
+from dicom_io.network.statuses import Status
 from dicom_io.receive import Callbacks
 from dicom_io.send import Destination, Sender
-from dicom_io.statuses import Status
 from tests.conftest import require, wait_for
 from tests.peers import Recorder, dcmsend, dx_file, free_port, orthanc, running_scp, sender_to, storescp
 

@@ -25,7 +25,7 @@ from dicom_io.commit import (
     event_information,
     read_request,
 )
-from dicom_io.errors import NotAuthorized
+from dicom_io.network.errors import NotAuthorized
 from dicom_io.send import Destination, Sender
 from tests.conftest import require, wait_for
 from tests.harness import Daemon, sink

@@ -10,10 +10,11 @@ import typer
 
 from config.settings import Section, Settings
 from daemon.cli import app
-from dicom_io import association, codes, errors, receive, send
+from dicom_io import codes, receive, send
 from dicom_io.codecs import readable_transfer_syntaxes
-from dicom_io.gate import CALLED_AE_TITLE, CALLING_AE_TITLE, CONGESTED, TOO_MANY
-from dicom_io.statuses import Status
+from dicom_io.network import association, errors
+from dicom_io.network.admission import CALLED_AE_TITLE, CALLING_AE_TITLE, CONGESTED, TOO_MANY
+from dicom_io.network.statuses import Status
 from storage.records import State
 from tests.conftest import ROOT
 

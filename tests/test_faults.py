@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from dicom_io.network.statuses import Status
 from dicom_io.part10 import read_part10
 from dicom_io.send import Destination, Sender, Sent
-from dicom_io.statuses import Status
 from storage import query
 from tests.chaos import Modality, compare, settle, working
 from tests.conftest import wait_for

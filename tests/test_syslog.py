@@ -20,7 +20,7 @@ from daemon.clock import now
 from daemon.syslog import READER, Shipper
 from daemon.syslog_messages import Interpreter
 from daemon.syslog_transport import Server, SyslogUnreachable, send, syslog_message
-from dicom_io.tls import TlsFiles, client_context, server_context
+from dicom_io.network.tls import TlsFiles, client_context, server_context
 from storage import audit, outbox
 from storage.database import open_database
 from storage.journal import Journal

@@ -10,9 +10,9 @@ from pydicom import dcmread
 from pydicom.uid import DigitalXRayImageStorageForPresentation as DX
 from pydicom.uid import ExplicitVRLittleEndian
 
-from dicom_io.errors import TlsFault
+from dicom_io.network.errors import TlsFault
+from dicom_io.network.tls import TlsFiles, check_files, client_context, server_context, validity
 from dicom_io.send import Destination, Sender
-from dicom_io.tls import TlsFiles, check_files, client_context, server_context, validity
 from tests.authority import Authority, openssl, storescu
 from tests.conftest import require, wait_for
 from tests.peers import (

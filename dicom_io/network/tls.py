@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dicom_io.errors import TlsFault
+from dicom_io.network.errors import TlsFault
 
 # RFC 9325 4.2: forward secrecy and authenticated encryption; TLS 1.3 has no others
 TLS_1_2_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"

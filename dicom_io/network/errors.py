@@ -19,7 +19,7 @@
 No text of these may hold patient data: texts travel to the peer and into the log.
 """
 
-from dicom_io.statuses import Status
+from dicom_io.network.statuses import Status
 
 ERROR_COMMENT_LENGTH = 64  # PS3.7 C.4.2: Error Comment (0000,0902) is LO
 

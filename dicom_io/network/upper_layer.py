@@ -13,8 +13,8 @@ from typing import Any
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ
 
-from dicom_io.errors import ProtocolError
-from dicom_io.transport import MonotonicTimer
+from dicom_io.network.errors import ProtocolError
+from dicom_io.network.transport import MonotonicTimer
 
 PDU_HEADER = Struct(">BxL")  # PS3.8 9.3.1: type, reserved, length of what follows
 PDV_HEADER = Struct(">LBB")  # PS3.8 9.3.5.1 and E.2: item length, presentation context ID, message control header

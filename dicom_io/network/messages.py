@@ -20,7 +20,7 @@ from pynetdicom.dimse_primitives import C_CANCEL, C_STORE
 from pynetdicom.dsutils import encode
 from pynetdicom.pdu_primitives import P_DATA
 
-from dicom_io.errors import ObjectTooLarge, ProtocolError
+from dicom_io.network.errors import ObjectTooLarge, ProtocolError
 
 COMMAND, LAST = 0x01, 0x02  # bits of the message control header, PS3.8 E.2
 LONGEST_COMMAND_SET = 64 * 1024

@@ -12,9 +12,9 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AddressInformation, AssociationServer
 
-from dicom_io.association import Association
-from dicom_io.gate import Gate, Limits, Rejection
-from dicom_io.transport import Connection, StopSignal
+from dicom_io.network.admission import Gate, Limits, Rejection
+from dicom_io.network.association import Association
+from dicom_io.network.transport import Connection, StopSignal
 
 # connections beyond the associations: those that are being refused, health checks; half of them for one address
 SPARE_CONNECTIONS = 50

@@ -22,9 +22,9 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.transport import AddressInformation
 
-from dicom_io.messages import Messages
-from dicom_io.transport import Connection, StopSignal
-from dicom_io.upper_layer import UpperLayer
+from dicom_io.network.messages import Messages
+from dicom_io.network.transport import Connection, StopSignal
+from dicom_io.network.upper_layer import UpperLayer
 
 # PS3.7 D.3.3.2: under 2.25, made once for this implementation
 IMPLEMENTATION_CLASS_UID = "2.25.305820968663475908636457793125983372891"
