@@ -8,11 +8,11 @@ from uuid import uuid4
 from config.settings import Delivery, Destination, Peer, Settings
 from daemon import log, wiring
 from daemon.clock import now
-from dicom_io.commit import CommitReport, Reference
-from dicom_io.commit import CommitRequest as Asked
 from dicom_io.network.errors import NotAuthorized
 from dicom_io.network.statuses import Status
-from dicom_io.send import Sender
+from dicom_io.services.storage_commitment import CommitReport, Reference
+from dicom_io.services.storage_commitment import CommitRequest as Asked
+from dicom_io.services.store_scu import Sender
 from storage.errors import SpoolDamaged
 from storage.journal import Journal
 from storage.records import CommitRequest, Uncommitted

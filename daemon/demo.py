@@ -20,7 +20,7 @@ from daemon import tables
 from daemon.pacs import AE_TITLE, Pacs
 from dicom_io.part10 import Part10, read_part10
 from dicom_io.phantom import phantom_studies
-from dicom_io.send import Destination, Sender
+from dicom_io.services.store_scu import Destination, Sender
 from storage import query
 from storage.database import open_database
 

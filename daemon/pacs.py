@@ -6,8 +6,8 @@ from pathlib import Path
 
 from dicom_io.network.admission import Gate, Limits
 from dicom_io.network.statuses import Status
-from dicom_io.receive import Answer, Arrived, Callbacks, start_scp
-from dicom_io.send import RESULT_SOP_CLASSES
+from dicom_io.services.store_scp import Answer, Arrived, Callbacks, start_scp
+from dicom_io.services.store_scu import RESULT_SOP_CLASSES
 
 AE_TITLE = "DEMOPACS"
 SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2")

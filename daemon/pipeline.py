@@ -23,12 +23,12 @@ from dicom_io.header import Header, read_header
 from dicom_io.network.errors import InstanceConflict, ObjectMismatch
 from dicom_io.network.statuses import Status
 from dicom_io.picture import Heatmap
-from dicom_io.receive import Answer, Arrived
 from dicom_io.refusals import Refused
 from dicom_io.report import structured_report
 from dicom_io.secondary_capture import secondary_capture
 from dicom_io.select import SelectionRules, select
-from dicom_io.send import Sender
+from dicom_io.services.store_scp import Answer, Arrived
+from dicom_io.services.store_scu import Sender
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
 from storage.records import (

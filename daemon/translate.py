@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from config.settings import Destination, Select
 from dicom_io.header import Header
-from dicom_io.receive import Arrived
 from dicom_io.results import (
     Call,
     Encoded,
@@ -19,6 +18,7 @@ from dicom_io.results import (
     SourceImage,
 )
 from dicom_io.select import SelectionRules
+from dicom_io.services.store_scp import Arrived
 from storage.records import ReceivedObject, Report, ResultObject, Spooled
 
 if TYPE_CHECKING:

@@ -24,11 +24,11 @@ from storage.spool import Spool
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-    from dicom_io.commit import CommitReport
     from dicom_io.network.admission import Peer as Listed
     from dicom_io.network.tls import TlsFiles
-    from dicom_io.receive import Callbacks, StoreScp
-    from dicom_io.send import Sender
+    from dicom_io.services.storage_commitment import CommitReport
+    from dicom_io.services.store_scp import Callbacks, StoreScp
+    from dicom_io.services.store_scu import Sender
     from inference.engine import Classifier
 
 
@@ -65,7 +65,7 @@ def open_scp(settings: Settings, callbacks: Callbacks) -> StoreScp:
     """Our listening application entity. Raises CannotWork where the address cannot be had."""
     from dicom_io.codecs import readable_transfer_syntaxes
     from dicom_io.network.admission import Gate, Limits
-    from dicom_io.receive import start_scp
+    from dicom_io.services.store_scp import start_scp
 
     dicom = settings.dicom
     limits = Limits(
@@ -102,8 +102,8 @@ def open_sender(
     on_event: Callable[[str, dict[str, str]], None] = lambda kind, detail: None,
 ) -> Sender:
     """Our way to one destination, nothing connected yet; the callbacks get reports on commitment, security events."""
-    from dicom_io.send import Destination as Way
-    from dicom_io.send import Sender
+    from dicom_io.services.store_scu import Destination as Way
+    from dicom_io.services.store_scu import Sender
 
     way = Way(
         destination.ae_title, destination.host, destination.port,
@@ -122,8 +122,8 @@ def open_peer(settings: Settings, peer: Peer, address: str) -> Sender:
     Its certificate then carries the peer's host name, where it is listed by name, or its address.
     """
     from dicom_io.network.admission import is_network
-    from dicom_io.send import Destination as Way
-    from dicom_io.send import Sender
+    from dicom_io.services.store_scu import Destination as Way
+    from dicom_io.services.store_scu import Sender
 
     tls = client_tls(settings) if settings.tls.enabled else None
     way = Way(peer.ae_title, address, peer.port, tls, tls_name="" if is_network(peer.host) else peer.host)

@@ -20,7 +20,7 @@ from pathlib import Path
 import pydicom
 
 from dicom_io.part10 import read_part10
-from dicom_io.send import Destination, Sender
+from dicom_io.services.store_scu import Destination, Sender
 from storage import query
 from tests.bundles import as_settings, small_bundle
 from tests.conftest import wait_for

@@ -11,7 +11,7 @@ from typing import Any
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, _config, evt
 
-from dicom_io.send import RESULT_SOP_CLASSES
+from dicom_io.services.store_scu import RESULT_SOP_CLASSES
 from tests.peers import data_set_bytes, free_port
 
 STATUSES = {"accept": 0x0000, "slow": 0x0000, "warn": 0xB000, "busy": 0xA700, "refuse": 0xC000}

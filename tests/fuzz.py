@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from dicom_io.receive import STORED_SOP_CLASSES
-from dicom_io.send import Destination, Sender
+from dicom_io.services.store_scp import STORED_SOP_CLASSES
+from dicom_io.services.store_scu import Destination, Sender
 from tests.bundles import as_settings, small_bundle
 from tests.chaos import working
 from tests.conftest import shared_path, wait_for

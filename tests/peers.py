@@ -32,8 +32,8 @@ from pydicom.uid import (
 
 from dicom_io.network.admission import Gate, Limits, Peer
 from dicom_io.network.statuses import Status
-from dicom_io.receive import Answer, Arrived, Callbacks, StoreScp, start_scp
-from dicom_io.send import Destination, Sender
+from dicom_io.services.store_scp import Answer, Arrived, Callbacks, StoreScp, start_scp
+from dicom_io.services.store_scu import Destination, Sender
 from tests.conftest import PEER_PATH, wait_for
 
 SYNTAXES = (

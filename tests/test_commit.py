@@ -12,7 +12,9 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
-from dicom_io.commit import (
+from dicom_io.network.errors import InvalidRequest, NoSuchEventType, NotAuthorized
+from dicom_io.network.statuses import Status
+from dicom_io.services.storage_commitment import (
     ALL_COMMITTED,
     FAILURES_EXIST,
     WELL_KNOWN_INSTANCE,
@@ -24,10 +26,8 @@ from dicom_io.commit import (
     read_report,
     read_request,
 )
-from dicom_io.network.errors import InvalidRequest, NoSuchEventType, NotAuthorized
-from dicom_io.network.statuses import Status
-from dicom_io.receive import Callbacks
-from dicom_io.send import Destination, Sender
+from dicom_io.services.store_scp import Callbacks
+from dicom_io.services.store_scu import Destination, Sender
 from tests.conftest import require, wait_for
 from tests.peers import Recorder, dcmsend, dx_file, free_port, orthanc, running_scp, sender_to, storescp
 

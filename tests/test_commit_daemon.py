@@ -16,7 +16,8 @@ from pynetdicom.sop_class import Comprehensive3DSRStorage, StorageCommitmentPush
 
 from config.settings import load
 from daemon import commitment
-from dicom_io.commit import (
+from dicom_io.network.errors import NotAuthorized
+from dicom_io.services.storage_commitment import (
     ALL_COMMITTED,
     WELL_KNOWN_INSTANCE,
     CommitReport,
@@ -25,8 +26,7 @@ from dicom_io.commit import (
     event_information,
     read_request,
 )
-from dicom_io.network.errors import NotAuthorized
-from dicom_io.send import Destination, Sender
+from dicom_io.services.store_scu import Destination, Sender
 from tests.conftest import require, wait_for
 from tests.harness import Daemon, sink
 from tests.peers import dx_file, free_port, orthanc, run

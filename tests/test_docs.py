@@ -10,11 +10,12 @@ import typer
 
 from config.settings import Section, Settings
 from daemon.cli import app
-from dicom_io import codes, receive, send
+from dicom_io import codes
 from dicom_io.codecs import readable_transfer_syntaxes
 from dicom_io.network import association, errors
 from dicom_io.network.admission import CALLED_AE_TITLE, CALLING_AE_TITLE, CONGESTED, TOO_MANY
 from dicom_io.network.statuses import Status
+from dicom_io.services import store_scp, store_scu
 from storage.records import State
 from tests.conftest import ROOT
 
@@ -138,7 +139,7 @@ def conformance() -> str:
     return (DOCS / "conformance.md").read_text()
 
 
-@pytest.mark.parametrize("uid", receive.STORED_SOP_CLASSES + send.RESULT_SOP_CLASSES)
+@pytest.mark.parametrize("uid", store_scp.STORED_SOP_CLASSES + store_scu.RESULT_SOP_CLASSES)
 def test_every_sop_class_is_stated(uid: str) -> None:
     """What we take and what we send stands in the conformance statement by name and UID."""
     assert f"| {getattr(uid, 'name', '')} | {uid} |" in conformance()
@@ -146,7 +147,7 @@ def test_every_sop_class_is_stated(uid: str) -> None:
 
 def test_the_services_are_stated() -> None:
     """Verification and Storage Commitment are there with their UIDs."""
-    for uid in (receive.Verification, receive.StorageCommitmentPushModel):
+    for uid in (store_scp.Verification, store_scp.StorageCommitmentPushModel):
         assert uid in conformance()
 
 

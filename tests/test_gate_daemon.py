@@ -15,7 +15,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import DigitalXRayImageStorageForPresentation as DX
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless, generate_uid
 
-from dicom_io.send import Destination, Sender, Sent
+from dicom_io.services.store_scu import Destination, Sender, Sent
 from tests.conftest import wait_for
 from tests.harness import Daemon
 from tests.peers import data_set_bytes, dx_file

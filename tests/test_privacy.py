@@ -12,7 +12,7 @@ import pytest
 from pydicom.uid import generate_uid
 
 from dicom_io.part10 import read_part10
-from dicom_io.send import Destination, Sender
+from dicom_io.services.store_scu import Destination, Sender
 from tests.conftest import ROOT, wait_for
 from tests.flaky_pacs import FlakyPacs
 from tests.harness import Daemon, sink

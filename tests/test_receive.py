@@ -20,9 +20,9 @@ from dicom_io.network import messages
 from dicom_io.network.admission import Limits, Peer, host_matches
 from dicom_io.network.errors import ObjectMismatch
 from dicom_io.network.statuses import Status
-from dicom_io.receive import Answer, Arrived
-from dicom_io.send import Sender, Sent
-from dicom_io.store_request import c_store_rq
+from dicom_io.services.store_request import c_store_rq
+from dicom_io.services.store_scp import Answer, Arrived
+from dicom_io.services.store_scu import Sender, Sent
 from tests.conftest import require, wait_for
 from tests.peers import Recorder, data_set_bytes, dcmsend, dx_file, run, running_scp, sender_to, small_limits
 

@@ -13,7 +13,7 @@ from dicom_io.picture import LONG_SIDE, TABLE_WIDTH, draw
 from dicom_io.report import ReportError, ReportOptions, structured_report
 from dicom_io.results import Encoded
 from dicom_io.secondary_capture import Heatmap, secondary_capture
-from dicom_io.store_request import as_uncompressed
+from dicom_io.services.store_request import as_uncompressed
 from tests.conftest import require
 from tests.sample_results import (
     FAILED,

@@ -19,10 +19,10 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
 from dicom_io.network.statuses import Status, outcome_of
-from dicom_io.receive import Answer
 from dicom_io.secondary_capture import secondary_capture
-from dicom_io.send import Destination, Sender
-from dicom_io.store_request import as_uncompressed
+from dicom_io.services.store_request import as_uncompressed
+from dicom_io.services.store_scp import Answer
+from dicom_io.services.store_scu import Destination, Sender
 from tests.conftest import require, wait_for
 from tests.peers import Recorder, data_set_bytes, free_port, orthanc, running_scp, sender_to, storescp
 from tests.sample_results import FOUND, MODEL, STARTED

@@ -13,7 +13,7 @@ import pydicom
 import pytest
 
 from daemon import pipeline
-from dicom_io.receive import Arrived
+from dicom_io.services.store_scp import Arrived
 from storage.database import open_database
 from storage.errors import DatabaseUnavailable, SpoolDamaged, SpoolUnavailable, UnsafeName
 from storage.journal import Journal

@@ -12,7 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_io.network.errors import TlsFault
 from dicom_io.network.tls import TlsFiles, check_files, client_context, server_context, validity
-from dicom_io.send import Destination, Sender
+from dicom_io.services.store_scu import Destination, Sender
 from tests.authority import Authority, openssl, storescu
 from tests.conftest import require, wait_for
 from tests.peers import (

@@ -22,7 +22,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from config.settings import load
 from daemon.check import check
 from dicom_io.network.tls import TlsFiles, client_context, validity
-from dicom_io.send import Destination, Sender
+from dicom_io.services.store_scu import Destination, Sender
 from tests.authority import Authority, storescu
 from tests.conftest import require, wait_for
 from tests.harness import Daemon, sink

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 from pynetdicom import evt
 
-from dicom_io.answers import Answer, OnEvent, answered
 from dicom_io.network.errors import InvalidRequest, NoSuchActionType, NoSuchEventType
 from dicom_io.network.statuses import Status
+from dicom_io.services.answers import Answer, OnEvent, answered
 
 WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"  # PS3.4 J.3.5
 REQUEST_ACTION = 1  # PS3.4 J.3.2.1.2

@@ -23,13 +23,13 @@ from pynetdicom import evt
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
-from dicom_io.answers import Answer, answered
-from dicom_io.commit import CommitReport, CommitRequest, on_n_action, on_n_event_report
 from dicom_io.network.admission import CONGESTED, Gate, Limits, Peer, Rejection
 from dicom_io.network.association import application_entity
 from dicom_io.network.errors import NotAuthorized, OutOfResources, SopClassNotSupported
 from dicom_io.network.server import Accepted, Server
 from dicom_io.network.statuses import Status
+from dicom_io.services.answers import Answer, answered
+from dicom_io.services.storage_commitment import CommitReport, CommitRequest, on_n_action, on_n_event_report
 
 __all__ = ["Answer", "Arrived", "Callbacks", "Gate", "Limits", "Peer", "Status", "StoreScp", "start_scp"]
 

@@ -21,8 +21,12 @@ from pynetdicom import build_role, evt
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
-from dicom_io.answers import OnEvent
-from dicom_io.commit import (
+from dicom_io.network.association import Association, application_entity, request_association
+from dicom_io.network.errors import error_comment
+from dicom_io.network.statuses import Status, outcome_of
+from dicom_io.services.answers import OnEvent
+from dicom_io.services.sent import Sent, as_sent, unreachable, why
+from dicom_io.services.storage_commitment import (
     ALL_COMMITTED,
     FAILURES_EXIST,
     REQUEST_ACTION,
@@ -33,11 +37,7 @@ from dicom_io.commit import (
     event_information,
     on_n_event_report,
 )
-from dicom_io.network.association import Association, application_entity, request_association
-from dicom_io.network.errors import error_comment
-from dicom_io.network.statuses import Status, outcome_of
-from dicom_io.sent import Sent, as_sent, unreachable, why
-from dicom_io.store_request import accepted_classes, accepted_syntaxes, c_store_rq, encodings
+from dicom_io.services.store_request import accepted_classes, accepted_syntaxes, c_store_rq, encodings
 
 __all__ = ["RESULT_SOP_CLASSES", "Destination", "Sender", "Sent"]
 
