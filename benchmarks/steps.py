@@ -10,10 +10,10 @@ from typing import TypeVar
 
 from config.settings import Destination, load
 from daemon import pipeline, translate, wiring
-from dicom_io.decode import decode
-from dicom_io.header import read_header
+from dicom_io.image.decode import decode
+from dicom_io.image.header import read_header
+from dicom_io.image.selection import select
 from dicom_io.report import structured_report
-from dicom_io.select import select
 
 T = TypeVar("T")
 REPEATS = 5

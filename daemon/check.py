@@ -8,7 +8,7 @@ from daemon import certificates, syslog, wiring
 from daemon.clock import now
 from daemon.decisions import CannotWork
 from daemon.syslog_transport import SyslogUnreachable
-from dicom_io.codecs import readable_transfer_syntaxes
+from dicom_io.image.codecs import readable_transfer_syntaxes
 from storage.errors import StorageError
 
 

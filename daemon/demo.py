@@ -18,7 +18,7 @@ from rich.console import Console
 
 from daemon import tables
 from daemon.pacs import AE_TITLE, Pacs
-from dicom_io.part10 import Part10, read_part10
+from dicom_io.image.part10 import Part10, read_part10
 from dicom_io.phantom import phantom_studies
 from dicom_io.services.store_scu import Destination, Sender
 from storage import query

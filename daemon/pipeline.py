@@ -18,15 +18,15 @@ import numpy as np
 
 from config.settings import Destination, Settings
 from daemon import translate
-from dicom_io.decode import decode
-from dicom_io.header import Header, read_header
+from dicom_io.image.decode import decode
+from dicom_io.image.header import Header, read_header
+from dicom_io.image.refusals import Refused
+from dicom_io.image.selection import SelectionRules, select
 from dicom_io.network.errors import InstanceConflict, ObjectMismatch
 from dicom_io.network.statuses import Status
 from dicom_io.picture import Heatmap
-from dicom_io.refusals import Refused
 from dicom_io.report import structured_report
 from dicom_io.secondary_capture import secondary_capture
-from dicom_io.select import SelectionRules, select
 from dicom_io.services.store_scp import Answer, Arrived
 from dicom_io.services.store_scu import Sender
 from storage.errors import DatabaseUnavailable

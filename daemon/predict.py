@@ -13,10 +13,10 @@ from config.settings import Settings
 from daemon import tables, translate, wiring
 from daemon.decisions import CannotWork
 from daemon.pipeline import SIZE_HINT
-from dicom_io.decode import decode
-from dicom_io.header import read_header
-from dicom_io.refusals import NotDicom, Refused
-from dicom_io.select import select
+from dicom_io.image.decode import decode
+from dicom_io.image.header import read_header
+from dicom_io.image.refusals import NotDicom, Refused
+from dicom_io.image.selection import select
 from inference.data import DataError, display_values
 from inference.engine import Classifier
 from inference.errors import EngineError

@@ -17,9 +17,9 @@ from daemon.events import Events
 from daemon.person import login
 from daemon.shared import Shared
 from daemon.stopping import next_signal
+from dicom_io.image.refusals import NotDicom, Refused
 from dicom_io.network.errors import CannotUnderstand, OutOfResources
 from dicom_io.network.statuses import Status
-from dicom_io.refusals import NotDicom, Refused
 from dicom_io.services.store_scp import Answer, Arrived, Callbacks, StoreScp
 from storage.errors import DatabaseUnavailable, SpoolUnavailable
 from storage.journal import Journal

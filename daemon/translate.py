@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from config.settings import Destination, Select
-from dicom_io.header import Header
+from dicom_io.image.header import Header
+from dicom_io.image.selection import SelectionRules
 from dicom_io.results import (
     Call,
     Encoded,
@@ -17,7 +18,6 @@ from dicom_io.results import (
     ReportOptions,
     SourceImage,
 )
-from dicom_io.select import SelectionRules
 from dicom_io.services.store_scp import Arrived
 from storage.records import ReceivedObject, Report, ResultObject, Spooled
 
@@ -46,7 +46,7 @@ def received_object(header: Header, arrived: Arrived, spooled: Spooled) -> Recei
 
 
 def selection_rules(select: Select) -> SelectionRules:
-    """The settings' rules as `dicom_io.select` wants them; an empty list means its own."""
+    """The settings' rules as `dicom_io.image.selection` wants them; an empty list means its own."""
     return SelectionRules(**{key: value for key, value in select.model_dump().items() if value != ()})
 
 

@@ -63,7 +63,7 @@ def open_journal(settings: Settings, fault: Fault = no_fault) -> Journal:
 
 def open_scp(settings: Settings, callbacks: Callbacks) -> StoreScp:
     """Our listening application entity. Raises CannotWork where the address cannot be had."""
-    from dicom_io.codecs import readable_transfer_syntaxes
+    from dicom_io.image.codecs import readable_transfer_syntaxes
     from dicom_io.network.admission import Gate, Limits
     from dicom_io.services.store_scp import start_scp
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pydicom
 
-from dicom_io.part10 import read_part10
+from dicom_io.image.part10 import read_part10
 from dicom_io.services.store_scu import Destination, Sender
 from storage import query
 from tests.bundles import as_settings, small_bundle

@@ -1,4 +1,4 @@
-"""dicom_io.decode: the pixels that a radiologist sees, or a refusal with its reason; never something in between."""
+"""dicom_io.image.decode: the pixels that a radiologist sees, or a refusal with its reason; never something in between."""
 
 import os
 import struct
@@ -20,12 +20,10 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
-from dicom_io import codecs
-from dicom_io.decode import decode
-from dicom_io.header import read_header
-from dicom_io.phantom import compressed
-from dicom_io.phantom import draw_thorax as draw_thorax_anew
-from dicom_io.refusals import (
+from dicom_io.image import codecs
+from dicom_io.image.decode import decode
+from dicom_io.image.header import read_header
+from dicom_io.image.refusals import (
     Constant,
     NoDecoder,
     NoPixels,
@@ -35,6 +33,8 @@ from dicom_io.refusals import (
     Undecodable,
     Unsupported,
 )
+from dicom_io.phantom import compressed
+from dicom_io.phantom import draw_thorax as draw_thorax_anew
 
 draw_thorax = cache(draw_thorax_anew)
 MADE = int(os.environ.get("HILUM_EXAMPLES", "150"))  # more on demand

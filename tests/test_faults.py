@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from dicom_io.image.part10 import read_part10
 from dicom_io.network.statuses import Status
-from dicom_io.part10 import read_part10
 from dicom_io.services.store_scu import Destination, Sender, Sent
 from storage import query
 from tests.chaos import Modality, compare, settle, working

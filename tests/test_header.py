@@ -1,4 +1,4 @@
-"""dicom_io.header: every header is read, however dirty; garbage is refused by name."""
+"""dicom_io.image.header: every header is read, however dirty; garbage is refused by name."""
 
 import random
 import struct
@@ -13,11 +13,11 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 
-from dicom_io.elements import element_numbers, element_text
-from dicom_io.header import read_header
+from dicom_io.image.elements import element_numbers, element_text
+from dicom_io.image.header import read_header
+from dicom_io.image.pixel_data import read_frame, read_native
+from dicom_io.image.refusals import NotDicom, Refused, TooLarge
 from dicom_io.phantom import phantom_studies
-from dicom_io.pixel_data import read_frame, read_native
-from dicom_io.refusals import NotDicom, Refused, TooLarge
 
 
 def write(path: Path, syntax: str = uid.ExplicitVRLittleEndian, **elements: Any) -> Path:
@@ -146,7 +146,7 @@ def test_deflated_data_set(tmp_path: Path) -> None:
 
 def test_a_deflated_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A data set that inflates beyond the limit is refused before it is held in memory."""
-    monkeypatch.setattr("dicom_io.header.INFLATED_LIMIT", 1 << 20)
+    monkeypatch.setattr("dicom_io.image.header.INFLATED_LIMIT", 1 << 20)
     meta = BytesIO()
     small = Dataset()
     small.file_meta = FileMetaDataset()

@@ -8,11 +8,11 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 
-from dicom_io.decode import decode
-from dicom_io.header import read_header
+from dicom_io.image.decode import decode
+from dicom_io.image.header import read_header
+from dicom_io.image.refusals import Refused
+from dicom_io.image.selection import select
 from dicom_io.phantom import BITS, FINDINGS, PhantomStudy, draw_thorax, phantom_studies
-from dicom_io.refusals import Refused
-from dicom_io.select import select
 
 SIZE = (430, 350)  # a pixel is a millimetre
 

@@ -11,7 +11,7 @@ import pydicom
 import pytest
 from pydicom.uid import generate_uid
 
-from dicom_io.part10 import read_part10
+from dicom_io.image.part10 import read_part10
 from dicom_io.services.store_scu import Destination, Sender
 from tests.conftest import ROOT, wait_for
 from tests.flaky_pacs import FlakyPacs

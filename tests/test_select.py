@@ -1,4 +1,4 @@
-"""dicom_io.select: which images are for the model, with a reason for each verdict."""
+"""dicom_io.image.selection: which images are for the model, with a reason for each verdict."""
 
 from pathlib import Path
 from typing import Any
@@ -7,8 +7,8 @@ import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from dicom_io.header import MANUFACTURER, Header, read_header
-from dicom_io.select import SelectionRules, select
+from dicom_io.image.header import MANUFACTURER, Header, read_header
+from dicom_io.image.selection import SelectionRules, select
 
 CHEST = "a frontal chest radiograph as far as its header tells"
 SC = "a Secondary Capture, not an image as the modality made it"

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_io.luts import StoredValues
-from dicom_io.refusals import Undecodable
+from dicom_io.image.luts import StoredValues
+from dicom_io.image.refusals import Undecodable
 
 Levels = NDArray[Any]  # uint8 or uint16
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from dicom_io.header import Header
+from dicom_io.image.header import Header
 
 
 @dataclass(frozen=True)

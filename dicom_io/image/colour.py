@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
 
-from dicom_io.codecs import FrameShape
-from dicom_io.header import Header
-from dicom_io.pixel_data import read_native
+from dicom_io.image.codecs import FrameShape
+from dicom_io.image.header import Header
+from dicom_io.image.pixel_data import read_native
 
 _RED, _GREEN, _BLUE = 19595, 38470, 7471  # ITU-R BT.601 luma, in 65536ths, as image libraries have it
 _DCT = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)  # whose decoder gives RGB, whatever was stored

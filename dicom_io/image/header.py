@@ -13,8 +13,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from dicom_io.elements import element_items, element_numbers, element_text
-from dicom_io.refusals import NotDicom, Refused, TooLarge
+from dicom_io.image.elements import element_items, element_numbers, element_text
+from dicom_io.image.refusals import NotDicom, Refused, TooLarge
 
 MANUFACTURER = "hilum"  # Manufacturer (0008,0070) of every object we make; images that carry it are never analysed
 

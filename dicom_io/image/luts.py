@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
-from dicom_io.elements import element_numbers, element_text
-from dicom_io.header import Header
+from dicom_io.image.elements import element_numbers, element_text
+from dicom_io.image.header import Header
 
 Floats = NDArray[np.float64]
 

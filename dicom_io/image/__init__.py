@@ -1,0 +1,1 @@
+"""From a file to what a radiologist sees: header, selection, pixels."""
