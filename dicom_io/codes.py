@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from dicom_io.uids import derived_uid
+from dicom_io.identity import derived_uid
 
 
 class UnknownFinding(ValueError):

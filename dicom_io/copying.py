@@ -23,7 +23,7 @@ from pydicom.uid import ComputedRadiographyImageStorage
 
 from dicom_io import encode
 from dicom_io.encode import element, item, sequence
-from dicom_io.uids import derived_uid
+from dicom_io.identity import derived_uid
 
 # what pydicom raises on an element that it cannot read
 UNREADABLE = (

@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from dicom_io import codes, copying
 from dicom_io.codes import Code
 from dicom_io.encode import element, item, plain, sequence
-from dicom_io.image.header import MANUFACTURER
+from dicom_io.identity import MANUFACTURER
 from dicom_io.results import ModelIdentity, series_uid
 from dicom_io.templates import code_item
 

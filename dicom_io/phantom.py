@@ -19,8 +19,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.encoders.base import RLELosslessEncoder
 
+from dicom_io.identity import derived_uid
 from dicom_io.thorax import BITS, FINDINGS, Finding, draw_thorax
-from dicom_io.uids import derived_uid
 
 __all__ = ["BITS", "FINDINGS", "Finding", "PhantomStudy", "compressed", "draw_thorax", "part10", "phantom_studies"]
 

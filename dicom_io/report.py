@@ -18,7 +18,7 @@ from dicom_io import codes, copying, encode, iod, wording
 from dicom_io import templates as tid
 from dicom_io.codes import Code, coded
 from dicom_io.encode import element, item, sequence
-from dicom_io.image.header import MANUFACTURER
+from dicom_io.identity import MANUFACTURER, derived_uid
 from dicom_io.results import (
     Encoded,
     FindingResult,
@@ -33,7 +33,6 @@ from dicom_io.results import (
     result_uid,
     series_uid,
 )
-from dicom_io.uids import derived_uid
 
 __all__ = [
     "SOP_CLASSES",

@@ -1,4 +1,4 @@
-"""dicom_io.image.decode: the pixels that a radiologist sees, or a refusal with its reason; never something in between."""
+"""The pixels that a radiologist sees, or a refusal with its reason; never something in between."""
 
 import os
 import struct

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from dicom_io.image.header import MANUFACTURER
+from dicom_io.identity import MANUFACTURER
 from dicom_io.picture import LONG_SIDE, TABLE_WIDTH, draw
 from dicom_io.report import ReportError, ReportOptions, structured_report
 from dicom_io.results import Encoded

@@ -7,7 +7,8 @@ import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from dicom_io.image.header import MANUFACTURER, Header, read_header
+from dicom_io.identity import MANUFACTURER
+from dicom_io.image.header import Header, read_header
 from dicom_io.image.selection import SelectionRules, select
 
 CHEST = "a frontal chest radiograph as far as its header tells"

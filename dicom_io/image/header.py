@@ -16,8 +16,6 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from dicom_io.image.elements import element_items, element_numbers, element_text
 from dicom_io.image.refusals import NotDicom, Refused, TooLarge
 
-MANUFACTURER = "hilum"  # Manufacturer (0008,0070) of every object we make; images that carry it are never analysed
-
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})  # Float, Double Float and Pixel Data
 INFLATED_LIMIT = 1 << 30  # bytes a deflated data set may grow to; a few kilobytes can inflate to gigabytes
 _PREAMBLE, _GROUP_LENGTH_ELEMENT = 132, 12  # PS3.10 7.1: preamble and prefix, then (0002,0000) UL

@@ -17,8 +17,9 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
+from dicom_io.identity import MANUFACTURER
 from dicom_io.image.elements import element_text
-from dicom_io.image.header import MANUFACTURER, Header
+from dicom_io.image.header import Header
 
 # The region in the words of the field: CHEST and THORAX, and RIBCAGE, which frontal chests carry by mistake or by
 # translation. A rib series says RIB or RIBS: another exposure, and not ours.

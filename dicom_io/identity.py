@@ -1,7 +1,9 @@
-"""The UIDs that we make (PS3.5 B.2: under 2.25, the integer of a UUID)."""
+"""Who we are in DICOM: our name as manufacturer, and the UIDs that we make (PS3.5 B.2: under 2.25, a UUID's integer)."""
 
 from uuid import UUID, uuid5
 
+# Manufacturer (0008,0070) of every object that we make; images that carry it are never analysed
+MANUFACTURER = "hilum"
 # the name space of everything that hilum derives; changing it changes every UID
 NAMESPACE = UUID("6f1a1d2e-6c1b-5d0e-9b52-7a3c0f6f4b11")
 
