@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from config.settings import Destination, Select
-from dicom_io.image.header import Header
-from dicom_io.image.selection import SelectionRules
-from dicom_io.results import (
+from dicom_io.composite.analysis import (
     Call,
     Encoded,
     FindingResult,
@@ -18,6 +16,8 @@ from dicom_io.results import (
     ReportOptions,
     SourceImage,
 )
+from dicom_io.image.header import Header
+from dicom_io.image.selection import SelectionRules
 from dicom_io.services.store_scp import Arrived
 from storage.records import ReceivedObject, Report, ResultObject, Spooled
 

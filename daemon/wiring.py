@@ -174,7 +174,7 @@ def open_classifier(settings: Settings) -> Classifier:
 
     Raises CannotWork where the bundle is absent, is not the pinned one, does not load, or answers wrongly.
     """
-    from dicom_io.codes import UnknownFinding, check_findings
+    from dicom_io.composite.codes import UnknownFinding, check_findings
     from inference.bundle import DEFAULT, load
     from inference.engine import Classifier
     from inference.errors import InferenceError

@@ -1,4 +1,4 @@
-"""Who we are in DICOM: our name as manufacturer, and the UIDs that we make (PS3.5 B.2: under 2.25, a UUID's integer)."""
+"""Who we are in DICOM: our name as manufacturer and the UIDs that we make (PS3.5 B.2: 2.25 and a UUID's integer)."""
 
 from uuid import UUID, uuid5
 

@@ -14,12 +14,10 @@ from datetime import datetime
 from pydicom.dataset import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage, EnhancedSRStorage, ExplicitVRLittleEndian
 
-from dicom_io import codes, copying, encode, iod, wording
 from dicom_io import templates as tid
-from dicom_io.codes import Code, coded
-from dicom_io.encode import element, item, sequence
-from dicom_io.identity import MANUFACTURER, derived_uid
-from dicom_io.results import (
+from dicom_io import wording
+from dicom_io.composite import codes, copying, encode, iod
+from dicom_io.composite.analysis import (
     Encoded,
     FindingResult,
     ModelIdentity,
@@ -33,6 +31,9 @@ from dicom_io.results import (
     result_uid,
     series_uid,
 )
+from dicom_io.composite.codes import Code, coded
+from dicom_io.composite.encode import element, item, sequence
+from dicom_io.identity import MANUFACTURER, derived_uid
 
 __all__ = [
     "SOP_CLASSES",

@@ -11,11 +11,11 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
 
-from dicom_io import codes, copying, encode, iod
-from dicom_io.encode import element, item, number, sequence
+from dicom_io.composite import codes, copying, encode, iod
+from dicom_io.composite.analysis import Encoded, ModelIdentity, ReportError, SourceImage, check, result_uid
+from dicom_io.composite.encode import element, item, number, sequence
+from dicom_io.composite.macros import code_item
 from dicom_io.picture import Heatmap, draw
-from dicom_io.results import Encoded, ModelIdentity, ReportError, SourceImage, check, result_uid
-from dicom_io.templates import code_item
 
 __all__ = ["Heatmap", "secondary_capture"]
 

@@ -7,21 +7,12 @@ Order matters and is that of each template's rows. A content item is `bytes`: an
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from dicom_io import codes
-from dicom_io.codes import Code
-from dicom_io.encode import element, item, plain, sequence
+from dicom_io.composite import codes
+from dicom_io.composite.codes import Code
+from dicom_io.composite.encode import element, item, plain, sequence
+from dicom_io.composite.macros import code_item, sop_reference
 
 TEXT_LENGTH = 4000  # far beyond what we write; UT itself has no practical limit
-
-
-@lru_cache(maxsize=1024)
-def code_item(code: Code) -> bytes:
-    """An item of a code sequence, PS3.3 8.8."""
-    return item(
-        element("CodeValue", code.value),
-        element("CodingSchemeDesignator", code.scheme),
-        element("CodeMeaning", code.meaning),
-    )
 
 
 @lru_cache(maxsize=1024)
@@ -61,12 +52,6 @@ def date(relationship: str, name: Code, value: bytes) -> bytes:
 def image(relationship: str, name: Code, sop_class_uid: str, sop_instance_uid: str) -> bytes:
     reference = sop_reference(sop_class_uid, sop_instance_uid)
     return item(sequence("ReferencedSOPSequence", [reference]), _head(relationship, "IMAGE", name))
-
-
-@lru_cache(maxsize=64)
-def sop_reference(sop_class_uid: str, sop_instance_uid: str) -> bytes:
-    """An item of Referenced SOP Sequence, PS3.3 10.8."""
-    return item(element("ReferencedSOPClassUID", sop_class_uid), element("ReferencedSOPInstanceUID", sop_instance_uid))
 
 
 def number(relationship: str, name: Code, value: str, unit: Code, children: Iterable[bytes]) -> bytes:

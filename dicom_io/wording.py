@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterable, Sequence
 
-from dicom_io import codes, iod
-from dicom_io.codes import Code, coded
-from dicom_io.results import FindingResult, ModelIdentity, SourceImage, highest, highest_pathology
+from dicom_io.composite import codes, iod
+from dicom_io.composite.analysis import FindingResult, ModelIdentity, SourceImage, highest, highest_pathology
+from dicom_io.composite.codes import Code, coded
 
 CALL_ORDER = {"present": 0, "undetermined": 1, "absent": 2}
 NOT_VERIFIED = "Computed by software and not verified by a physician."

@@ -10,9 +10,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
+from dicom_io.composite.analysis import Encoded
 from dicom_io.identity import derived_uid
 from dicom_io.report import FindingResult, ModelIdentity, Pathology, SourceImage
-from dicom_io.results import Encoded
 
 NIH = (
     "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia",

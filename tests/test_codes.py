@@ -5,8 +5,8 @@ import re
 import pytest
 from pydicom.sr._concepts_dict import concepts
 
-from dicom_io import codes
-from dicom_io.codes import Code, UnknownFinding, check_findings, coded, findings
+from dicom_io.composite import codes
+from dicom_io.composite.codes import Code, UnknownFinding, check_findings, coded, findings
 from tests.sample_results import NIH
 
 TORCHXRAYVISION = ("Lung Lesion", "Fracture", "Lung Opacity", "Enlarged Cardiomediastinum")

@@ -10,7 +10,7 @@ import typer
 
 from config.settings import Section, Settings
 from daemon.cli import app
-from dicom_io import codes
+from dicom_io.composite import codes
 from dicom_io.image.codecs import readable_transfer_syntaxes
 from dicom_io.network import association, errors
 from dicom_io.network.admission import CALLED_AE_TITLE, CALLING_AE_TITLE, CONGESTED, TOO_MANY

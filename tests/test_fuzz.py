@@ -14,13 +14,13 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import Tag
 
+from dicom_io.composite.analysis import FindingResult, ModelIdentity, ReportOptions, SourceImage
 from dicom_io.image.decode import decode
 from dicom_io.image.elements import element_text
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.refusals import NotDicom, Refused
 from dicom_io.image.selection import SelectionRules, select
 from dicom_io.report import structured_report
-from dicom_io.results import FindingResult, ModelIdentity, ReportOptions, SourceImage
 from dicom_io.secondary_capture import secondary_capture
 from tests.conftest import require, shared_path
 from tests.fuzz import fuzz

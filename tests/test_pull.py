@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from daemon.cli import app
-from dicom_io.codes import check_findings
+from dicom_io.composite.codes import check_findings
 from dicom_io.network.tls import TlsFiles
 from inference.bundle import load
 from inference.catalogue import Entry, find, read_catalogue

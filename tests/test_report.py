@@ -20,8 +20,9 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
-from dicom_io import copying
-from dicom_io.codes import UnknownFinding
+from dicom_io.composite import copying
+from dicom_io.composite.analysis import Encoded, series_uid
+from dicom_io.composite.codes import UnknownFinding
 from dicom_io.report import (
     SOP_CLASSES,
     FindingResult,
@@ -31,7 +32,6 @@ from dicom_io.report import (
     SourceImage,
     structured_report,
 )
-from dicom_io.results import Encoded, series_uid
 from tests.conftest import require
 from tests.sample_results import (
     FAILED,

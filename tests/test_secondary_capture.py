@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
+from dicom_io.composite.analysis import Encoded
 from dicom_io.identity import MANUFACTURER
 from dicom_io.picture import LONG_SIDE, TABLE_WIDTH, draw
 from dicom_io.report import ReportError, ReportOptions, structured_report
-from dicom_io.results import Encoded
 from dicom_io.secondary_capture import Heatmap, secondary_capture
 from dicom_io.services.store_request import as_uncompressed
 from tests.conftest import require

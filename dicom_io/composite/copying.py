@@ -21,8 +21,8 @@ from pydicom.filewriter import write_data_element
 from pydicom.tag import BaseTag
 from pydicom.uid import ComputedRadiographyImageStorage
 
-from dicom_io import encode
-from dicom_io.encode import element, item, sequence
+from dicom_io.composite import encode
+from dicom_io.composite.encode import element, item, sequence
 from dicom_io.identity import derived_uid
 
 # what pydicom raises on an element that it cannot read

@@ -6,12 +6,12 @@ from importlib import metadata
 
 from pydicom.dataset import Dataset
 
-from dicom_io import codes, copying
-from dicom_io.codes import Code
-from dicom_io.encode import element, item, plain, sequence
+from dicom_io.composite import codes, copying
+from dicom_io.composite.analysis import ModelIdentity, series_uid
+from dicom_io.composite.codes import Code
+from dicom_io.composite.encode import element, item, plain, sequence
+from dicom_io.composite.macros import code_item
 from dicom_io.identity import MANUFACTURER
-from dicom_io.results import ModelIdentity, series_uid
-from dicom_io.templates import code_item
 
 # Series Description, LO: 64 characters at most; begins with AI so that a list of series shows what it is
 SERIES_DESCRIPTION = "AI chest radiograph result - not for primary diagnosis"

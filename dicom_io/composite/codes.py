@@ -137,7 +137,7 @@ def _key(label: str) -> str:
 @cache
 def findings() -> dict[str, CodedFinding]:
     """The table of `findings.toml`, by the label without case, blanks, hyphens and underscores; read once."""
-    rows = tomllib.loads(files("dicom_io").joinpath("findings.toml").read_text(encoding="utf-8"))
+    rows = tomllib.loads(files("dicom_io.composite").joinpath("findings.toml").read_text(encoding="utf-8"))
     table: dict[str, CodedFinding] = {}
     for name, row in rows.items():
         code = Code(row["code"], row["scheme"], row["meaning"])
@@ -159,6 +159,6 @@ def check_findings(labels: Iterable[str]) -> None:
     unknown = [label for label in labels if _key(label) not in findings()]
     if unknown:
         raise UnknownFinding(
-            f"no coded concept for {', '.join(map(repr, unknown))}: add each to dicom_io/findings.toml, "
+            f"no coded concept for {', '.join(map(repr, unknown))}: add each to dicom_io/composite/findings.toml, "
             f"with a local code of the scheme {LOCAL_SCHEME} where no verified one exists"
         )

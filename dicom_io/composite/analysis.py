@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydicom.dataset import Dataset
 
-from dicom_io import codes, copying
+from dicom_io.composite import codes, copying
 from dicom_io.identity import derived_uid
 
 Call = Literal["present", "absent", "undetermined"]
