@@ -13,7 +13,7 @@ from daemon import pipeline, translate, wiring
 from dicom_io.image.decode import decode
 from dicom_io.image.header import read_header
 from dicom_io.image.selection import select
-from dicom_io.report import structured_report
+from dicom_io.results.report import structured_report
 
 T = TypeVar("T")
 REPEATS = 5

@@ -24,9 +24,9 @@ from dicom_io.image.refusals import Refused
 from dicom_io.image.selection import SelectionRules, select
 from dicom_io.network.errors import InstanceConflict, ObjectMismatch
 from dicom_io.network.statuses import Status
-from dicom_io.picture import Heatmap
-from dicom_io.report import structured_report
-from dicom_io.secondary_capture import secondary_capture
+from dicom_io.results.picture import Heatmap
+from dicom_io.results.report import structured_report
+from dicom_io.results.secondary_capture import secondary_capture
 from dicom_io.services.store_scp import Answer, Arrived
 from dicom_io.services.store_scu import Sender
 from storage.errors import DatabaseUnavailable

@@ -12,7 +12,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 
 from dicom_io.composite.analysis import Encoded
 from dicom_io.identity import derived_uid
-from dicom_io.report import FindingResult, ModelIdentity, Pathology, SourceImage
+from dicom_io.results.report import FindingResult, ModelIdentity, Pathology, SourceImage
 
 NIH = (
     "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia",

@@ -20,8 +20,8 @@ from dicom_io.image.elements import element_text
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.refusals import NotDicom, Refused
 from dicom_io.image.selection import SelectionRules, select
-from dicom_io.report import structured_report
-from dicom_io.secondary_capture import secondary_capture
+from dicom_io.results.report import structured_report
+from dicom_io.results.secondary_capture import secondary_capture
 from tests.conftest import require, shared_path
 from tests.fuzz import fuzz
 from tests.mutations import Seed, mutated, seeds

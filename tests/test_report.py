@@ -23,7 +23,7 @@ from pydicom.tag import Tag
 from dicom_io.composite import copying
 from dicom_io.composite.analysis import Encoded, series_uid
 from dicom_io.composite.codes import UnknownFinding
-from dicom_io.report import (
+from dicom_io.results.report import (
     SOP_CLASSES,
     FindingResult,
     PredecessorRef,

@@ -19,7 +19,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
 from dicom_io.network.statuses import Status, outcome_of
-from dicom_io.secondary_capture import secondary_capture
+from dicom_io.results.secondary_capture import secondary_capture
 from dicom_io.services.store_request import as_uncompressed
 from dicom_io.services.store_scp import Answer
 from dicom_io.services.store_scu import Destination, Sender

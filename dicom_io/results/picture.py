@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from dicom_io import wording
 from dicom_io.composite import codes, iod
 from dicom_io.composite.analysis import ModelIdentity, SourceImage, highest, highest_pathology
 from dicom_io.composite.codes import coded
 from dicom_io.composite.encode import plain
+from dicom_io.results import wording
 
 LONG_SIDE = 1024  # of the radiograph, in pixels
 TABLE_WIDTH = 680

@@ -14,8 +14,6 @@ from datetime import datetime
 from pydicom.dataset import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage, EnhancedSRStorage, ExplicitVRLittleEndian
 
-from dicom_io import templates as tid
-from dicom_io import wording
 from dicom_io.composite import codes, copying, encode, iod
 from dicom_io.composite.analysis import (
     Encoded,
@@ -34,6 +32,8 @@ from dicom_io.composite.analysis import (
 from dicom_io.composite.codes import Code, coded
 from dicom_io.composite.encode import element, item, sequence
 from dicom_io.identity import MANUFACTURER, derived_uid
+from dicom_io.results import templates as tid
+from dicom_io.results import wording
 
 __all__ = [
     "SOP_CLASSES",

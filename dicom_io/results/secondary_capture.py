@@ -15,7 +15,7 @@ from dicom_io.composite import codes, copying, encode, iod
 from dicom_io.composite.analysis import Encoded, ModelIdentity, ReportError, SourceImage, check, result_uid
 from dicom_io.composite.encode import element, item, number, sequence
 from dicom_io.composite.macros import code_item
-from dicom_io.picture import Heatmap, draw
+from dicom_io.results.picture import Heatmap, draw
 
 __all__ = ["Heatmap", "secondary_capture"]
 

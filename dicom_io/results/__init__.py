@@ -1,0 +1,1 @@
+"""What hilum makes of an analysis: one module for each kind of result object."""
