@@ -7,19 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from config.settings import Settings
-from dicom_io.audit_message import (
-    AuditSource,
-    Event,
-    Participant,
-    Subject,
-    Transfer,
-    application_activity,
-    audit_log_used,
-    begin_transferring,
-    instances_transferred,
-    security_alert,
-)
-from dicom_io.audit_message_codes import (
+from dicom_io.audit.codes import (
     CREATED,
     MAJOR_FAILURE,
     MINOR_FAILURE,
@@ -30,6 +18,18 @@ from dicom_io.audit_message_codes import (
     SUCCESS,
     URI,
     alert_code,
+)
+from dicom_io.audit.message import (
+    AuditSource,
+    Event,
+    Participant,
+    Subject,
+    Transfer,
+    application_activity,
+    audit_log_used,
+    begin_transferring,
+    instances_transferred,
+    security_alert,
 )
 from storage.outbox import Entry
 

@@ -9,8 +9,8 @@ from lxml import etree
 from pydicom.sr._cid_dict import cid_concepts
 from pydicom.sr._concepts_dict import concepts
 
-from dicom_io import audit_message_codes
-from dicom_io.audit_message import (
+from dicom_io.audit.codes import CREATED, MAJOR_FAILURE, NODE_AUTHENTICATION, NODE_ID, READ, Code
+from dicom_io.audit.message import (
     AuditSource,
     Event,
     Participant,
@@ -22,7 +22,6 @@ from dicom_io.audit_message import (
     instances_transferred,
     security_alert,
 )
-from dicom_io.audit_message_codes import CREATED, MAJOR_FAILURE, NODE_AUTHENTICATION, NODE_ID, READ, Code
 
 SCHEMA = etree.RelaxNG(etree.parse(Path(__file__).parent / "audit_message.rng"))
 EVENT = Event(datetime(2026, 3, 1, 12, 0, tzinfo=UTC), row="7 abc")

@@ -15,7 +15,7 @@ from itertools import groupby
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from dicom_io.audit_message_codes import (
+from dicom_io.audit.codes import (
     APPLICATION,
     APPLICATION_ACTIVITY,
     APPLICATION_LAUNCHER,
