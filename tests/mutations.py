@@ -12,11 +12,11 @@ from io import BytesIO
 from pathlib import Path
 
 import pydicom
+from dicom_io.phantom.studies.thorax import draw_thorax
 from pydicom import uid
 from pynetdicom import AE, evt
 
-from dicom_io import phantom
-from dicom_io.thorax import draw_thorax
+from dicom_io.phantom.studies import studies
 from tests.peers import data_set_bytes
 
 VRS = b"AE AS AT CS DA DS DT FL FD IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
@@ -64,12 +64,12 @@ class Seed:
 def seeds(shared: Path | None, largest: int = 250_000) -> list[Seed]:
     """The phantoms' headers with small pictures in every transfer syntax, and the real files that are small."""
     picture = draw_thorax(1, "effusion", 64, 64)
-    kinds = [(plan, plan.transfer_syntax_uid) for plan in phantom._PLANS]
-    kinds += [(phantom._PLANS[0], syntax) for syntax in SYNTAXES]
+    kinds = [(plan, plan.transfer_syntax_uid) for plan in studies._PLANS]
+    kinds += [(studies._PLANS[0], syntax) for syntax in SYNTAXES]
     drawn = []
     for number, (plan, syntax) in enumerate(kinds):
-        header = phantom._data_set(replace(plan, size=picture.shape), number, seed=0)
-        drawn.append(Seed.of(phantom.part10(header, picture, syntax)))
+        header = studies._data_set(replace(plan, size=picture.shape), number, seed=0)
+        drawn.append(Seed.of(studies.part10(header, picture, syntax)))
     real = sorted((shared / "data" / "dicom").glob("*.dcm")) if shared else []
     for path in real:
         dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True)

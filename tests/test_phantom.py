@@ -1,4 +1,4 @@
-"""dicom_io.phantom: the drawn studies show what they say, and meet the fate that they announce."""
+"""dicom_io.phantom.studies: the drawn studies show what they say, and meet the fate that they announce."""
 
 from io import BytesIO
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from dicom_io.phantom.studies.studies import BITS, FINDINGS, PhantomStudy, draw_thorax, phantom_studies
 from numpy.typing import NDArray
 
 from dicom_io.image.decode import decode
 from dicom_io.image.header import read_header
 from dicom_io.image.refusals import Refused
 from dicom_io.image.selection import select
-from dicom_io.phantom import BITS, FINDINGS, PhantomStudy, draw_thorax, phantom_studies
 
 SIZE = (430, 350)  # a pixel is a millimetre
 

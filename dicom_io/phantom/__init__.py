@@ -1,0 +1,1 @@
+"""Drawn radiographs for demonstration and tests; nothing that serves a hospital imports this."""
