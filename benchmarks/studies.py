@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-from dicom_io.phantom.studies.studies import draw_thorax
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, JPEGLSLossless, generate_uid
+
+from dicom_io.phantom.studies import draw_thorax
 
 ROWS, COLUMNS = 2500, 2048
 

@@ -14,12 +14,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dicom_io.phantom.studies.studies import phantom_studies
 from rich.console import Console
 
 from daemon import tables
 from daemon.pacs import AE_TITLE, Pacs
 from dicom_io.image.part10 import Part10, read_part10
+from dicom_io.phantom.studies import phantom_studies
 from dicom_io.services.store_scu import Destination, Sender
 from storage import query
 from storage.database import open_database

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dicom_io.phantom.studies.studies import phantom_studies
-from dicom_io.phantom.studies.thorax import BITS, FINDINGS, draw_thorax
 
 from dicom_io.image.decode import decode
 from dicom_io.image.refusals import Refused
+from dicom_io.phantom.studies import phantom_studies
+from dicom_io.phantom.thorax import BITS, FINDINGS, draw_thorax
 from inference.bundle import PACKAGED, load, pin_packaged
 from inference.data import Source, display_values
 from inference.engine import Classifier

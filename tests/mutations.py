@@ -12,11 +12,11 @@ from io import BytesIO
 from pathlib import Path
 
 import pydicom
-from dicom_io.phantom.studies.thorax import draw_thorax
 from pydicom import uid
 from pynetdicom import AE, evt
 
-from dicom_io.phantom.studies import studies
+from dicom_io.phantom import studies
+from dicom_io.phantom.thorax import draw_thorax
 from tests.peers import data_set_bytes
 
 VRS = b"AE AS AT CS DA DS DT FL FD IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()

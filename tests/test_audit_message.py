@@ -9,6 +9,7 @@ from lxml import etree
 from pydicom.sr._cid_dict import cid_concepts
 from pydicom.sr._concepts_dict import concepts
 
+from dicom_io.audit import codes
 from dicom_io.audit.codes import CREATED, MAJOR_FAILURE, NODE_AUTHENTICATION, NODE_ID, READ, Code
 from dicom_io.audit.message import (
     AuditSource,
@@ -69,7 +70,7 @@ def test_the_schema_refuses_what_is_wrong() -> None:
         assert not SCHEMA.validate(etree.fromstring(bad))
 
 
-CODES = [code for code in vars(audit_message_codes).values() if isinstance(code, Code) and code.scheme == "DCM"]
+CODES = [code for code in vars(codes).values() if isinstance(code, Code) and code.scheme == "DCM"]
 
 
 @pytest.mark.parametrize("code", CODES, ids=lambda code: code.value)

@@ -10,8 +10,6 @@ import imagecodecs
 import numpy as np
 import pydicom
 import pytest
-from dicom_io.phantom.studies.studies import compressed
-from dicom_io.phantom.studies.studies import draw_thorax as draw_thorax_anew
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -35,6 +33,8 @@ from dicom_io.image.refusals import (
     Undecodable,
     Unsupported,
 )
+from dicom_io.phantom.studies import compressed
+from dicom_io.phantom.studies import draw_thorax as draw_thorax_anew
 
 draw_thorax = cache(draw_thorax_anew)
 MADE = int(os.environ.get("HILUM_EXAMPLES", "150"))  # more on demand

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_io.phantom.studies.studies import phantom_studies
 
 from dicom_io.image.decode import decode
 from dicom_io.image.refusals import Refused
+from dicom_io.phantom.studies import phantom_studies
 from inference.bundle import DEFAULT, default_bundle
 from inference.calibrate import sigmoid
 from inference.crossvalidate import markdown

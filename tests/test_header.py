@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dicom_io.phantom.studies.studies import phantom_studies
 from pydicom import config, uid
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
@@ -18,6 +17,7 @@ from dicom_io.image.elements import element_numbers, element_text
 from dicom_io.image.header import read_header
 from dicom_io.image.pixel_data import read_frame, read_native
 from dicom_io.image.refusals import NotDicom, Refused, TooLarge
+from dicom_io.phantom.studies import phantom_studies
 
 
 def write(path: Path, syntax: str = uid.ExplicitVRLittleEndian, **elements: Any) -> Path:

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from dicom_io.phantom.studies.studies import BITS, FINDINGS, PhantomStudy, draw_thorax, phantom_studies
 from numpy.typing import NDArray
 
 from dicom_io.image.decode import decode
 from dicom_io.image.header import read_header
 from dicom_io.image.refusals import Refused
 from dicom_io.image.selection import select
+from dicom_io.phantom.studies import BITS, FINDINGS, PhantomStudy, draw_thorax, phantom_studies
 
 SIZE = (430, 350)  # a pixel is a millimetre
 

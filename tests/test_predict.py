@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_io.phantom.studies.studies import draw_thorax
 from PIL import Image
 from typer.testing import CliRunner, Result
 
 from daemon.cli import app
+from dicom_io.phantom.studies import draw_thorax
 from inference.bundle import Bundle
 from tests.bundles import small_bundle
 from tests.test_decode import write

@@ -10,7 +10,6 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
-from dicom_io.phantom.studies.studies import draw_thorax
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom import uid
@@ -18,6 +17,7 @@ from pydicom.pixels.encoders.base import RLELosslessEncoder
 
 from daemon.pipeline import SIZE_HINT
 from dicom_io.image.decode import decode
+from dicom_io.phantom.studies import draw_thorax
 from inference.data import preprocessed, read_table
 from inference.preprocess import LEAST_SIDE, Transform, build, build_from, preprocess, standard_preprocessing
 from tests.bundles import small_bundle

@@ -20,7 +20,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.encoders.base import RLELosslessEncoder
 
 from dicom_io.identity import derived_uid
-from dicom_io.phantom.studies.thorax import BITS, FINDINGS, Finding, draw_thorax
+from dicom_io.phantom.thorax import BITS, FINDINGS, Finding, draw_thorax
 
 __all__ = ["BITS", "FINDINGS", "Finding", "PhantomStudy", "compressed", "draw_thorax", "part10", "phantom_studies"]
 

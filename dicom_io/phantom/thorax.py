@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dicom_io.phantom.studies.anatomy import (
+from dicom_io.phantom.anatomy import (
     CELL,
     HEIGHT,
     WIDTH,

@@ -31,6 +31,7 @@ from dicom_io.composite.analysis import (
 )
 from dicom_io.composite.codes import Code, coded
 from dicom_io.composite.encode import element, item, sequence
+from dicom_io.composite.macros import code_item, sop_reference
 from dicom_io.identity import MANUFACTURER, derived_uid
 from dicom_io.results import templates as tid
 from dicom_io.results import wording
@@ -126,7 +127,7 @@ def _evidence(images: Sequence[SourceImage]) -> list[bytes]:
     studies: dict[str, dict[str, list[bytes]]] = {}
     for image in images:
         study = studies.setdefault(copying.study_instance_uid(image.dataset), {})
-        study.setdefault(copying.series_instance_uid(image.dataset), []).append(tid.sop_reference(*_reference(image)))
+        study.setdefault(copying.series_instance_uid(image.dataset), []).append(sop_reference(*_reference(image)))
     return [_hierarchy(study, series) for study, series in studies.items()]
 
 
@@ -136,7 +137,7 @@ def _predecessors(
     """Predecessor Documents Sequence (0040,A360): the earlier reports, each in the series that follows from it."""
     named = [one if isinstance(one, PredecessorRef) else PredecessorRef(sop_class_uid, one) for one in earlier]
     series = {
-        series_uid(one.sop_instance_uid): [tid.sop_reference(one.sop_class_uid, one.sop_instance_uid)]
+        series_uid(one.sop_instance_uid): [sop_reference(one.sop_class_uid, one.sop_instance_uid)]
         for one in named
         if one.sop_instance_uid != sop_instance_uid  # the same analysis done again is no predecessor of itself
     }
@@ -174,7 +175,7 @@ def _content(images: Sequence[SourceImage], model: ModelIdentity, options: Repor
     ]
     return {
         "ValueType": element("ValueType", "CONTAINER"),
-        "ConceptNameCodeSequence": sequence("ConceptNameCodeSequence", [tid.code_item(codes.TITLES[options.sr_title])]),
+        "ConceptNameCodeSequence": sequence("ConceptNameCodeSequence", [code_item(codes.TITLES[options.sr_title])]),
         "ContinuityOfContent": element("ContinuityOfContent", "SEPARATE"),
         "ContentTemplateSequence": sequence("ContentTemplateSequence", [tid.template_item("1500")]),
         "ContentSequence": sequence("ContentSequence", content),
