@@ -17,9 +17,9 @@ from dicom_io.image.decode import decode
 from dicom_io.image.header import read_header
 from dicom_io.image.refusals import NotDicom, Refused
 from dicom_io.image.selection import select
-from inference.data import DataError, display_values
 from inference.engine import Classifier
-from inference.errors import EngineError
+from inference.errors import DataError, EngineError
+from inference.pictures import display_values
 from inference.prediction import Prediction, refused
 
 NO_IMAGE = "neither DICOM, PNG nor JPEG"

@@ -19,27 +19,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize
 
 from inference.bundle import Bundle
 from inference.errors import BundleError
 from inference.prediction import Finding, Prediction, most_likely
+from inference.probability import Array, log_odds, sigmoid
 
-Array = npt.NDArray[np.floating[Any]]
 PRESENT, ABSENT, UNDETERMINED = "present", "absent", "undetermined"
 _DEFAULT: dict[str, Any] = {"scale": 1.0, "offset": 0.0, "threshold": 0.5}
-
-
-def sigmoid(logits: Array | float) -> Any:
-    """1 / (1 + exp(-x)) without overflow, float64."""
-    return 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, dtype=np.float64)))
-
-
-def log_odds(probability: Array | float) -> Any:
-    """The inverse of `sigmoid`; probabilities are kept 1e-7 away from 0 and 1."""
-    p = np.clip(np.asarray(probability, dtype=np.float64), 1e-7, 1 - 1e-7)
-    return np.log(p) - np.log1p(-p)
 
 
 def call(probability: float, threshold: float, band: Sequence[float] | None) -> str:

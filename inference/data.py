@@ -11,7 +11,6 @@ A picture that several manifests list, under whatever suffix, counts once: the f
 """
 
 import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -20,9 +19,9 @@ from zipfile import ZipFile
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image as Pillow
 
-from inference.errors import InferenceError
+from inference.errors import DataError
+from inference.pictures import display_values
 from inference.preprocess import Image, Transform, preprocess
 
 #: The fourteen labels of ChestX-ray14 (Wang et al., CVPR 2017), in the order of its manifests.
@@ -30,11 +29,8 @@ FINDINGS = (
     "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia",
     "Infiltration", "Mass", "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax",
 )  # fmt: skip
+PATHOLOGY = "Pathology"  # the extra output of a network: any finding
 Array = npt.NDArray[np.float32]
-
-
-class DataError(InferenceError):
-    """The data directory cannot be used: what is missing or wrong, and where."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +75,12 @@ class Table:
     def take(self, chosen: Sequence[int] | npt.NDArray[np.int64]) -> "Table":
         """The rows with these numbers."""
         return Table(self.findings, tuple(self.rows[int(i)] for i in chosen))
+
+
+def targets_with_pathology(table: Table) -> Array:
+    """float32 [n, findings + 1]: the last column is 1 where any finding is present."""
+    targets = table.targets
+    return np.concatenate([targets, targets.max(axis=1, keepdims=True)], axis=1)
 
 
 def fold_of(patient_id: str, count: int) -> int:
@@ -151,23 +153,6 @@ def preprocessed(table: Table, transforms: Sequence[Transform]) -> list[Array]:
         for result, transform in zip(results, transforms, strict=True):
             result[i] = preprocess(transform, picture)
     return results
-
-
-def display_values(content: bytes, name: str) -> Image:
-    """A PNG or JPEG file as float32 [rows, columns] in 0..1. Raises DataError.
-
-    As DICOM files without a window are shown, so that both forms of a radiograph give the same values, bit for bit: 8
-    bits are 0..255 of what is shown, and of more bits the picture's smallest value is black and its largest white.
-    """
-    try:
-        picture = Pillow.open(io.BytesIO(content))
-        if not picture.mode.startswith("I"):
-            return np.asarray(picture.convert("L"), np.float32) / np.float32(255)
-        values = np.asarray(picture, np.float64)
-    except (OSError, ValueError, Pillow.DecompressionBombError) as error:
-        raise DataError(f"{name} is no readable PNG or JPEG: {error}") from error
-    low, high = values.min(), values.max()
-    return np.asarray((values - low) / max(high - low, 1), np.float32)
 
 
 class Source:

@@ -9,13 +9,14 @@ import numpy as np
 
 from inference import golden
 from inference.bundle import Bundle
-from inference.calibrate import Calibration, log_odds
+from inference.calibrate import Calibration
 from inference.errors import EngineError
 from inference.gate import Gate
 from inference.outputs import Outputs
 from inference.prediction import Prediction, refused
 from inference.prediction import summary as summary_of
 from inference.preprocess import Image, build, check_image, preprocess, preprocess_all
+from inference.probability import log_odds
 
 
 class Engine(Protocol):

@@ -11,6 +11,7 @@
     |   `-- Unreachable         there is no way to where it lies
     |-- EngineError             the engine asked for is absent or cannot run this network
     |-- SelfCheckFailed         the golden input does not give the expected probabilities
+    |-- DataError               a data directory cannot be used: what is missing or wrong, and where
     `-- BadImage                an array that is no image
 
 Messages name files, classes and shapes; they never hold anything of a patient.
@@ -63,3 +64,7 @@ class SelfCheckFailed(InferenceError):
 
 class BadImage(InferenceError):
     """An array that is not a two-dimensional picture of finite float32."""
+
+
+class DataError(InferenceError):
+    """The data directory cannot be used: what is missing or wrong, and where."""

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.bundle import Bundle
-from inference.data import DataError, Table, pictures, read_table
+from inference.data import PATHOLOGY, Table, pictures, read_table
 from inference.engine import Classifier
+from inference.errors import DataError
 from inference.evaluate_gate import gate_figures
 from inference.metrics import (
     at_threshold,
@@ -30,7 +31,6 @@ from inference.metrics import (
     thinned,
 )
 from inference.preprocess import preprocess
-from inference.recipe import PATHOLOGY
 
 Array = npt.NDArray[np.float32]
 COMMON = 30  # positives that a finding needs to count in the mean

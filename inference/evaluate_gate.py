@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.counterexamples import counterexamples
-from inference.data import Table, display_values, pictures
+from inference.data import Table, pictures
 from inference.engine import Classifier
 from inference.metrics import auroc, bootstrap, interval, roc, thinned
+from inference.pictures import display_values
 from inference.preprocess import Image, preprocess_all
 
 Array = npt.NDArray[np.float32]

@@ -25,9 +25,9 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from inference.bundle import Bundle
-from inference.calibrate import sigmoid
 from inference.errors import BundleError, BundleNotFound
 from inference.outputs import Array, Outputs
+from inference.probability import sigmoid
 
 THUMBNAIL = 12
 _OUTPUTS: dict[str, Callable[[Outputs], Array]] = {"penultimate": lambda o: o.features, "logits": lambda o: o.logits}

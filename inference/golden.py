@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.bundle import Bundle
-from inference.calibrate import sigmoid
 from inference.errors import BundleError, SelfCheckFailed
 from inference.preprocess import Image
+from inference.probability import sigmoid
 
 TOLERANCE = 0.03
 

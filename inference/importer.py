@@ -16,11 +16,11 @@ from typing import Any
 import torch
 
 from inference.bundle import Bundle, is_ours, load
+from inference.bundle_writer import LABELS, base_metadata, write_bundle
 from inference.densenet_names import network_def, to_monai
 from inference.errors import BundleError, EngineError, ImportRefused
 from inference.foreign import State, read_state
 from inference.monai_bundles import read_monai
-from inference.untrained import LABELS, base_metadata, write_bundle
 
 #: The outputs of TorchXRayVision's "all" networks, in their order (torchxrayvision.datasets.default_pathologies).
 XRAYVISION = (

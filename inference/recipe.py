@@ -11,7 +11,6 @@ import torch
 from inference.data import Table
 
 Array = npt.NDArray[np.float32]
-PATHOLOGY = "Pathology"  # the extra output: any finding
 
 
 def efficientnet_lite0() -> dict[str, Any]:
@@ -59,12 +58,6 @@ class Recipe:
         """For the bundle, the checkpoint and the tracking server."""
         content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return content
-
-
-def targets_with_pathology(table: Table) -> Array:
-    """float32 [n, findings + 1]: the last column is 1 where any finding is present."""
-    targets = table.targets
-    return np.concatenate([targets, targets.max(axis=1, keepdims=True)], axis=1)
 
 
 def balance(table: Table, recipe: Recipe) -> Array:

@@ -19,15 +19,16 @@ from rich.progress import Progress
 
 from inference.augment import resized
 from inference.bundle import Bundle, load
-from inference.calibrate import fit_band, fit_logistic, fit_platt, fit_threshold, sigmoid
-from inference.data import Table, preprocessed, read_table
+from inference.bundle_writer import base_metadata, write_bundle
+from inference.calibrate import fit_band, fit_logistic, fit_platt, fit_threshold
+from inference.data import PATHOLOGY, Table, preprocessed, read_table, targets_with_pathology
 from inference.metrics import auroc
 from inference.networks import State
 from inference.preprocess import build_from, standard_preprocessing
-from inference.recipe import PATHOLOGY, Recipe, balance, targets_with_pathology
+from inference.probability import sigmoid
+from inference.recipe import Recipe, balance
 from inference.tracking import Tracker, no_tracker
 from inference.trainer import Trainer
-from inference.untrained import base_metadata, write_bundle
 
 Array = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from inference.bundle import Bundle
-from inference.untrained import write_untrained
+from tests.untrained import write_untrained
 
 LABELS = ("Effusion", "Cardiomegaly", "Mass")
 SMALL: dict[str, Any] = {

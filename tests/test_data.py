@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from inference.data import DataError, display_values, fold_of, pictures, preprocessed, read_table
+from inference.data import fold_of, pictures, preprocessed, read_table
+from inference.errors import DataError
+from inference.pictures import display_values
 from inference.preprocess import build_from, preprocess, standard_preprocessing
 
 HEAD = "file,patient_id,age,sex,view,follow_up,cohort,Effusion,Mass\n"

@@ -14,13 +14,14 @@ from dicom_io.image.decode import decode
 from dicom_io.image.refusals import Refused
 from dicom_io.phantom.studies import phantom_studies
 from inference.bundle import DEFAULT, default_bundle
-from inference.calibrate import sigmoid
 from inference.crossvalidate import markdown
-from inference.data import FINDINGS, display_values, pictures, read_table
+from inference.data import FINDINGS, pictures, read_table
 from inference.engine import Classifier
 from inference.evaluate import predict_all
 from inference.metrics import auroc
+from inference.pictures import display_values
 from inference.preprocess import preprocess_all
+from inference.probability import sigmoid
 
 CHESTS = ("ivmartel__gdcm-CR-MONO1-10-chest", "nhsx__", "robyoung__RG1_", "udacity__")
 

@@ -15,16 +15,17 @@ from PIL import Image
 
 from inference import gate
 from inference.bundle import Bundle, load
-from inference.calibrate import call, fit_band, fit_logistic, fit_platt, fit_threshold, log_odds, sigmoid
+from inference.calibrate import call, fit_band, fit_logistic, fit_platt, fit_threshold
 from inference.engine import Classifier, open_engine
 from inference.errors import BadImage, BundleError, EngineError, SelfCheckFailed
 from inference.networks import build_network
 from inference.openvino_engine import OpenVinoEngine
 from inference.prediction import Finding, Prediction, most_likely, summary
 from inference.preprocess import preprocess_all
+from inference.probability import log_odds, sigmoid
 from inference.torch_engine import TorchEngine
-from inference.untrained import write_untrained
 from tests.bundles import LABELS, SMALL, noise, small_bundle
+from tests.untrained import write_untrained
 
 #: Largest difference of a probability from plain torch float32.
 F32, BF16 = 1e-4, 0.03

@@ -8,8 +8,9 @@ import pytest
 
 from inference.bundle import load
 from inference.crossvalidate import cross_validate, markdown
-from inference.data import DataError, pictures, read_table
+from inference.data import pictures, read_table
 from inference.engine import Classifier
+from inference.errors import DataError
 from inference.evaluate import evaluate
 from inference.fit_gate import Example, fit_gate
 from inference.metrics import (
@@ -23,8 +24,8 @@ from inference.metrics import (
     roc,
 )
 from inference.train import train
-from inference.untrained import write_untrained
 from tests.test_train import SMALL, write_data
+from tests.untrained import write_untrained
 
 SCORES, TARGETS = np.array([0.1, 0.4, 0.35, 0.8]), np.array([0.0, 0.0, 1.0, 1.0])
 

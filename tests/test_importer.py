@@ -17,13 +17,13 @@ from torch import nn
 from torch.nn.functional import avg_pool2d, relu
 
 from inference.bundle import Bundle, load
-from inference.calibrate import sigmoid
+from inference.bundle_writer import LABELS
 from inference.engine import Classifier
 from inference.errors import ImportRefused
 from inference.importer import XRAYVISION, Wanted, import_model
 from inference.preprocess import preprocess_all
+from inference.probability import sigmoid
 from inference.unpickle import isolate
-from inference.untrained import LABELS
 from tests.bundles import noise, small_bundle
 from tests.conftest import ROOT
 from tests.onnx_writer import write_classifier

@@ -1,4 +1,4 @@
-"""A bundle with random weights, for tests and for a first run without a model. It says that it is untrained."""
+"""Writing a bundle: its metadata, configuration, weights, and golden input with the answer."""
 
 import json
 from pathlib import Path
@@ -6,40 +6,18 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
 from inference import golden
-from inference.bundle import Bundle, load
-from inference.calibrate import sigmoid
+from inference.bundle import load
 from inference.engine import Classifier
-from inference.networks import define_network
-from inference.preprocess import preprocess, standard_preprocessing
+from inference.preprocess import preprocess
+from inference.probability import sigmoid
 
 #: The fourteen labels of ChestX-ray14 (Wang et al., CVPR 2017).
 LABELS = (
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
     "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
 )  # fmt: skip
-
-
-def densenet121(outputs: int, channels: int = 1) -> dict[str, Any]:
-    """The configuration of the field's yardstick."""
-    return {"_target_": "monai.networks.nets.DenseNet121", "spatial_dims": 2, "in_channels": channels,
-            "out_channels": outputs}  # fmt: skip
-
-
-def write_untrained(
-    directory: Path, labels: tuple[str, ...] = LABELS, size: int = 128, network: dict[str, Any] | None = None,
-    seed: int = 0,
-) -> Bundle:  # fmt: skip
-    """Write a bundle with random weights (the same for the same seed) into `directory`, and load it."""
-    inference = {"preprocessing": standard_preprocessing(size), "network_def": network or densenet121(len(labels))}
-    metadata = base_metadata("untrained", "0", "Random weights: its answers mean nothing.", labels, size, trained=False)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        state = _settled(define_network(inference, str(directory)), size).state_dict()
-    write_bundle(directory, metadata, inference, state)
-    return load(directory)
 
 
 def base_metadata(
@@ -89,18 +67,3 @@ def write_golden(directory: Path, tolerance: float = golden.TOLERANCE) -> None:
     probabilities = sigmoid(classifier.run(batch).logits[0])
     named = {name: round(float(p), 6) for name, p in zip(bundle.outputs, probabilities, strict=True) if name}
     golden.write(directory, named, tolerance)
-
-
-def _settled(network: nn.Module, size: int) -> nn.Module:
-    """Batch norms that saw some noise, so that random weights neither vanish nor explode."""
-    channels = next(m for m in network.modules() if isinstance(m, nn.Conv2d)).in_channels
-    norms = {m: m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm2d)}
-    for norm in norms:
-        norm.momentum = None  # the mean over all batches
-    network.train()
-    with torch.no_grad():
-        for _ in range(2):
-            network(torch.randn(4, channels, min(size, 96), min(size, 96)))
-    for norm, momentum in norms.items():
-        norm.momentum = momentum
-    return network.eval()
