@@ -36,7 +36,9 @@ def send(files: list[Path], port: int, called: str = "HILUM") -> None:
     """One dcmsend with these files, in their own transfer syntaxes."""
     done = subprocess.run(
         ["dcmsend", "-aec", called, "--decompress-never", "127.0.0.1", str(port), *map(str, files)],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         sys.exit(f"dcmsend failed: {done.stderr}")
@@ -143,8 +145,12 @@ def measure_naive(script: Path, number: int, work: Path) -> float:
     files = make_studies(work / "naive-studies", number + 2, False)
     with storescp(work / "naive-sink") as pacs:
         port = free_port()
-        process = subprocess.Popen([sys.executable, str(script), str(port), str(pacs.port)], cwd=script.parent,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [sys.executable, str(script), str(port), str(pacs.port)],
+            cwd=script.parent,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             wait_for(lambda: answers(port), 120, "the naive daemon")
             send_together(files[:2], port, 2)

@@ -19,7 +19,7 @@ from daemon.clock import now
 from daemon.decisions import Quarantine, Wait, decide, place
 from daemon.shared import Shared
 from daemon.stopping import on_sigterm
-from inference.engine import Classifier
+from inference.serving.classifier import Classifier
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
 from storage.records import Outcome, Study
@@ -94,7 +94,10 @@ class Analyst:
         self._shared.ring_deliver()
         for study, outcome in outcomes:
             log.get().info(
-                "analysed", study=study.id, state=outcome.state, images=len(outcome.instances),
+                "analysed",
+                study=study.id,
+                state=outcome.state,
+                images=len(outcome.instances),
                 seconds=round((now() - started).total_seconds(), 3),
             )
 
@@ -124,7 +127,10 @@ class Analyst:
         """
         decision = decide(error)
         log.get().error(
-            "analysis fell", studies=[s.id for s in studies], error=type(error).__name__, place=place(error),
+            "analysis fell",
+            studies=[s.id for s in studies],
+            error=type(error).__name__,
+            place=place(error),
             decision=decision.reason,
         )
         if isinstance(decision, Quarantine) and len(studies) > 1:

@@ -71,32 +71,58 @@ def _time(written: str) -> datetime | None:
 
 @audit.command()
 def studies(
-    context: typer.Context, config: Config = None, since: Since = "", until: Until = "",
+    context: typer.Context,
+    config: Config = None,
+    since: Since = "",
+    until: Until = "",
     patient: Annotated[str, typer.Option(help="Patient ID.")] = "",
     accession: Annotated[str, typer.Option(help="Accession Number.")] = "",
     finding: Annotated[str, typer.Option(help="Only studies in which this finding is present.")] = "",
     state: Annotated[str, typer.Option(help="RECEIVED, ANALYSED, DELIVERED, COMMITTED, IGNORED or QUARANTINED.")] = "",
     limit: Annotated[int, typer.Option(help="At most this many, newest first.")] = 100,
-    as_json: AsJson = False, as_csv: AsCsv = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """The studies: where each stands, why, and what was found."""
     engine = _engine(config)
     rows = query.studies(
-        engine, since=_time(since), until=_time(until), patient=patient or None,
-        accession=accession or None, finding=finding or None, state=state.upper() or None, limit=limit,
+        engine,
+        since=_time(since),
+        until=_time(until),
+        patient=patient or None,
+        accession=accession or None,
+        finding=finding or None,
+        state=state.upper() or None,
+        limit=limit,
     )
     _used(engine, context)
-    show(rows, ["accession_number", "patient_id", "state", "findings", "reason", "received_at", "delivered_at",
-                "study_instance_uid"], as_json, as_csv)
+    show(
+        rows,
+        [
+            "accession_number",
+            "patient_id",
+            "state",
+            "findings",
+            "reason",
+            "received_at",
+            "delivered_at",
+            "study_instance_uid",
+        ],
+        as_json,
+        as_csv,
+    )
 
 
 @audit.command()
 def events(
     context: typer.Context,
     study: Annotated[str, typer.Option(help="Only of this Study Instance UID.")] = "",
-    config: Config = None, since: Since = "", until: Until = "",
+    config: Config = None,
+    since: Since = "",
+    until: Until = "",
     limit: Annotated[int, typer.Option(help="At most this many, the newest.")] = 1000,
-    as_json: AsJson = False, as_csv: AsCsv = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """The audit trail, step by step."""
     engine = _engine(config)
@@ -110,14 +136,30 @@ def deliveries(
     context: typer.Context,
     destination: Annotated[str, typer.Option(help="Only to this destination.")] = "",
     state: Annotated[str, typer.Option(help="PENDING, ACCEPTED, WARNING, REFUSED or COMMITTED.")] = "",
-    config: Config = None, as_json: AsJson = False, as_csv: AsCsv = False,
+    config: Config = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """The result objects: what went where, and what the destination said."""
     engine = _engine(config)
     rows = query.deliveries(engine, destination=destination or None, state=state.upper() or None)
     _used(engine, context)
-    show(rows, ["destination", "kind", "state", "attempts", "status", "comment", "next_attempt_at", "delivered_at",
-                "study_instance_uid"], as_json, as_csv)
+    show(
+        rows,
+        [
+            "destination",
+            "kind",
+            "state",
+            "attempts",
+            "status",
+            "comment",
+            "next_attempt_at",
+            "delivered_at",
+            "study_instance_uid",
+        ],
+        as_json,
+        as_csv,
+    )
 
 
 @audit.command()
@@ -155,8 +197,7 @@ def quarantined(context: typer.Context, config: Config = None, as_json: AsJson =
     engine = _engine(config)
     rows = query.quarantined(engine)
     _used(engine, context)
-    show(rows,
-         ["accession_number", "patient_id", "reason", "received_at", "attempts", "study_instance_uid"], as_json)
+    show(rows, ["accession_number", "patient_id", "reason", "received_at", "attempts", "study_instance_uid"], as_json)
 
 
 @quarantine.command("show")

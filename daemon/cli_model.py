@@ -97,8 +97,8 @@ def verify(
     The digest has to be the one given, the package's own, the one that was pulled, or the one that was registered.
     """
     from inference.bundle import load
-    from inference.engine import Classifier
     from inference.pull import check_remembered
+    from inference.serving.classifier import Classifier
 
     with found_at(bundle, tracking_uri) as directory:
         found = tried(lambda: load(directory, sha256 or None))

@@ -1,8 +1,8 @@
 """The one table from exception to decision: what happens to a study whose step raised.
 
-    transient trouble of the machine   wait, then try again; does not count as a try
-    the spool lost the object          a person must look
-    anything else                      a person must look; the text is not kept, for it may hold patient data
+transient trouble of the machine   wait, then try again; does not count as a try
+the spool lost the object          a person must look
+anything else                      a person must look; the text is not kept, for it may hold patient data
 """
 
 from dataclasses import dataclass

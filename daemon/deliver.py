@@ -122,8 +122,13 @@ class Courier:
             result, again = replace(result, outcome=Sending.REFUSED, comment=f"given up: {result.comment}"), None
         self._journal.sent(delivery.id, result, now(), again)
         log.get().info(
-            "sent" if reached else "not reached", delivery=delivery.id, study=delivery.study_id, kind=delivery.kind,
-            destination=self._destination.name, outcome=result.outcome, status=result.status,
+            "sent" if reached else "not reached",
+            delivery=delivery.id,
+            study=delivery.study_id,
+            kind=delivery.kind,
+            destination=self._destination.name,
+            outcome=result.outcome,
+            status=result.status,
             seconds=round((now() - began).total_seconds(), 3),
         )
         if again:

@@ -18,11 +18,11 @@ from dicom_io.phantom.studies import phantom_studies
 from dicom_io.phantom.thorax import BITS, FINDINGS, draw_thorax
 from inference.bundle import PACKAGED, load, pin_packaged
 from inference.data import Source
-from inference.engine import Classifier
 from inference.errors import BundleError
 from inference.fit_gate import Example, fit_gate
 from inference.pictures import display_values
 from inference.preprocess import Image
+from inference.serving.classifier import Classifier
 
 ADULT = 18  # years
 DRAWN = "drawn chest"

@@ -42,7 +42,10 @@ def application(settings: Settings, engine: Engine, journal: Journal, spool: Spo
 
     @app.get("/studies")
     def studies(
-        patient_id: str = "", accession_number: str = "", finding: str = "", state: str = "",
+        patient_id: str = "",
+        accession_number: str = "",
+        finding: str = "",
+        state: str = "",
         limit: int = Query(100, ge=1, le=10_000),
     ) -> list[dict[str, Any]]:
         return query.studies(

@@ -53,9 +53,7 @@ class Snapshot:
             yield GaugeMetricFamily("hilum_audit_pending", "Audit rows not yet sent to syslog", self._audit_pending)
 
 
-def render(
-    journal: Journal, spool: Spool, expiries: Mapping[str, datetime], audit_pending: int | None = None
-) -> bytes:
+def render(journal: Journal, spool: Spool, expiries: Mapping[str, datetime], audit_pending: int | None = None) -> bytes:
     """The page at /metrics, in Prometheus' text format; `expiries`: of the certificates, by key of [tls].
 
     `audit_pending`: rows of the audit trail that wait for the syslog server; None where there is none.

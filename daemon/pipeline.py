@@ -44,8 +44,8 @@ from storage.records import (
 from storage.spool import Spool
 
 if TYPE_CHECKING:  # the receiver and the couriers run this line too, and need not carry torch
-    from inference.engine import Classifier
     from inference.prediction import Prediction
+    from inference.serving.classifier import Classifier
 
 
 # A picture is decoded to at least twice this many pixels a side: what a Secondary Capture shows, and more than any
@@ -197,7 +197,9 @@ def _heatmap(image: Looked, classifier: Classifier) -> Heatmap | None:
     likely = image.prediction and image.prediction.most_likely
     if image.pixels is None or not likely or likely.call != "present":
         return None
-    return Heatmap(likely.finding, classifier.heatmaps(image.pixels)[likely.finding])
+    from inference.serving.explain import heatmaps
+
+    return Heatmap(likely.finding, heatmaps(classifier, image.pixels)[likely.finding])
 
 
 # --- deliver -----------------------------------------------------------------------------------------------------
@@ -205,7 +207,5 @@ def _heatmap(image: Looked, classifier: Classifier) -> Heatmap | None:
 
 def deliver(delivery: Delivery, sender: Sender) -> SendResult:
     """Send one result object, the bytes that the journal holds. Trouble of the peer is a result, not an exception."""
-    sent = sender.send(
-        delivery.sop_class_uid, delivery.sop_instance_uid, delivery.transfer_syntax_uid, delivery.data
-    )
+    sent = sender.send(delivery.sop_class_uid, delivery.sop_instance_uid, delivery.transfer_syntax_uid, delivery.data)
     return SendResult(sent.outcome, sent.status, sent.comment)

@@ -17,10 +17,11 @@ from dicom_io.image.decode import decode
 from dicom_io.image.header import read_header
 from dicom_io.image.refusals import NotDicom, Refused
 from dicom_io.image.selection import select
-from inference.engine import Classifier
 from inference.errors import DataError, EngineError
 from inference.pictures import display_values
 from inference.prediction import Prediction, refused
+from inference.serving.classifier import Classifier
+from inference.serving.explain import heatmaps
 
 NO_IMAGE = "neither DICOM, PNG nor JPEG"
 IMAGES = {".dcm", ".png", ".jpg", ".jpeg"}  # a file in a folder that is called so but is none gets its answer
@@ -87,7 +88,7 @@ def read_picture(file: Path) -> tuple[np.ndarray | None, str]:
 
 def _maps(classifier: Classifier, pixels: np.ndarray, method: str, precision: str) -> dict[str, np.ndarray]:
     try:
-        return classifier.heatmaps(pixels, method, precision)
+        return heatmaps(classifier, pixels, method, precision)
     except EngineError as error:
         raise CannotWork(str(error)) from error
 
@@ -96,7 +97,7 @@ def write_overlays(
     directory: Path, name: str, pixels: np.ndarray, prediction: Prediction, maps: dict[str, np.ndarray]
 ) -> None:
     """A PNG for each finding that is present (the most likely one where none is), <name>-<finding>.png."""
-    from inference.explain import overlay
+    from inference.serving.explain import overlay
 
     directory.mkdir(parents=True, exist_ok=True)
     shown = [f.finding for f in prediction.findings if f.call == "present"]

@@ -98,8 +98,12 @@ class Reception:
             raise OutOfResources("cannot store now, try again later") from trouble
         self._shared.analyse.ring()
         log.get().info(
-            "received", status=f"{int(answer.status):04X}", comment=answer.comment, peer=arrived.calling_ae_title,
-            transfer_syntax_uid=arrived.transfer_syntax_uid, seconds=round(time.monotonic() - began, 4),
+            "received",
+            status=f"{int(answer.status):04X}",
+            comment=answer.comment,
+            peer=arrived.calling_ae_title,
+            transfer_syntax_uid=arrived.transfer_syntax_uid,
+            seconds=round(time.monotonic() - began, 4),
         )
         return answer
 

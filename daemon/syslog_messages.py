@@ -137,9 +137,7 @@ class Interpreter:
         subject = Subject(STUDY_INSTANCE_UID, entry.study_instance_uid)
         return self._alert(entry, str(entry.detail["kind"]), MAJOR_FAILURE, None, subject)
 
-    def _alert(
-        self, entry: Entry, kind: str, outcome: int, performer: Participant | None, subject: Subject
-    ) -> Message:
+    def _alert(self, entry: Entry, kind: str, outcome: int, performer: Participant | None, subject: Subject) -> Message:
         said = {key: entry.detail[key] for key in ("error", "status", "reason", "faults") if entry.detail.get(key)}
         held_back = entry.detail.get("held_back") or 0
         more = [f"{key}: {value}" for key, value in said.items()] + [f"{held_back} more of them"] * bool(held_back)

@@ -59,9 +59,7 @@ def finding_results(prediction: Prediction | None) -> tuple[FindingResult, ...]:
     """A report's findings; none where the image was not analysed."""
     if prediction is None or not prediction.analysed:
         return ()
-    return tuple(
-        FindingResult(f.finding, f.probability, f.threshold, cast(Call, f.call)) for f in prediction.findings
-    )
+    return tuple(FindingResult(f.finding, f.probability, f.threshold, cast(Call, f.call)) for f in prediction.findings)
 
 
 def source_image(header: Header, prediction: Prediction | None, reason: str) -> SourceImage:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dicom_io.services.storage_commitment import CommitReport
     from dicom_io.services.store_scp import Callbacks, StoreScp
     from dicom_io.services.store_scu import Sender
-    from inference.engine import Classifier
+    from inference.serving.classifier import Classifier
 
 
 def open_spool(settings: Settings, fault: Fault = no_fault) -> Spool:
@@ -176,8 +176,8 @@ def open_classifier(settings: Settings) -> Classifier:
     """
     from dicom_io.composite.codes import UnknownFinding, check_findings
     from inference.bundle import DEFAULT, load
-    from inference.engine import Classifier
     from inference.errors import InferenceError
+    from inference.serving.classifier import Classifier
 
     model = settings.model
     try:

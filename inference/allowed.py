@@ -20,7 +20,9 @@ _TRANSFORMS = (
     "ScaleIntensityRangePercentiles", "SpatialPad", "SqueezeDim", "ToTensor",
 )  # fmt: skip
 _OWN = (
-    "inference.efficientnet_lite.EfficientNetLite", "inference.ensemble.Ensemble", "inference.preprocess.CentreSquare",
+    "inference.efficientnet_lite.EfficientNetLite",
+    "inference.ensemble.Ensemble",
+    "inference.preprocess.CentreSquare",
 )
 
 #: name as written in a configuration -> the name that is imported. MONAI's short names are allowed too.

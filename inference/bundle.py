@@ -13,8 +13,8 @@
     configs/inference.json      "preprocessing": a monai.transforms.Compose that takes float32 [rows, columns] in 0..1
                                 and gives float32 [channels, S, S]; "network_def": a network. Listed classes only
                                 (inference/allowed.py) unless the digest is pinned by the administrator.
-    configs/calibration.json    optional, see inference/calibrate.py
-    configs/gate.json           optional, see inference/gate.py; with models/gate.safetensors
+    configs/calibration.json    optional, see inference/serving/calibration.py
+    configs/gate.json           optional, see inference/serving/image_gate.py; with models/gate.safetensors
     models/model.safetensors    the network's state dict (any float type; float32 in memory), or
     models/model.pt             the same, loaded with weights_only=True, or
     models/model.onnx           a whole network; then "network_def" is absent
@@ -136,7 +136,7 @@ def pin_packaged(name: str = "default") -> str:
 
 
 def digest(directory: Path) -> str:
-    """"sha256:..." over the bundle's files, as the module's docstring defines it. Raises BundleError on a link."""
+    """ "sha256:..." over the bundle's files, as the module's docstring defines it. Raises BundleError on a link."""
     state = sha256()
     for path in sorted(directory.rglob("*"), key=lambda p: p.relative_to(directory).as_posix()):
         name = path.relative_to(directory).as_posix()
@@ -173,7 +173,7 @@ def _from_metadata(directory: Path, actual: str, pinned: bool) -> Bundle:
             metadata=metadata,
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{directory}/configs/metadata.json, \"hilum\": {type(error).__name__}: {error}") from error
+        raise BundleError(f'{directory}/configs/metadata.json, "hilum": {type(error).__name__}: {error}') from error
     _check(bundle)
     return bundle
 
@@ -186,7 +186,7 @@ def _check(bundle: Bundle) -> None:
     if bundle.output_kind not in ("logits", "probabilities"):
         raise BundleError(f"{where}: output is {bundle.output_kind!r}, expected logits or probabilities")
     if set(bundle.test_time) - {"flip"}:
-        raise BundleError(f"{where}: test_time is {list(bundle.test_time)}, only \"flip\" is known")
+        raise BundleError(f'{where}: test_time is {list(bundle.test_time)}, only "flip" is known')
     if min(bundle.input_size) < 1 or max(bundle.input_size) > 4096:
         raise BundleError(f"{where}: input_size is {list(bundle.input_size)}, expected 1 to 4096")
 

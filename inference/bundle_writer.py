@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 
 from inference import golden
 from inference.bundle import load
-from inference.engine import Classifier
 from inference.preprocess import preprocess
 from inference.probability import sigmoid
+from inference.serving.classifier import Classifier
 
 #: The fourteen labels of ChestX-ray14 (Wang et al., CVPR 2017).
 LABELS = (

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from inference.bundle import Bundle
 from inference.data import PATHOLOGY, Table, pictures, read_table
-from inference.engine import Classifier
 from inference.errors import DataError
 from inference.evaluate_gate import gate_figures
 from inference.metrics import (
@@ -31,6 +30,7 @@ from inference.metrics import (
     thinned,
 )
 from inference.preprocess import preprocess
+from inference.serving.classifier import Classifier
 
 Array = npt.NDArray[np.float32]
 COMMON = 30  # positives that a finding needs to count in the mean

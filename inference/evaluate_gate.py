@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from inference.counterexamples import counterexamples
 from inference.data import Table, pictures
-from inference.engine import Classifier
 from inference.metrics import auroc, bootstrap, interval, roc, thinned
 from inference.pictures import display_values
 from inference.preprocess import Image, preprocess_all
+from inference.serving.classifier import Classifier
 
 Array = npt.NDArray[np.float32]
 ADULT = 18  # years; who is known to be younger is left out

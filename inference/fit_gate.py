@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from inference.counterexamples import counterexamples, relit, variants
 from inference.data import fold_of
-from inference.engine import Classifier
-from inference.gate import apply, describe, save
 from inference.metrics import auroc
 from inference.preprocess import Image, preprocess
+from inference.serving.classifier import Classifier
+from inference.serving.image_gate import apply, describe, save
 
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]

@@ -22,7 +22,7 @@ TOLERANCE = 0.03
 def picture(rows: int = 160, columns: int = 144) -> npt.NDArray[np.uint8]:
     """A drawn thing with two dark fields and a bright middle: enough to exercise every layer."""
     y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
-    fields = sum(np.exp(-(((x - side) / 0.28) ** 2 + ((y + 0.1) / 0.55) ** 2) ** 2) for side in (-0.45, 0.45))
+    fields = sum(np.exp(-((((x - side) / 0.28) ** 2 + ((y + 0.1) / 0.55) ** 2) ** 2)) for side in (-0.45, 0.45))
     heart = np.exp(-(((x - 0.15) / 0.3) ** 2 + ((y - 0.35) / 0.3) ** 2))
     ribs = 0.06 * np.sin(16 * y + 5 * x**2) + 0.03 * np.sin(37 * x + 11 * y)
     value = 0.75 - 0.55 * fields + 0.25 * heart + ribs
@@ -56,6 +56,6 @@ def compare(bundle: Bundle, logits: Image, engine: str) -> float:
         raise SelfCheckFailed(
             f"the golden input gives {worst} {named[worst]:.4f} in {engine}, expected "
             f"{expected['probabilities'][worst]:.4f} +- {expected['tolerance']}: the engine computes something else "
-            "than the network was trained as; try model.engine = \"torch\""
+            'than the network was trained as; try model.engine = "torch"'
         )
     return float(gaps[worst])

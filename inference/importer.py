@@ -1,8 +1,8 @@
 """`hilum model import`: from what a hospital brings to a bundle.
 
-    *.pt *.pth *.bin *.safetensors   a DenseNet's state dict in torchvision's, TorchXRayVision's or MONAI's naming
-    *.onnx                           any network with one picture as input and [n, labels] as its first output
-    a directory                      a MONAI bundle with a classifier; a bundle of ours is copied as it is
+*.pt *.pth *.bin *.safetensors   a DenseNet's state dict in torchvision's, TorchXRayVision's or MONAI's naming
+*.onnx                           any network with one picture as input and [n, labels] as its first output
+a directory                      a MONAI bundle with a classifier; a bundle of ours is copied as it is
 """
 
 import math

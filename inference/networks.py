@@ -32,7 +32,7 @@ def build_network(bundle: Bundle) -> nn.Module:
 def define_network(inference: dict[str, Any], where: str) -> nn.Module:
     """The network that `network_def` describes, with random weights. Raises BundleError."""
     if "network_def" not in inference:
-        raise BundleError(f"{where}/configs/inference.json has no \"network_def\"")
+        raise BundleError(f'{where}/configs/inference.json has no "network_def"')
     try:
         network = instantiated(inference, "network_def")
     except (RuntimeError, TypeError, ValueError) as error:

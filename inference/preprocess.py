@@ -45,7 +45,7 @@ def standard_preprocessing(size: int) -> dict[str, Any]:
 def build(bundle: Bundle) -> Transform:
     """The bundle's preprocessing, instantiated by MONAI's ConfigParser."""
     if "preprocessing" not in bundle.inference:
-        raise BundleError(f"{bundle.directory}/configs/inference.json has no \"preprocessing\"")
+        raise BundleError(f'{bundle.directory}/configs/inference.json has no "preprocessing"')
     transform: Transform = instantiated(bundle.inference, "preprocessing")
     return transform
 

@@ -1,8 +1,8 @@
 """`hilum model pull`: a catalogued model, fetched, its digest agreed to, made a bundle, and remembered.
 
-    <folder>/<name>/             the bundle
-    <folder>/pulled.json         {name: {"url", "bytes", "sha256": of the file, "bundle": the bundle's digest}}
-    <folder>/<file>.refused      a file whose digest was not the one expected
+<folder>/<name>/             the bundle
+<folder>/pulled.json         {name: {"url", "bytes", "sha256": of the file, "bundle": the bundle's digest}}
+<folder>/<file>.refused      a file whose digest was not the one expected
 """
 
 import json

@@ -20,13 +20,13 @@ from rich.progress import Progress
 from inference.augment import resized
 from inference.bundle import Bundle, load
 from inference.bundle_writer import base_metadata, write_bundle
-from inference.calibrate import fit_band, fit_logistic, fit_platt, fit_threshold
 from inference.data import PATHOLOGY, Table, preprocessed, read_table, targets_with_pathology
 from inference.metrics import auroc
 from inference.networks import State
 from inference.preprocess import build_from, standard_preprocessing
 from inference.probability import sigmoid
 from inference.recipe import Recipe, balance
+from inference.serving.calibration import fit_band, fit_logistic, fit_platt, fit_threshold
 from inference.tracking import Tracker, no_tracker
 from inference.trainer import Trainer
 
@@ -64,7 +64,7 @@ def train(
         torch.set_num_threads(threads)
     samples = read_samples(read_table(data, manifests), recipe)
     aside = samples.table.folds(folds) == (-1 if fold is None else fold)
-    with (tracker or no_tracker()) as log:
+    with tracker or no_tracker() as log:
         log.parameters(recipe.to_json() | {"fold": fold, "folds": folds, "images": len(aside)})
         work = out.with_name(out.name + ".training")
         trainer = fit(samples, np.flatnonzero(~aside), np.flatnonzero(aside), recipe, work, device, progress, log.epoch)

@@ -157,7 +157,12 @@ def _origin(obj: ReceivedObject, now: datetime) -> dict[str, Any]:
 
 
 def _note(
-    tx: Transaction, event: str, obj: ReceivedObject, now: datetime, from_state: str = "", to_state: str = "",
+    tx: Transaction,
+    event: str,
+    obj: ReceivedObject,
+    now: datetime,
+    from_state: str = "",
+    to_state: str = "",
     **more: str,
 ) -> None:
     detail = {
@@ -168,6 +173,12 @@ def _note(
         **more,
     }
     tx.trail.add(
-        event, now, actor=obj.calling_ae_title, study_instance_uid=obj.study_instance_uid,
-        sop_instance_uid=obj.sop_instance_uid, from_state=from_state, to_state=to_state, detail=detail,
+        event,
+        now,
+        actor=obj.calling_ae_title,
+        study_instance_uid=obj.study_instance_uid,
+        sop_instance_uid=obj.sop_instance_uid,
+        from_state=from_state,
+        to_state=to_state,
+        detail=detail,
     )

@@ -147,8 +147,12 @@ class Commitments(Book):
         with reading(self._engine) as connection:
             return [
                 CommitRequest(
-                    row.transaction_uid, row.calling_ae_title, row.peer_address,
-                    tuple((class_uid, uid) for class_uid, uid in row.objects), row.id, row.attempts,
+                    row.transaction_uid,
+                    row.calling_ae_title,
+                    row.peer_address,
+                    tuple((class_uid, uid) for class_uid, uid in row.objects),
+                    row.id,
+                    row.attempts,
                 )
                 for row in connection.execute(query)
             ]

@@ -1,16 +1,16 @@
 """Everything that the storage package raises.
 
-    StorageError
-    +-- SpoolError
-    |   +-- SpoolUnavailable     disk full, read-only or broken: the same call may succeed later
-    |   +-- SpoolDamaged         a spooled object is missing or was altered
-    |   +-- UnsafeName           a name that would leave the spool
-    +-- DatabaseError
-    |   +-- DatabaseUnavailable  locked, full or gone: the same call may succeed later
-    |   +-- DatabaseTooNew       written by a later version of hilum
-    +-- JournalError
-        +-- UnknownStudy         no such study in the journal
-        +-- WrongState           the study is not in a state that allows this
+StorageError
++-- SpoolError
+|   +-- SpoolUnavailable     disk full, read-only or broken: the same call may succeed later
+|   +-- SpoolDamaged         a spooled object is missing or was altered
+|   +-- UnsafeName           a name that would leave the spool
++-- DatabaseError
+|   +-- DatabaseUnavailable  locked, full or gone: the same call may succeed later
+|   +-- DatabaseTooNew       written by a later version of hilum
++-- JournalError
+    +-- UnknownStudy         no such study in the journal
+    +-- WrongState           the study is not in a state that allows this
 """
 
 

@@ -88,7 +88,14 @@ def _entries(connection: Connection, rows: Sequence[Any]) -> list[Entry]:
     begun = _begun(connection, rows)
     return [
         Entry(
-            row.id, row.at, row.event, row.study_instance_uid, row.sop_instance_uid, row.actor, row.detail, row.digest,
+            row.id,
+            row.at,
+            row.event,
+            row.study_instance_uid,
+            row.sop_instance_uid,
+            row.actor,
+            row.detail,
+            row.digest,
             patient_id=getattr(named.get(row.study_instance_uid), "patient_id", ""),
             accession_number=getattr(named.get(row.study_instance_uid), "accession_number", ""),
             sop_class_uid=classes.get(row.sop_instance_uid, ""),

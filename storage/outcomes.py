@@ -63,9 +63,7 @@ def _write(tx: Transaction, taken: Study, outcome: Outcome, now: datetime) -> No
     if row.state != State.RECEIVED or row.revision != taken.revision:
         # Newer images wait, or a person put the study aside meanwhile: its state is theirs.
         tx.change(row.id, **values)
-        tx.trail.add(
-            "ANALYSED_BEFORE", now, actor="hilum", study_instance_uid=row.study_instance_uid, detail=detail
-        )
+        tx.trail.add("ANALYSED_BEFORE", now, actor="hilum", study_instance_uid=row.study_instance_uid, detail=detail)
         return
     tx.move(row, outcome.state, outcome.state, now, reason=outcome.reason, detail=detail, **values)
     if not new:  # nothing to wait for: the deliveries of before say where the study stands

@@ -13,8 +13,20 @@ from storage.schema import audit, conflict, delivery, instance, result_object, s
 from storage.schema import finding as finding_table
 
 _STUDY_COLUMNS = (
-    "study_instance_uid", "accession_number", "patient_id", "study_date", "modality", "state", "reason", "received_at",
-    "analysed_at", "delivered_at", "committed_at", "revision", "attempts", "model_digest",
+    "study_instance_uid",
+    "accession_number",
+    "patient_id",
+    "study_date",
+    "modality",
+    "state",
+    "reason",
+    "received_at",
+    "analysed_at",
+    "delivered_at",
+    "committed_at",
+    "revision",
+    "attempts",
+    "model_digest",
 )
 
 

@@ -201,9 +201,7 @@ class AuditRow(Base):
 
     __tablename__ = "audit"
     __table_args__ = (Index("ix_audit_study_instance_uid", "study_instance_uid"), Index("ix_audit_at", "at"))
-    id: Mapped[int] = mapped_column(
-        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False
-    )
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False)
     at: Mapped[datetime]
     event: Mapped[str]
     study_instance_uid: Mapped[str]

@@ -152,15 +152,26 @@ def _load(connection: Connection, rows: Sequence[Any]) -> list[Study]:
     for i in connection.execute(images):
         instances[i.study_id].append(
             Instance(
-                i.id, i.sop_class_uid, i.sop_instance_uid, i.series_instance_uid, i.transfer_syntax_uid, i.spool_name,
+                i.id,
+                i.sop_class_uid,
+                i.sop_instance_uid,
+                i.series_instance_uid,
+                i.transfer_syntax_uid,
+                i.spool_name,
                 i.sha256,
             )
         )
     reports = _load_reports(connection, ids)
     return [
         Study(
-            row.id, row.study_instance_uid, row.revision, row.attempts + 1, row.received_at,
-            tuple(instances[row.id]), tuple(reports[row.id]), row.priority,
+            row.id,
+            row.study_instance_uid,
+            row.revision,
+            row.attempts + 1,
+            row.received_at,
+            tuple(instances[row.id]),
+            tuple(reports[row.id]),
+            row.priority,
         )
         for row in rows
     ]

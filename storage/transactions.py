@@ -37,13 +37,26 @@ class Transaction:
     trail: Trail
 
     def move(
-        self, row: Row[Any], state: str, event: str, now: datetime, *, actor: str = "hilum", reason: str = "",
-        detail: dict[str, Any] | None = None, **values: Any,
+        self,
+        row: Row[Any],
+        state: str,
+        event: str,
+        now: datetime,
+        *,
+        actor: str = "hilum",
+        reason: str = "",
+        detail: dict[str, Any] | None = None,
+        **values: Any,
     ) -> None:
         """Move a study to a state and note it: the one place where a study changes its state."""
         self.change(row.id, state=state, reason=reason, **values)
         self.trail.add(
-            event, now, actor=actor, study_instance_uid=row.study_instance_uid, from_state=row.state, to_state=state,
+            event,
+            now,
+            actor=actor,
+            study_instance_uid=row.study_instance_uid,
+            from_state=row.state,
+            to_state=state,
             detail={**(detail or {}), **({"reason": reason} if reason else {})},
         )
 

@@ -72,7 +72,11 @@ class Daemon:
         self.events = []
         entry = ["tests.faulty", kill_at, str(times)] if kill_at else ["daemon", "serve"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", *entry], cwd=ROOT, env=self.environ, stderr=subprocess.PIPE, text=True,
+            [sys.executable, "-m", *entry],
+            cwd=ROOT,
+            env=self.environ,
+            stderr=subprocess.PIPE,
+            text=True,
             start_new_session=True,
         )
         threading.Thread(target=self._read, args=(self.process, self.events), daemon=True).start()
@@ -126,7 +130,11 @@ class Daemon:
     def hilum(self, *arguments: str) -> Any:
         """A command beside the daemon, over the same configuration; its JSON, or its text."""
         done = subprocess.run(
-            [sys.executable, "-m", "daemon", *arguments], cwd=ROOT, env=self.environ, capture_output=True, text=True,
+            [sys.executable, "-m", "daemon", *arguments],
+            cwd=ROOT,
+            env=self.environ,
+            capture_output=True,
+            text=True,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -187,5 +195,3 @@ class Daemon:
 def sink(name: str, port: int, **more: Any) -> dict[str, Any]:
     """A destination on this machine."""
     return {"name": name, "ae_title": name.upper(), "host": "127.0.0.1", "port": port, "outputs": ["sr"], **more}
-
-

@@ -90,5 +90,3 @@ class Rsyslog:
 def event_ids(messages: list[Element]) -> list[str]:
     """What kinds of messages they are, by the meaning of EventID."""
     return [str(message.find("EventIdentification/EventID").get("originalText")) for message in messages]  # type: ignore[union-attr]
-
-

@@ -186,11 +186,11 @@ def test_the_rejections_are_stated() -> None:
 def test_the_implementation_is_stated() -> None:
     """Implementation Class UID, Version Name, coding scheme and titles are those of the code."""
     said = (association.IMPLEMENTATION_CLASS_UID, association.IMPLEMENTATION_VERSION_NAME, codes.LOCAL_SCHEME_UID)
-    for value in (*said, *(f"({c.value}, {c.scheme}, \"{c.meaning}\")" for c in codes.TITLES.values())):
+    for value in (*said, *(f'({c.value}, {c.scheme}, "{c.meaning}")' for c in codes.TITLES.values())):
         assert value in conformance()
 
 
 def test_the_coded_findings_are_stated() -> None:
     """Each finding's coded concept stands in the conformance statement."""
     for finding in codes.findings().values():
-        assert f"({finding.code.value}, {finding.code.scheme}, \"{finding.code.meaning}\")" in conformance()
+        assert f'({finding.code.value}, {finding.code.scheme}, "{finding.code.meaning}")' in conformance()

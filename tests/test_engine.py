@@ -13,17 +13,18 @@ import pytest
 import torch
 from PIL import Image
 
-from inference import gate
 from inference.bundle import Bundle, load
-from inference.calibrate import call, fit_band, fit_logistic, fit_platt, fit_threshold
-from inference.engine import Classifier, open_engine
 from inference.errors import BadImage, BundleError, EngineError, SelfCheckFailed
 from inference.networks import build_network
-from inference.openvino_engine import OpenVinoEngine
 from inference.prediction import Finding, Prediction, most_likely, summary
 from inference.preprocess import preprocess_all
 from inference.probability import log_odds, sigmoid
-from inference.torch_engine import TorchEngine
+from inference.serving import image_gate
+from inference.serving.calibration import call, fit_band, fit_logistic, fit_platt, fit_threshold
+from inference.serving.classifier import Classifier
+from inference.serving.engines import open_engine
+from inference.serving.openvino_engine import OpenVinoEngine
+from inference.serving.torch_engine import TorchEngine
 from tests.bundles import LABELS, SMALL, noise, small_bundle
 from tests.untrained import write_untrained
 
@@ -250,12 +251,16 @@ def test_json_object(bundle: Bundle) -> None:
 
 def logistic_gate(directory: Path, classifier: Classifier, good: np.ndarray, bad: np.ndarray) -> Bundle:
     """A gate fitted to tell two batches apart, written into the bundle."""
-    features = np.concatenate([gate.describe(["statistics", "penultimate"], b, classifier.run(b)) for b in (good, bad)])
+    features = np.concatenate(
+        [image_gate.describe(["statistics", "penultimate"], b, classifier.run(b)) for b in (good, bad)]
+    )
     mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-3
     targets = np.arange(len(features)) < len(good)
     weights, offset = fit_logistic(np.clip((features - mean) / scale, -10, 10), targets)
     tensors = {"mean": mean, "scale": scale, "weight0": weights[None], "bias0": np.array([offset])}
-    gate.save(tensors, directory, {"features": ["statistics", "penultimate"], "threshold": 0.5, "expects": "noise"})
+    image_gate.save(
+        tensors, directory, {"features": ["statistics", "penultimate"], "threshold": 0.5, "expects": "noise"}
+    )
     return load(directory)
 
 
@@ -276,7 +281,7 @@ def test_gate_refuses_what_it_was_fitted_against(bundle: Bundle, copy: Path) -> 
 def test_gate_of_another_network_is_refused(bundle: Bundle, copy: Path) -> None:
     """A gate that is for other features says so instead of guessing."""
     tensors = {"mean": np.zeros(3), "scale": np.ones(3), "weight0": np.ones((1, 3)), "bias0": np.zeros(1)}
-    gate.save(tensors, copy, {"features": ["penultimate"], "threshold": 0.5})
+    image_gate.save(tensors, copy, {"features": ["penultimate"], "threshold": 0.5})
     with pytest.raises(BundleError, match="is for 3 features"):
         Classifier(load(copy), "openvino").predict(noise(1))
 
@@ -284,7 +289,7 @@ def test_gate_of_another_network_is_refused(bundle: Bundle, copy: Path) -> None:
 def test_statistics_ignore_brightness_and_contrast() -> None:
     """The gate's picture statistics are the same for a darker, flatter copy."""
     picture = np.stack(noise(1))[:, None]
-    assert np.allclose(gate.statistics(picture), gate.statistics(picture * 0.3 + 0.2), atol=2e-3)
+    assert np.allclose(image_gate.statistics(picture), image_gate.statistics(picture * 0.3 + 0.2), atol=2e-3)
 
 
 # ---- fitting

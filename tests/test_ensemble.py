@@ -9,14 +9,14 @@ import torch
 
 from inference.averaging import drawn_together, steadiness, write_average
 from inference.bundle import load
-from inference.calibrate import fit_platt
 from inference.crossvalidate import cross_validate
 from inference.data import read_table
-from inference.engine import Classifier
 from inference.ensemble import Ensemble, combined
 from inference.networks import define_network, read_state
 from inference.preprocess import preprocess_all
 from inference.probability import sigmoid
+from inference.serving.calibration import fit_platt
+from inference.serving.classifier import Classifier
 from tests.bundles import SMALL, narrow_resnet, noise, small_bundle
 from tests.test_train import SMALL as SHORT
 from tests.test_train import write_data

@@ -9,7 +9,6 @@ import pytest
 from inference.bundle import load
 from inference.crossvalidate import cross_validate, markdown
 from inference.data import pictures, read_table
-from inference.engine import Classifier
 from inference.errors import DataError
 from inference.evaluate import evaluate
 from inference.fit_gate import Example, fit_gate
@@ -23,6 +22,7 @@ from inference.metrics import (
     reliability,
     roc,
 )
+from inference.serving.classifier import Classifier
 from inference.train import train
 from tests.test_train import SMALL, write_data
 from tests.untrained import write_untrained

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from inference.bundle import Bundle
-from inference.engine import Classifier
-from inference.explain import PRECISION, enlarge, overlay
 from inference.networks import build_network
 from inference.preprocess import preprocess
+from inference.serving.classifier import Classifier
+from inference.serving.explain import PRECISION, enlarge, heatmaps, overlay
 from tests.bundles import LABELS, noise, small_bundle
 
 
@@ -33,7 +33,7 @@ def test_maps_add_up_to_the_logit(bundle: Bundle, classifier: Classifier) -> Non
 
 def test_heatmaps(classifier: Classifier) -> None:
     """One map for each finding, in the frame of the network's input, different for each finding."""
-    maps = classifier.heatmaps(noise(1)[0])
+    maps = heatmaps(classifier, noise(1)[0])
     assert tuple(maps) == LABELS
     assert {heat.shape for heat in maps.values()} == {(64, 64)}
     assert np.abs(maps["Mass"] - maps["Effusion"]).max() > 1e-3
@@ -46,10 +46,10 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 def test_random_weights_give_another_map(classifier: Classifier, tmp_path: Path) -> None:
     """Sanity (Adebayo et al. 2018): a map depends on the weights, not only on the picture's edges."""
     other = Classifier(small_bundle(tmp_path / "other", seed=7), "openvino", precision="f32")
-    pairs = [(classifier.heatmaps(image), other.heatmaps(image)) for image in noise(4)]
+    pairs = [(heatmaps(classifier, image), heatmaps(other, image)) for image in noise(4)]
     alike = [correlation(a[label], b[label]) for a, b in pairs for label in LABELS]
     assert np.mean(np.abs(alike)) < 0.6
-    again = [correlation(a[label], classifier.heatmaps(i)[label]) for (a, _), i in zip(pairs, noise(4), strict=True)
+    again = [correlation(a[label], heatmaps(classifier, i)[label]) for (a, _), i in zip(pairs, noise(4), strict=True)
              for label in LABELS]  # fmt: skip
     assert min(again) > 0.999
 
@@ -58,7 +58,7 @@ def test_occlusion_finds_the_place_that_counts(classifier: Classifier) -> None:
     """Where nothing differs from the picture's mean, hiding changes little; at the one odd place it changes most."""
     image = np.full((64, 64), 0.5, np.float32)
     image[40:56, 8:24] = np.random.default_rng(0).random((16, 16), dtype=np.float32)
-    heat = np.sum([np.abs(heat) for heat in classifier.heatmaps(image, "occlusion", "medium").values()], axis=0)
+    heat = np.sum([np.abs(heat) for heat in heatmaps(classifier, image, "occlusion", "medium").values()], axis=0)
     row, column = np.unravel_index(int(np.argmax(heat)), heat.shape)
     assert 32 <= row < 64
     assert 0 <= column < 32
@@ -71,7 +71,7 @@ def test_occlusion_is_the_fall_of_the_logit(classifier: Classifier) -> None:
     hidden = picture.copy()
     hidden[:, :14, :14] = picture.mean()  # 64 / 7 = 9.1 a cell: from 4.6 - 9.1 to 4.6 + 9.1
     fall = classifier.run(picture[None]).logits[0] - classifier.run(hidden[None]).logits[0]
-    maps = classifier.heatmaps(image, "occlusion", "low")
+    maps = heatmaps(classifier, image, "occlusion", "low")
     assert [maps[label][0, 0] for label in LABELS] == pytest.approx(list(fall), abs=1e-4)
 
 
@@ -79,9 +79,9 @@ def test_methods_and_precisions(classifier: Classifier) -> None:
     """low, medium and high are grids of growing size; anything else is refused by name."""
     assert list(PRECISION.values()) == sorted(PRECISION.values())
     with pytest.raises(ValueError, match="low, medium, high"):
-        classifier.heatmaps(noise(1)[0], "occlusion", "extreme")
+        heatmaps(classifier, noise(1)[0], "occlusion", "extreme")
     with pytest.raises(ValueError, match="cam or occlusion"):
-        classifier.heatmaps(noise(1)[0], "magic")
+        heatmaps(classifier, noise(1)[0], "magic")
 
 
 def test_overlay() -> None:

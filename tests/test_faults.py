@@ -247,6 +247,7 @@ def test_missing_and_altered_objects(tmp_path: Path, pacs: FlakyPacs, untrained:
         assert all(modality.send(file) for file in modality.make(3))
         lost, altered, good = modality.acknowledged
         with daemon.engine() as engine:
+
             def spooled(study: str) -> Path:
                 detail = query.study_detail(engine, study)
                 assert detail

@@ -27,8 +27,9 @@ def client(tmp_path: Path) -> TestClient:
     for number in (1, 2):
         journal.received(image("1.2.1", number, accession_number="ACC9"), at(number))
     (study,) = take_up(journal)
-    verdicts = InstanceOutcome(study.instances[0].id, "analysed", "", dict(SEEN)), InstanceOutcome(
-        study.instances[1].id, "refused", "every pixel has the stored value 7", None
+    verdicts = (
+        InstanceOutcome(study.instances[0].id, "analysed", "", dict(SEEN)),
+        InstanceOutcome(study.instances[1].id, "refused", "every pixel has the stored value 7", None),
     )
     journal.analysed(study, outcome(study, report("1.2.1.9", "pacs"), instances=verdicts), at(61))
     journal.received(image("1.2.1", 3), at(70))

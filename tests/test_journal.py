@@ -483,7 +483,6 @@ def test_silence_is_raised(engine: Engine, journal: Journal) -> None:
 def test_a_modality_s_request_is_remembered_until_it_is_answered(engine: Engine, journal: Journal) -> None:
     """A request survives a restart, is answered from the journal, once, and what was promised is kept."""
 
-
     journal.received(image(), at(0))
     obj = image()
     asked = CommitRequest("1.9.1", "MODALITY1", "127.0.0.1", ((obj.sop_class_uid, obj.sop_instance_uid),))
@@ -627,5 +626,3 @@ def test_several_processes_at_once(engine: Engine, database_url: str, tmp_path: 
     assert set(events.values()) == {1}
     assert len(events) == 45 * 4
     assert audit.verify(engine) == []
-
-

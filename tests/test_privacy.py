@@ -46,9 +46,7 @@ def send(daemon: Daemon, file: Path, uid: str = "", called: str = "HILUM", cut: 
     image = read_part10(file.read_bytes())
     to = Destination(called, "127.0.0.1", daemon.port, sop_classes=(image.sop_class_uid,))
     sender = Sender("MODALITY", to, timeout_seconds=20)
-    sent = sender.send(
-        image.sop_class_uid, uid or image.sop_instance_uid, image.transfer_syntax_uid, image.data[:cut]
-    )
+    sent = sender.send(image.sop_class_uid, uid or image.sop_instance_uid, image.transfer_syntax_uid, image.data[:cut])
     sender.close()
     return f"{sent.status} {sent.comment}"
 

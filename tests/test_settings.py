@@ -41,21 +41,31 @@ def test_every_key_has_a_comment() -> None:
 
 def test_the_example_loads_and_the_environment_wins() -> None:
     """HILUM__SECTION__KEY overrides the file, lists as JSON."""
-    settings = load(EXAMPLE, {"HILUM__DICOM__PORT": "104", "HILUM__DICOM__AE_TITLE": "X", "OTHER": "1",
-                              "HILUM__DESTINATION": '[{"name":"a","ae_title":"A","host":"h","port":1}]'})
+    settings = load(
+        EXAMPLE,
+        {
+            "HILUM__DICOM__PORT": "104",
+            "HILUM__DICOM__AE_TITLE": "X",
+            "OTHER": "1",
+            "HILUM__DESTINATION": '[{"name":"a","ae_title":"A","host":"h","port":1}]',
+        },
+    )
     assert (settings.dicom.port, settings.dicom.ae_title) == (104, "X")
     assert [d.name for d in settings.destination] == ["a"]
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ("[dicom]\nportt = 1", "dicom.portt: no such key"),
-    ("[dicom]\nport = 70000", "dicom.port"),
-    ("[dicom]\nae_title = 'THIS_IS_FAR_TOO_LONG'", "dicom.ae_title"),
-    ("[tls]\ncertificate = 'x'", "needed together"),
-    ("[[destination]]\nname='a'\nae_title='A'\nhost='h'\nport=1\ntls=true", "needs [tls]"),
-    ("[[destination]]\nname='a'\nae_title='A'\nhost='h'\nport=1\n" * 2, "unique"),
-    ("x", "is no TOML"),
-])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[dicom]\nportt = 1", "dicom.portt: no such key"),
+        ("[dicom]\nport = 70000", "dicom.port"),
+        ("[dicom]\nae_title = 'THIS_IS_FAR_TOO_LONG'", "dicom.ae_title"),
+        ("[tls]\ncertificate = 'x'", "needed together"),
+        ("[[destination]]\nname='a'\nae_title='A'\nhost='h'\nport=1\ntls=true", "needs [tls]"),
+        ("[[destination]]\nname='a'\nae_title='A'\nhost='h'\nport=1\n" * 2, "unique"),
+        ("x", "is no TOML"),
+    ],
+)
 def test_a_fault_is_named(tmp_path: Path, text: str, said: str) -> None:
     """A wrong configuration is refused with the key's name."""
     file = tmp_path / "hilum.toml"

@@ -315,4 +315,3 @@ def test_rows_that_are_one_transfer_are_one_message(engine: Engine, tmp_path: Pa
     assert counts == [20, 5, 1, 1]
     assert all(len(message.xml) < 8000 for message in messages)
     assert audit.verify(engine) == []
-

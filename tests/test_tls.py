@@ -85,9 +85,7 @@ def test_silent_client_holds_up_nobody(tmp_path: Path, authority: Authority) -> 
         assert silent.recv(1) == b""
 
 
-def test_certificates_are_replaced_without_a_restart(
-    tmp_path: Path, authority: Authority, stranger: Authority
-) -> None:
+def test_certificates_are_replaced_without_a_restart(tmp_path: Path, authority: Authority, stranger: Authority) -> None:
     """After a reload, new associations see the new certificate; one that is open goes on."""
     with running_scp(Recorder(), tmp_path, tls=server_context(authority.issue("server"))) as scp:
         old = sender_to(scp, tls=client_context(authority.issue("client")))

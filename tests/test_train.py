@@ -14,9 +14,9 @@ from PIL import Image as Pillow
 
 from inference.bundle import load
 from inference.data import read_table
-from inference.engine import Classifier
 from inference.networks import read_state
 from inference.recipe import Recipe, balance
+from inference.serving.classifier import Classifier
 from inference.train import train
 from tests.bundles import narrow_resnet
 from tests.conftest import ROOT, wait_for

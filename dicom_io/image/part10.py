@@ -21,7 +21,6 @@ class Part10:
 def read_part10(content: bytes) -> Part10:
     """Take a file's bytes apart. Raises ValueError where it is no DICOM file or its meta information is incomplete."""
 
-
     file = BytesIO(content)
     try:
         read_preamble(file, force=False)

@@ -225,4 +225,3 @@ def _batches(pieces: list[bytes]) -> Iterator[bytes]:
 def _remove(file: Any) -> None:
     file.close()
     Path(file.name).unlink(missing_ok=True)
-

@@ -5,23 +5,29 @@ sensitivity hides one place after another and asks again (Zeiler and Fergus 2014
 Both are in logits: how much a place adds to the finding, or how much hiding it takes away.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
 from inference.errors import EngineError
 from inference.outputs import Array
 from inference.preprocess import preprocess
-
-if TYPE_CHECKING:
-    from inference.engine import Classifier
+from inference.serving.classifier import Classifier
 
 #: cells along a side of occlusion's grid
 PRECISION = {"low": 7, "medium": 14, "high": 28}
 
 
-def heatmaps(classifier: "Classifier", image: Array) -> dict[str, Array]:
+def heatmaps(classifier: Classifier, image: Array, method: str = "cam", precision: str = "low") -> dict[str, Array]:
+    """For each finding where the picture speaks for it, float32 [S, S], by `activation_maps` ("cam") or "occlusion".
+
+    `image`: float32 [rows, columns] in 0..1; `precision` is occlusion's. Raises ValueError for another method.
+    """
+    if method not in ("cam", "occlusion"):
+        raise ValueError(f"method is {method!r}, expected cam or occlusion")
+    return occlusion(classifier, image, precision) if method == "occlusion" else activation_maps(classifier, image)
+
+
+def activation_maps(classifier: Classifier, image: Array) -> dict[str, Array]:
     """Class activation maps of a picture, float32 [rows, columns] in 0..1: for each finding float32 [S, S].
 
     In the frame of the network's input; `overlay` lays one over the picture. With calibration left out, a map's mean
@@ -34,7 +40,7 @@ def heatmaps(classifier: "Classifier", image: Array) -> dict[str, Array]:
     return _by_label(classifier, enlarge(maps[0], classifier.bundle.input_size))
 
 
-def occlusion(classifier: "Classifier", image: Array, precision: str = "low", batch: int = 32) -> dict[str, Array]:
+def occlusion(classifier: Classifier, image: Array, precision: str = "low", batch: int = 32) -> dict[str, Array]:
     """Occlusion sensitivity of a picture: for each finding float32 [S, S], the fall of its logit.
 
     A square of two cells' width in the picture's mean is moved from cell to cell of a grid of 7, 14 or 28 cells along a
@@ -79,7 +85,7 @@ def overlay(image: Array, heat: Array, strength: float = 0.6) -> npt.NDArray[np.
     return np.asarray(np.rint(255 * (grey * (1 - weight) + colour * weight)), dtype=np.uint8)
 
 
-def _by_label(classifier: "Classifier", maps: Array) -> dict[str, Array]:
+def _by_label(classifier: Classifier, maps: Array) -> dict[str, Array]:
     bundle = classifier.bundle
     return {label: maps[bundle.outputs.index(label)] for label in bundle.labels}
 

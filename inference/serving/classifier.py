@@ -1,62 +1,20 @@
 """The classifier: the one thing that the daemon, the command line and the evaluation use."""
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from inference import golden
 from inference.bundle import Bundle
-from inference.calibrate import Calibration
-from inference.errors import EngineError
-from inference.gate import Gate
 from inference.outputs import Outputs
 from inference.prediction import Prediction, refused
 from inference.prediction import summary as summary_of
 from inference.preprocess import Image, build, check_image, preprocess, preprocess_all
 from inference.probability import log_odds
-
-
-class Engine(Protocol):
-    """Runs a network on preprocessed pictures, float32 [n, channels, S, S]."""
-
-    name: str  # what runs where in which precision, "openvino CPU bf16"
-
-    def run(self, batch: Image) -> Outputs: ...
-
-
-def open_engine(
-    bundle: Bundle, engine: str = "auto", device: str = "auto", threads: int = 0, precision: str = "auto",
-    cache: Path | None = None,
-) -> Engine:  # fmt: skip
-    """The engine asked for. auto: torch where it has a GPU (unless a device says otherwise), else OpenVINO, else torch.
-
-    Raises EngineError, and what reading the weights raises.
-    """
-    chosen = _choose(engine, device) if engine == "auto" else engine
-    if bundle.weights.suffix == ".onnx" and engine == "auto":
-        chosen = "openvino"
-    if chosen == "openvino":
-        if importlib.util.find_spec("openvino") is None:
-            raise EngineError("OpenVINO is not installed: install openvino, or set model.engine to torch")
-        from inference.openvino_engine import OpenVinoEngine
-
-        return OpenVinoEngine(bundle, device, threads, precision, cache)
-    if chosen == "torch":
-        from inference.torch_engine import TorchEngine
-
-        return TorchEngine(bundle, device, threads, precision)
-    raise EngineError(f"model.engine is {engine!r}, expected auto, openvino or torch")
-
-
-def _choose(engine: str, device: str) -> str:
-    import torch
-
-    if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
-        return "torch"
-    return "openvino" if importlib.util.find_spec("openvino") else "torch"
+from inference.serving.calibration import Calibration
+from inference.serving.engines import open_engine
+from inference.serving.image_gate import Gate
 
 
 class Classifier:
@@ -115,14 +73,6 @@ class Classifier:
         """Run the golden input; the largest difference of a probability. Raises SelfCheckFailed, BundleError."""
         batch = preprocess(self.transform, golden.read_input(self.bundle))[None]
         return golden.compare(self.bundle, self.run(batch).logits, self.engine.name)
-
-    def heatmaps(self, image: Image, method: str = "cam", precision: str = "low") -> dict[str, Image]:
-        """For each finding a map float32 [S, S], by class activation ("cam") or "occlusion"; see inference.explain."""
-        from inference.explain import heatmaps, occlusion
-
-        if method not in ("cam", "occlusion"):
-            raise ValueError(f"method is {method!r}, expected cam or occlusion")
-        return occlusion(self, image, precision) if method == "occlusion" else heatmaps(self, image)
 
     @staticmethod
     def summary(predictions: Sequence[Prediction]) -> Prediction:

@@ -1,0 +1,1 @@
+"""From a picture to a prediction: the classifier, its engines, its gate and its calibration."""
