@@ -57,8 +57,8 @@ def evaluate(
 ) -> None:
     """How good a bundle is on labelled radiographs: by finding, cohort, view, sex and age, with 95 % intervals."""
     from inference.bundle import DEFAULT, load
-    from inference.evaluate import evaluate as run
-    from inference.evaluation_page import markdown
+    from inference.evaluation.evaluate import evaluate as run
+    from inference.evaluation.evaluation_page import markdown
 
     result = tried(
         lambda: run(data, load(bundle or DEFAULT), out, fold=None if fold < 0 else fold, folds=folds, rounds=rounds,
@@ -79,7 +79,7 @@ def crossvalidate(
     """Train one network for each part of the patients and score what each has not seen: the model card's table."""
     from inference.averaging import write_average
     from inference.crossvalidate import cross_validate, markdown
-    from inference.data import read_table
+    from inference.evaluation.data import read_table
 
     chosen = _read_recipe(recipe)
     result = tried(lambda: cross_validate(data, work, chosen, folds=folds, device=device, threads=threads))

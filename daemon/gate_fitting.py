@@ -17,8 +17,8 @@ from dicom_io.image.refusals import Refused
 from dicom_io.phantom.studies import phantom_studies
 from dicom_io.phantom.thorax import BITS, FINDINGS, draw_thorax
 from inference.bundle import PACKAGED, load, pin_packaged
-from inference.data import Source
 from inference.errors import BundleError
+from inference.evaluation.data import Source
 from inference.fit_gate import Example, fit_gate
 from inference.pictures import display_values
 from inference.preprocess import Image

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from inference.bundle import Bundle
 from inference.crossvalidate import out_of_fold
-from inference.data import Table, preprocessed
 from inference.ensemble import combined
+from inference.evaluation.data import Table, preprocessed
 from inference.networks import State, define_network
 from inference.preprocess import build_from, standard_preprocessing
 from inference.recipe import Recipe

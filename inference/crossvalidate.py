@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 
-from inference.data import Table, read_table, targets_with_pathology
-from inference.evaluation_page import with_interval
-from inference.metrics import auroc, average_precision, bootstrap, interval
+from inference.evaluation.data import Table, read_table, targets_with_pathology
+from inference.evaluation.evaluation_page import with_interval
+from inference.evaluation.metrics import auroc, average_precision, bootstrap, interval
 from inference.recipe import Recipe
 from inference.serving.calibration import fit_logistic
 from inference.train import fit, half, read_samples

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inference.counterexamples import counterexamples, relit, variants
-from inference.data import fold_of
-from inference.metrics import auroc
+from inference.evaluation.counterexamples import counterexamples, relit, variants
+from inference.evaluation.data import fold_of
+from inference.evaluation.metrics import auroc
 from inference.preprocess import Image, preprocess
 from inference.serving.classifier import Classifier
 from inference.serving.image_gate import apply, describe, save

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from inference.data import Table
+from inference.evaluation.data import Table
 
 Array = npt.NDArray[np.float32]
 

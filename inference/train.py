@@ -20,8 +20,8 @@ from rich.progress import Progress
 from inference.augment import resized
 from inference.bundle import Bundle, load
 from inference.bundle_writer import base_metadata, write_bundle
-from inference.data import PATHOLOGY, Table, preprocessed, read_table, targets_with_pathology
-from inference.metrics import auroc
+from inference.evaluation.data import PATHOLOGY, Table, preprocessed, read_table, targets_with_pathology
+from inference.evaluation.metrics import auroc
 from inference.networks import State
 from inference.preprocess import build_from, standard_preprocessing
 from inference.probability import sigmoid

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from inference.data import fold_of, pictures, preprocessed, read_table
 from inference.errors import DataError
+from inference.evaluation.data import fold_of, pictures, preprocessed, read_table
 from inference.pictures import display_values
 from inference.preprocess import build_from, preprocess, standard_preprocessing
 

@@ -15,9 +15,9 @@ from dicom_io.image.refusals import Refused
 from dicom_io.phantom.studies import phantom_studies
 from inference.bundle import DEFAULT, default_bundle
 from inference.crossvalidate import markdown
-from inference.data import FINDINGS, pictures, read_table
-from inference.evaluate import predict_all
-from inference.metrics import auroc
+from inference.evaluation.data import FINDINGS, pictures, read_table
+from inference.evaluation.evaluate import predict_all
+from inference.evaluation.metrics import auroc
 from inference.pictures import display_values
 from inference.preprocess import preprocess_all
 from inference.probability import sigmoid

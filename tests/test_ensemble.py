@@ -10,8 +10,8 @@ import torch
 from inference.averaging import drawn_together, steadiness, write_average
 from inference.bundle import load
 from inference.crossvalidate import cross_validate
-from inference.data import read_table
 from inference.ensemble import Ensemble, combined
+from inference.evaluation.data import read_table
 from inference.networks import define_network, read_state
 from inference.preprocess import preprocess_all
 from inference.probability import sigmoid

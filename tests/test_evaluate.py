@@ -8,11 +8,10 @@ import pytest
 
 from inference.bundle import load
 from inference.crossvalidate import cross_validate, markdown
-from inference.data import pictures, read_table
 from inference.errors import DataError
-from inference.evaluate import evaluate
-from inference.fit_gate import Example, fit_gate
-from inference.metrics import (
+from inference.evaluation.data import pictures, read_table
+from inference.evaluation.evaluate import evaluate
+from inference.evaluation.metrics import (
     at_threshold,
     auroc,
     average_precision,
@@ -22,6 +21,7 @@ from inference.metrics import (
     reliability,
     roc,
 )
+from inference.fit_gate import Example, fit_gate
 from inference.serving.classifier import Classifier
 from inference.train import train
 from tests.test_train import SMALL, write_data

@@ -1,6 +1,6 @@
 """Preprocessing is the same in training and in serving, bit for bit: PNG and DICOM files of the same radiograph.
 
-Training reads a manifest's PNG file by `inference.data`; serving decodes a DICOM file by `dicom_io.image.decode`.
+Training reads a manifest's PNG file by `inference.evaluation.data`; serving decodes a DICOM file by `dicom_io.image.decode`.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from pydicom.pixels.encoders.base import RLELosslessEncoder
 from daemon.pipeline import SIZE_HINT
 from dicom_io.image.decode import decode
 from dicom_io.phantom.studies import draw_thorax
-from inference.data import preprocessed, read_table
+from inference.evaluation.data import preprocessed, read_table
 from inference.preprocess import LEAST_SIDE, Transform, build, build_from, preprocess, standard_preprocessing
 from tests.bundles import small_bundle
 from tests.conftest import shared_path

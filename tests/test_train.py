@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as Pillow
 
 from inference.bundle import load
-from inference.data import read_table
+from inference.evaluation.data import read_table
 from inference.networks import read_state
 from inference.recipe import Recipe, balance
 from inference.serving.classifier import Classifier

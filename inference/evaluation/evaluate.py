@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.bundle import Bundle
-from inference.data import PATHOLOGY, Table, pictures, read_table
 from inference.errors import DataError
-from inference.evaluate_gate import gate_figures
-from inference.metrics import (
+from inference.evaluation.data import PATHOLOGY, Table, pictures, read_table
+from inference.evaluation.evaluate_gate import gate_figures
+from inference.evaluation.metrics import (
     at_threshold,
     auroc,
     average_precision,
@@ -171,7 +171,7 @@ def _on_rows(metric: Callable[[Any, Any], float], p: Array, y: Array, rows: npt.
 
 def write_report(out: Path, result: dict[str, Any]) -> None:
     """evaluation.json (no NaN: null), evaluation.md, evaluation.html."""
-    from inference.evaluation_page import markdown, page
+    from inference.evaluation.evaluation_page import markdown, page
 
     out.mkdir(parents=True, exist_ok=True)
     (out / "evaluation.json").write_text(json.dumps(_plain(result), indent=2, allow_nan=False) + "\n")

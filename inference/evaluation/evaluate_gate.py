@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference.counterexamples import counterexamples
-from inference.data import Table, pictures
-from inference.metrics import auroc, bootstrap, interval, roc, thinned
+from inference.evaluation.counterexamples import counterexamples
+from inference.evaluation.data import Table, pictures
+from inference.evaluation.metrics import auroc, bootstrap, interval, roc, thinned
 from inference.pictures import display_values
 from inference.preprocess import Image, preprocess_all
 from inference.serving.classifier import Classifier
