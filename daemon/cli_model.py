@@ -97,7 +97,7 @@ def verify(
     The digest has to be the one given, the package's own, the one that was pulled, or the one that was registered.
     """
     from inference.bundle import load
-    from inference.pull import check_remembered
+    from inference.importing.pull import check_remembered
     from inference.serving.classifier import Classifier
 
     with found_at(bundle, tracking_uri) as directory:
@@ -122,8 +122,8 @@ def pull(
 
     Certificates are the system's or those of SSL_CERT_FILE; a proxy is named by https_proxy.
     """
-    from inference import pull as pulling
-    from inference.catalogue import CATALOGUE, find, read_catalogue
+    from inference.importing import pull as pulling
+    from inference.importing.catalogue import CATALOGUE, find, read_catalogue
 
     if list_ or not name:
         entries = tried(lambda: read_catalogue(catalogue or CATALOGUE)).values()
@@ -179,7 +179,7 @@ def import_(
     tracking_uri: TrackingUri = "",
 ) -> None:
     """Make a bundle of a model that you bring; it runs once its digest is pinned in model.digest."""
-    from inference.importer import Wanted, import_model
+    from inference.importing.importer import Wanted, import_model
 
     try:
         by_label = {k: float(v) for k, v in (part.split("=") for part in thresholds.split(",") if part)}

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from inference.errors import BundleNotFound, WeightsMismatch
-from inference.foreign import read_state
+from inference.importing.foreign import read_state
 from inference.networks import State
 
 SUFFIXES = (".pth", ".pt", ".safetensors")

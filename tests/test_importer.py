@@ -19,11 +19,11 @@ from torch.nn.functional import avg_pool2d, relu
 from inference.bundle import Bundle, load
 from inference.bundle_writer import LABELS
 from inference.errors import ImportRefused
-from inference.importer import XRAYVISION, Wanted, import_model
+from inference.importing.importer import XRAYVISION, Wanted, import_model
+from inference.importing.unpickle import isolate
 from inference.preprocess import preprocess_all
 from inference.probability import sigmoid
 from inference.serving.classifier import Classifier
-from inference.unpickle import isolate
 from tests.bundles import noise, small_bundle
 from tests.conftest import ROOT
 from tests.onnx_writer import write_classifier

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from inference.efficientnet_lite import EfficientNetLite
 from inference.errors import BundleNotFound, WeightsMismatch
-from inference.foreign import read_state
+from inference.importing.foreign import read_state
 from inference.initial import begin_with, find, own_names
 from inference.networks import Mapped, define_network
 from inference.recipe import Recipe

@@ -14,11 +14,11 @@ from daemon.cli import app
 from dicom_io.composite.codes import check_findings
 from dicom_io.network.tls import TlsFiles
 from inference.bundle import load
-from inference.catalogue import Entry, find, read_catalogue
-from inference.download import download
 from inference.errors import DigestMismatch, ImportRefused, PullFailed, Unreachable
-from inference.importer import XRAYVISION
-from inference.pull import Confirm, pull, remembered
+from inference.importing.catalogue import Entry, find, read_catalogue
+from inference.importing.download import download
+from inference.importing.importer import XRAYVISION
+from inference.importing.pull import Confirm, pull, remembered
 from tests.authority import Authority
 from tests.conftest import require
 from tests.peers import free_port

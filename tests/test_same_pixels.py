@@ -1,6 +1,6 @@
 """Preprocessing is the same in training and in serving, bit for bit: PNG and DICOM files of the same radiograph.
 
-Training reads a manifest's PNG file by `inference.evaluation.data`; serving decodes a DICOM file by `dicom_io.image.decode`.
+Training reads PNG files by `inference.evaluation.data`; serving decodes a DICOM file by `dicom_io.image.decode`.
 """
 
 from collections.abc import Callable, Iterator

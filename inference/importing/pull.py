@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from inference.bundle import Bundle
-from inference.catalogue import Entry
-from inference.download import Report, download
 from inference.errors import DigestMismatch, ImportRefused, PullFailed, Unreachable
-from inference.importer import Wanted, import_model
+from inference.importing.catalogue import Entry
+from inference.importing.download import Report, download
+from inference.importing.importer import Wanted, import_model
 
 RECORD = "pulled.json"
 Confirm = Callable[[Path, str], bool]  # file, its SHA-256: is this the one?

@@ -17,10 +17,10 @@ import torch
 
 from inference.bundle import Bundle, is_ours, load
 from inference.bundle_writer import LABELS, base_metadata, write_bundle
-from inference.densenet_names import network_def, to_monai
 from inference.errors import BundleError, EngineError, ImportRefused
-from inference.foreign import State, read_state
-from inference.monai_bundles import read_monai
+from inference.importing.densenet_names import network_def, to_monai
+from inference.importing.foreign import State, read_state
+from inference.importing.monai_bundles import read_monai
 
 #: The outputs of TorchXRayVision's "all" networks, in their order (torchxrayvision.datasets.default_pathologies).
 XRAYVISION = (
@@ -98,7 +98,7 @@ def _import_monai(source: Path, directory: Path, wanted: Wanted) -> None:
 
 
 def _import_onnx(source: Path, directory: Path, wanted: Wanted) -> None:
-    from inference.onnx_files import read_onnx
+    from inference.importing.onnx_files import read_onnx
 
     found = read_onnx(source)
     (directory / "models").mkdir()

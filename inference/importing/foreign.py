@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from inference.errors import ImportRefused, WeightsMismatch
+from inference.importing.unpickle import NOT_ISOLATED
 from inference.networks import as_state
-from inference.unpickle import NOT_ISOLATED
 
 State = dict[str, torch.Tensor]
 TIME_LIMIT_SECONDS = 300
@@ -41,7 +41,7 @@ def read_state(source: Path, trust_pickle: bool = False) -> tuple[State, tuple[s
 
 
 def unpickle(source: Path) -> tuple[State, tuple[str, ...]]:
-    """The tensors and labels of a pickled module, by inference/unpickle.py in an isolated process."""
+    """The tensors and labels of a pickled module, by inference/importing/unpickle.py in an isolated process."""
     with tempfile.TemporaryDirectory() as folder:
         weights, names = Path(folder, "model.safetensors"), Path(folder, "names.json")
         program = Path(__file__).with_name("unpickle.py")
