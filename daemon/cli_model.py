@@ -38,7 +38,7 @@ def tried(action: Callable[[], Any]) -> Any:
 def found_at(bundle: str, tracking_uri: str = "") -> Iterator[Path]:
     """The folder of a bundle that is named by its folder, by models:/NAME/VERSION, or not at all."""
     from inference.bundle import DEFAULT
-    from inference.tracking import fetch_registered, is_registered
+    from inference.training.tracking import fetch_registered, is_registered
 
     if not is_registered(bundle):
         yield Path(bundle) if bundle else DEFAULT
@@ -68,7 +68,7 @@ def list_models(
     """The bundles in a folder, or those that training registered with MLflow (models:/)."""
     from inference.bundle import PACKAGED, load
     from inference.errors import BundleError
-    from inference.tracking import is_registered, registered_models
+    from inference.training.tracking import is_registered, registered_models
 
     if is_registered(place):
         show(tried(lambda: registered_models(tracking_uri)), ["model", "digest", "run"], as_json)

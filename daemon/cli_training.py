@@ -9,7 +9,7 @@ import typer
 from daemon.cli_model import AsJson, model, tried
 
 if TYPE_CHECKING:
-    from inference.recipe import Recipe
+    from inference.training.recipe import Recipe
 
 Data = Annotated[Path, typer.Option(help="The folder with the manifests and images.", exists=True, file_okay=False)]
 
@@ -30,8 +30,8 @@ def train(
     track: Annotated[bool, typer.Option(help="Track the run with MLflow.")] = True,
 ) -> None:
     """Train a network on radiographs and write a calibrated bundle."""
-    from inference.tracking import MlflowTracker
-    from inference.train import train as run
+    from inference.training.tracking import MlflowTracker
+    from inference.training.train import train as run
 
     chosen = _read_recipe(recipe)
     note = out.with_name(f"{out.name}.training") / "mlflow-run"
@@ -77,9 +77,9 @@ def crossvalidate(
     threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
 ) -> None:
     """Train one network for each part of the patients and score what each has not seen: the model card's table."""
-    from inference.averaging import write_average
-    from inference.crossvalidate import cross_validate, markdown
     from inference.evaluation.data import read_table
+    from inference.training.averaging import write_average
+    from inference.training.crossvalidate import cross_validate, markdown
 
     chosen = _read_recipe(recipe)
     result = tried(lambda: cross_validate(data, work, chosen, folds=folds, device=device, threads=threads))
@@ -107,7 +107,7 @@ def gate(
 
 
 def _read_recipe(file: Path | None) -> "Recipe":
-    from inference.recipe import Recipe
+    from inference.training.recipe import Recipe
 
     try:
         return Recipe(**(json.loads(file.read_text()) if file else {}))

@@ -19,10 +19,10 @@ from dicom_io.phantom.thorax import BITS, FINDINGS, draw_thorax
 from inference.bundle import PACKAGED, load, pin_packaged
 from inference.errors import BundleError
 from inference.evaluation.data import Source
-from inference.fit_gate import Example, fit_gate
 from inference.pictures import display_values
 from inference.preprocess import Image
 from inference.serving.classifier import Classifier
+from inference.training.fit_gate import Example, fit_gate
 
 ADULT = 18  # years
 DRAWN = "drawn chest"

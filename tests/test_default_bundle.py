@@ -14,7 +14,6 @@ from dicom_io.image.decode import decode
 from dicom_io.image.refusals import Refused
 from dicom_io.phantom.studies import phantom_studies
 from inference.bundle import DEFAULT, default_bundle
-from inference.crossvalidate import markdown
 from inference.evaluation.data import FINDINGS, pictures, read_table
 from inference.evaluation.evaluate import predict_all
 from inference.evaluation.metrics import auroc
@@ -23,6 +22,7 @@ from inference.preprocess import preprocess_all
 from inference.probability import sigmoid
 from inference.serving.classifier import Classifier
 from inference.serving.explain import heatmaps
+from inference.training.crossvalidate import markdown
 
 CHESTS = ("ivmartel__gdcm-CR-MONO1-10-chest", "nhsx__", "robyoung__RG1_", "udacity__")
 

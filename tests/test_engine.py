@@ -20,11 +20,12 @@ from inference.prediction import Finding, Prediction, most_likely, summary
 from inference.preprocess import preprocess_all
 from inference.probability import log_odds, sigmoid
 from inference.serving import image_gate
-from inference.serving.calibration import call, fit_band, fit_logistic, fit_platt, fit_threshold
+from inference.serving.calibration import call
 from inference.serving.classifier import Classifier
 from inference.serving.engines import open_engine
 from inference.serving.openvino_engine import OpenVinoEngine
 from inference.serving.torch_engine import TorchEngine
+from inference.training.fit_calibration import fit_band, fit_logistic, fit_platt, fit_threshold
 from tests.bundles import LABELS, SMALL, noise, small_bundle
 from tests.untrained import write_untrained
 

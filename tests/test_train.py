@@ -15,9 +15,9 @@ from PIL import Image as Pillow
 from inference.bundle import load
 from inference.evaluation.data import read_table
 from inference.networks import read_state
-from inference.recipe import Recipe, balance
 from inference.serving.classifier import Classifier
-from inference.train import train
+from inference.training.recipe import Recipe, balance
+from inference.training.train import train
 from tests.bundles import narrow_resnet
 from tests.conftest import ROOT, wait_for
 
@@ -61,7 +61,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     """After a SIGKILL the same call resumes, and gives the weights of a run that was never killed."""
     write_data(tmp_path / "data", 160)
     code = ("import sys; from pathlib import Path; sys.path[:0] = ['.']; from tests.test_train import SMALL;"
-            "from inference.train import train;"
+            "from inference.training.train import train;"
             "train(Path(sys.argv[1]), Path(sys.argv[2]), SMALL, progress=False, threads=1)")  # fmt: skip
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     arguments = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "data")]

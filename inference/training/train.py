@@ -17,7 +17,6 @@ import numpy.typing as npt
 import torch
 from rich.progress import Progress
 
-from inference.augment import resized
 from inference.bundle import Bundle, load
 from inference.bundle_writer import base_metadata, write_bundle
 from inference.evaluation.data import PATHOLOGY, Table, preprocessed, read_table, targets_with_pathology
@@ -25,10 +24,11 @@ from inference.evaluation.metrics import auroc
 from inference.networks import State
 from inference.preprocess import build_from, standard_preprocessing
 from inference.probability import sigmoid
-from inference.recipe import Recipe, balance
-from inference.serving.calibration import fit_band, fit_logistic, fit_platt, fit_threshold
-from inference.tracking import Tracker, no_tracker
-from inference.trainer import Trainer
+from inference.training.augment import resized
+from inference.training.fit_calibration import fit_band, fit_logistic, fit_platt, fit_threshold
+from inference.training.recipe import Recipe, balance
+from inference.training.tracking import Tracker, no_tracker
+from inference.training.trainer import Trainer
 
 Array = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]

@@ -15,10 +15,10 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from inference.augment import RandomView, mixed
-from inference.initial import begin_with
 from inference.networks import define_network
-from inference.recipe import Recipe, positive_weights
+from inference.training.augment import RandomView, mixed
+from inference.training.initial import begin_with
+from inference.training.recipe import Recipe, positive_weights
 
 Array = npt.NDArray[np.float32]
 Tick = Callable[[], None]

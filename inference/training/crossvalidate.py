@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 from inference.evaluation.data import Table, read_table, targets_with_pathology
 from inference.evaluation.evaluation_page import with_interval
 from inference.evaluation.metrics import auroc, average_precision, bootstrap, interval
-from inference.recipe import Recipe
-from inference.serving.calibration import fit_logistic
-from inference.train import fit, half, read_samples
+from inference.training.fit_calibration import fit_logistic
+from inference.training.recipe import Recipe
+from inference.training.train import fit, half, read_samples
 
 Array = npt.NDArray[np.float32]
 COMMON = 30  # positives that a finding needs to count in the mean

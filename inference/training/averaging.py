@@ -13,13 +13,13 @@ import torch
 from safetensors.torch import load_file
 
 from inference.bundle import Bundle
-from inference.crossvalidate import out_of_fold
 from inference.ensemble import combined
 from inference.evaluation.data import Table, preprocessed
 from inference.networks import State, define_network
 from inference.preprocess import build_from, standard_preprocessing
-from inference.recipe import Recipe
-from inference.train import calibrate, write
+from inference.training.crossvalidate import out_of_fold
+from inference.training.recipe import Recipe
+from inference.training.train import calibrate, write
 
 Array = npt.NDArray[np.float32]
 SAMPLE = 2000  # pictures by which the networks are compared

