@@ -14,11 +14,12 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from config.settings import Settings
-from daemon import log, pipeline, wiring
-from daemon.clock import now
+from daemon import pipeline, wiring
 from daemon.decisions import Quarantine, Wait, decide, place
-from daemon.shared import Shared
-from daemon.stopping import on_sigterm
+from daemon.runtime import log
+from daemon.runtime.clock import now
+from daemon.runtime.shared import Shared
+from daemon.runtime.stopping import on_sigterm
 from inference.serving.classifier import Classifier
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal

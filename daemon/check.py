@@ -4,9 +4,10 @@ import shutil
 from collections.abc import Callable, Iterator
 
 from config.settings import Destination, Settings
-from daemon import certificates, syslog, wiring
-from daemon.clock import now
+from daemon import syslog, wiring
 from daemon.decisions import CannotWork
+from daemon.runtime import certificates
+from daemon.runtime.clock import now
 from daemon.syslog_transport import SyslogUnreachable
 from dicom_io.image.codecs import readable_transfer_syntaxes
 from storage.errors import StorageError

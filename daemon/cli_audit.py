@@ -11,8 +11,8 @@ import typer
 from sqlalchemy import Engine
 
 from config.settings import ConfigurationError, load
-from daemon.clock import now
-from daemon.person import login
+from daemon.runtime.clock import now
+from daemon.runtime.person import login
 from daemon.tables import show
 from storage import audit as trail
 from storage import query

@@ -6,8 +6,9 @@ from itertools import groupby
 from uuid import uuid4
 
 from config.settings import Delivery, Destination, Peer, Settings
-from daemon import log, wiring
-from daemon.clock import now
+from daemon import wiring
+from daemon.runtime import log
+from daemon.runtime.clock import now
 from dicom_io.network.errors import NotAuthorized
 from dicom_io.network.statuses import Status
 from dicom_io.services.storage_commitment import CommitReport, Reference

@@ -5,17 +5,16 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobExecutionEvent
-from apscheduler.schedulers.background import BackgroundScheduler
-
 from config.settings import Delivery as DeliverySettings
 from config.settings import Destination, Settings
-from daemon import commitment, log, pipeline, wiring
-from daemon.clock import now
-from daemon.doorbell import Doorbell
-from daemon.events import Events
-from daemon.shared import Shared
-from daemon.stopping import on_sigterm
+from daemon import commitment, pipeline, wiring
+from daemon.runtime import log
+from daemon.runtime.clock import now
+from daemon.runtime.doorbell import Doorbell
+from daemon.runtime.events import Events
+from daemon.runtime.schedule import scheduler
+from daemon.runtime.shared import Shared
+from daemon.runtime.stopping import on_sigterm
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
 from storage.records import Delivery, Sending
@@ -49,20 +48,6 @@ def run(settings: Settings, shared: Shared, _name: str) -> None:
     schedule.shutdown()
     for thread in threads:
         thread.join()
-
-
-def scheduler() -> BackgroundScheduler:
-    """A schedule that drops no job and says what went wrong with one."""
-    schedule = BackgroundScheduler(
-        timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-    )
-    schedule.add_listener(_went_wrong, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
-    return schedule
-
-
-def _went_wrong(event: JobExecutionEvent) -> None:
-    error = type(event.exception).__name__ if event.exception else "missed"
-    log.get().warning("scheduled job failed", job=event.job_id, error=error)
 
 
 def _ring_if_due(journal: Journal, destination: str, shared: Shared) -> None:

@@ -5,12 +5,13 @@ from datetime import timedelta
 import uvicorn
 
 from config.settings import Settings
-from daemon import certificates, log, wiring
-from daemon.clock import now
-from daemon.deliver import scheduler
+from daemon import wiring
 from daemon.http import application
-from daemon.shared import Shared
-from daemon.stopping import on_sigterm, on_stop
+from daemon.runtime import certificates, log
+from daemon.runtime.clock import now
+from daemon.runtime.schedule import scheduler
+from daemon.runtime.shared import Shared
+from daemon.runtime.stopping import on_sigterm, on_stop
 from daemon.syslog import Shipper
 from storage.journal import Journal
 from storage.spool import Spool

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 import daemon.metrics
 from config.settings import Settings
-from daemon import certificates
+from daemon.runtime import certificates
 from daemon.syslog import READER
 from storage import outbox, query
 from storage.errors import DatabaseUnavailable

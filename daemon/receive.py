@@ -10,13 +10,14 @@ from dataclasses import replace
 from functools import partial
 
 from config.settings import ConfigurationError, Settings
-from daemon import commitment, log, pipeline, wiring
-from daemon.clock import now
+from daemon import commitment, pipeline, wiring
 from daemon.decisions import CannotWork
-from daemon.events import Events
-from daemon.person import login
-from daemon.shared import Shared
-from daemon.stopping import next_signal
+from daemon.runtime import log
+from daemon.runtime.clock import now
+from daemon.runtime.events import Events
+from daemon.runtime.person import login
+from daemon.runtime.shared import Shared
+from daemon.runtime.stopping import next_signal
 from dicom_io.image.refusals import NotDicom, Refused
 from dicom_io.network.errors import CannotUnderstand, OutOfResources
 from dicom_io.network.statuses import Status

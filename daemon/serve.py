@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from config.settings import ConfigurationError, Settings
-from daemon import certificates, log
-from daemon.clock import now
 from daemon.decisions import CannotWork, place
-from daemon.shared import Fault, Shared, no_fault
-from daemon.stopping import end_with
+from daemon.runtime import certificates, log
+from daemon.runtime.clock import now
+from daemon.runtime.shared import Fault, Shared, no_fault
+from daemon.runtime.stopping import end_with
 
 RECEIVER, HOUSE = "receive", "house"
 HEARD = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}

@@ -8,8 +8,9 @@ from functools import partial
 from sqlalchemy import Engine
 
 from config.settings import Settings
-from daemon import log, wiring
+from daemon import wiring
 from daemon.decisions import CannotWork
+from daemon.runtime import log
 from daemon.syslog_messages import Interpreter, Message
 from daemon.syslog_transport import NOTICE, WARNING, Server, SyslogUnreachable, send, syslog_message
 from storage import outbox

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine
 
 from config.settings import Destination, Peer, Settings
-from daemon.certificates import syslog_files, tls_files
 from daemon.decisions import CannotWork
-from daemon.shared import Fault, no_fault
+from daemon.runtime.certificates import syslog_files, tls_files
+from daemon.runtime.shared import Fault, no_fault
 from storage.database import open_database
 from storage.errors import DatabaseError, DatabaseUnavailable, SpoolError
 from storage.journal import Journal

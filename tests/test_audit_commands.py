@@ -11,7 +11,7 @@ from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
 from daemon.cli import app
-from daemon.person import login
+from daemon.runtime.person import login
 from storage import audit, query
 from storage.database import open_database, writing
 from storage.journal import Journal

@@ -14,9 +14,10 @@ import pytest
 from sqlalchemy import Engine
 
 from config.settings import ConfigurationError, Settings, load
-from daemon import log, syslog
+from daemon import syslog
 from daemon.check import check
-from daemon.clock import now
+from daemon.runtime import log
+from daemon.runtime.clock import now
 from daemon.syslog import READER, Shipper
 from daemon.syslog_messages import Interpreter
 from daemon.syslog_transport import Server, SyslogUnreachable, send, syslog_message

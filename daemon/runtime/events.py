@@ -4,8 +4,8 @@ import threading
 import time
 from typing import Any
 
-from daemon import log
-from daemon.clock import now
+from daemon.runtime import log
+from daemon.runtime.clock import now
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from config.settings import Settings
-from daemon.doorbell import Doorbell
+from daemon.runtime.doorbell import Doorbell
 
 Fault = Callable[[str], None]
 Reload = Callable[[], Settings]
