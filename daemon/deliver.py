@@ -1,26 +1,19 @@
 """The delivering part: one thread for each destination, so that none holds up another."""
 
 import threading
-from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 
-from config.settings import Delivery as DeliverySettings
 from config.settings import Destination, Settings
-from daemon import commitment, pipeline, wiring
-from daemon.runtime import log
+from daemon import wiring
+from daemon.delivery import commitment
+from daemon.delivery.courier import LOOK_SECONDS, Courier
 from daemon.runtime.clock import now
-from daemon.runtime.doorbell import Doorbell
 from daemon.runtime.events import Events
 from daemon.runtime.schedule import scheduler
 from daemon.runtime.shared import Shared
 from daemon.runtime.stopping import on_sigterm
-from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
-from storage.records import Delivery, Sending
 
-BATCH = 16
-LOOK_SECONDS = 1.0
 GIVE_UP_EVERY_SECONDS = 5.0
 
 
@@ -30,7 +23,7 @@ def run(settings: Settings, shared: Shared, _name: str) -> None:
     journal, spool = wiring.open_journal(settings, shared.fault), wiring.open_spool(settings)
     threads = [
         threading.Thread(
-            target=Courier(settings, destination, journal, shared.deliver[destination.name], stop).work,
+            target=_courier(settings, destination, journal, shared, stop).work,
             name=f"deliver-{destination.name}",
         )
         for destination in settings.destination
@@ -40,7 +33,7 @@ def run(settings: Settings, shared: Shared, _name: str) -> None:
     schedule = scheduler()
     for destination in settings.destination:
         schedule.add_job(_ring_if_due, "interval", [journal, destination.name, shared], seconds=LOOK_SECONDS)
-    schedule.add_job(commitment.answer, "interval", [settings, journal, spool], seconds=LOOK_SECONDS)
+    schedule.add_job(commitment.answer, "interval", [settings, journal, spool, wiring.open_peer], seconds=LOOK_SECONDS)
     schedule.add_job(commitment.give_up, "interval", [settings, journal], seconds=GIVE_UP_EVERY_SECONDS)
     schedule.start()
     stop.wait()
@@ -57,71 +50,8 @@ def _ring_if_due(journal: Journal, destination: str, shared: Shared) -> None:
         shared.deliver[destination].ring()
 
 
-class Courier:
-    """Brings one destination what the journal holds for it."""
-
-    def __init__(
-        self, settings: Settings, destination: Destination, journal: Journal, bell: Doorbell, stop: threading.Event
-    ):
-        self._policy, self._destination = settings.delivery, destination
-        self._journal, self._bell, self._stop = journal, bell, stop
-        self._sender = wiring.open_sender(
-            settings, destination, partial(commitment.reported, journal), Events(journal).security
-        )
-
-    def work(self) -> None:
-        """Until `stop` is set: deliver what is due, then wait for the bell."""
-        while not self._stop.is_set():
-            try:
-                if not self.deliver_due() and not self._ask_to_commit():
-                    self._bell.wait(self._longest_wait())
-                    self._sender.release_if_idle()
-            except DatabaseUnavailable:
-                log.get().warning("the database is not to be reached", destination=self._destination.name)
-                self._stop.wait(LOOK_SECONDS)
-        self._sender.close()
-
-    def _ask_to_commit(self) -> bool:
-        return commitment.ask(self._policy, self._journal, self._destination, self._sender)
-
-    def _longest_wait(self) -> float:
-        """A destination that commits may report on the association that we keep, and waits for our answer then."""
-        reports = self._destination.storage_commitment and self._sender.is_open
-        return LOOK_SECONDS if reports else self._policy.idle_release_seconds
-
-    def deliver_due(self) -> int:
-        """Deliver what is due now; the number of objects tried."""
-        deliveries = self._journal.due(self._destination.name, now(), BATCH)
-        for number, delivery in enumerate(deliveries, 1):
-            if not self._deliver(delivery) or self._stop.is_set():
-                return number
-        return len(deliveries)
-
-    def _deliver(self, delivery: Delivery) -> bool:
-        """Deliver one object and write down how it went; False where the destination had better be left alone."""
-        began = now()
-        result = pipeline.deliver(delivery, self._sender)
-        reached = result.outcome != Sending.UNREACHABLE
-        again = None if reached else now() + timedelta(seconds=pause_seconds(delivery.attempts, self._policy))
-        if again and 0 < self._policy.give_up_after_seconds < (now() - delivery.created_at).total_seconds():
-            result, again = replace(result, outcome=Sending.REFUSED, comment=f"given up: {result.comment}"), None
-        self._journal.sent(delivery.id, result, now(), again)
-        log.get().info(
-            "sent" if reached else "not reached",
-            delivery=delivery.id,
-            study=delivery.study_id,
-            kind=delivery.kind,
-            destination=self._destination.name,
-            outcome=result.outcome,
-            status=result.status,
-            seconds=round((now() - began).total_seconds(), 3),
-        )
-        if again:
-            self._journal.postpone(self._destination.name, again)
-            self._stop.wait(self._policy.first_retry_seconds)
-        return reached
-
-
-def pause_seconds(attempts: int, policy: DeliverySettings) -> float:
-    """The pause after one more failure: doubled with each, up to the longest."""
-    return float(min(policy.first_retry_seconds * 2.0 ** min(attempts, 30), policy.longest_retry_seconds))
+def _courier(
+    settings: Settings, destination: Destination, journal: Journal, shared: Shared, stop: threading.Event
+) -> Courier:
+    sender = wiring.open_sender(settings, destination, partial(commitment.reported, journal), Events(journal).security)
+    return Courier(settings.delivery, destination, sender, journal, shared.deliver[destination.name], stop)

@@ -10,8 +10,9 @@ from dataclasses import replace
 from functools import partial
 
 from config.settings import ConfigurationError, Settings
-from daemon import commitment, pipeline, wiring
+from daemon import pipeline, wiring
 from daemon.decisions import CannotWork
+from daemon.delivery import commitment
 from daemon.runtime import log
 from daemon.runtime.clock import now
 from daemon.runtime.events import Events

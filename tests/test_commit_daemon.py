@@ -15,7 +15,7 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import Comprehensive3DSRStorage, StorageCommitmentPushModel, Verification
 
 from config.settings import load
-from daemon import commitment
+from daemon.delivery import commitment
 from dicom_io.network.errors import NotAuthorized
 from dicom_io.services.storage_commitment import (
     ALL_COMMITTED,

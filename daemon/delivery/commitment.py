@@ -1,12 +1,11 @@
 """Storage commitment (PS3.4 Annex J), both roles: all that is asked, promised and answered stands in the journal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 from uuid import uuid4
 
 from config.settings import Delivery, Destination, Peer, Settings
-from daemon import wiring
 from daemon.runtime import log
 from daemon.runtime.clock import now
 from dicom_io.network.errors import NotAuthorized
@@ -23,6 +22,7 @@ TOGETHER = 50  # objects in one request
 MOST_REQUESTS = 3
 MOST_ANSWERS = 10
 AGAIN_SECONDS = 60.0
+OpenPeer = Callable[[Settings, Peer, str], Sender]
 NOWHERE = "no [[peer]] with this AE title has a port to report to"
 
 
@@ -97,8 +97,11 @@ def remember(journal: Journal, settings: Settings, asked: Asked) -> None:
     )
 
 
-def answer(settings: Settings, journal: Journal, spool: Spool) -> None:
-    """Answer every request that is due; what we commit to stays in the spool for `storage.keep_days` from now."""
+def answer(settings: Settings, journal: Journal, spool: Spool, open_peer: OpenPeer) -> None:
+    """Answer every request that is due, over the way that `open_peer` opens.
+
+    What we commit to stays in the spool for `storage.keep_days` from now.
+    """
     for request in journal.unanswered(now()):
         committed = [r for r in request.references if _holds(journal, spool, *r)]
         if settings.storage.keep_days:
@@ -109,7 +112,7 @@ def answer(settings: Settings, journal: Journal, spool: Spool) -> None:
             tuple(_missing(request, committed)),
         )
         peer = _peer(settings, request.calling_ae_title)
-        sent = wiring.open_peer(settings, peer, request.peer_address).report_commitment(report) if peer else None
+        sent = open_peer(settings, peer, request.peer_address).report_commitment(report) if peer else None
         if sent and sent.outcome in ("ACCEPTED", "WARNING"):
             journal.answered(request, [u for _, u in committed], [r.sop_instance_uid for r, _ in report.failed], now())
         else:
