@@ -47,7 +47,7 @@ def serve(config: Config = None) -> None:
 
     SIGTERM: stop accepting, finish what is in flight, end. SIGHUP: read the configuration again.
     """
-    from daemon.serve import serve as run
+    from daemon.parts.serve import serve as run
 
     raise typer.Exit(run(settings_of(config), lambda: load(config, os.environ)))
 

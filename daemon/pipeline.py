@@ -4,7 +4,7 @@
 
 The three parts (receive, analyse, deliver) run as processes of their own and meet only in the journal and the spool.
 Each function here takes what the part was wired with, calls the leaves, and returns; who loops, waits, retries and
-logs are the modules of the parts: `daemon.receive`, `daemon.analyse`, `daemon.deliver`.
+logs are the modules of the parts: `daemon.parts.receive`, `daemon.parts.analyse`, `daemon.parts.deliver`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import numpy as np
 
 from config.settings import load
 from daemon import pipeline
-from daemon.serve import serve
+from daemon.parts.serve import serve
 
 
 def tell(header: Any) -> None:

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from config.settings import Http, Storage, load
-from daemon.serve import STOP_SECONDS
+from daemon.parts.serve import STOP_SECONDS
 from tests.conftest import ROOT, require, wait_for
 from tests.peers import Orthanc, dx_file, free_port, run, running_orthanc, storescp
 

@@ -44,8 +44,8 @@ class Part:
 
 def line(settings: Settings) -> list[Part]:
     """The processes of one daemon."""
-    analysts = [Part(f"analyse-{n}", "daemon.analyse") for n in range(settings.model.workers)]
-    others = [Part(name, f"daemon.{name}") for name in (RECEIVER, "deliver", HOUSE)]
+    analysts = [Part(f"analyse-{n}", "daemon.parts.analyse") for n in range(settings.model.workers)]
+    others = [Part(name, f"daemon.parts.{name}") for name in (RECEIVER, "deliver", HOUSE)]
     return [*others, *analysts]
 
 

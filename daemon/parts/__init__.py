@@ -1,0 +1,1 @@
+"""The parts of `hilum serve`, each a process: what starts them, receives, analyses, delivers, keeps house."""
