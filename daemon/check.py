@@ -4,11 +4,12 @@ import shutil
 from collections.abc import Callable, Iterator
 
 from config.settings import Destination, Settings
-from daemon import syslog, wiring
+from daemon import wiring
 from daemon.decisions import CannotWork
 from daemon.runtime import certificates
 from daemon.runtime.clock import now
-from daemon.syslog_transport import SyslogUnreachable
+from daemon.syslog import shipper
+from daemon.syslog.transport import SyslogUnreachable
 from dicom_io.image.codecs import readable_transfer_syntaxes
 from storage.errors import StorageError
 
@@ -24,7 +25,7 @@ def check(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "decoders", _decoders()
     yield "bundle", _tried(lambda: wiring.open_classifier(settings).self_check())
     if settings.audit.syslog:
-        yield "syslog", _tried(lambda: syslog.reachable(settings))
+        yield "syslog", _tried(lambda: shipper.reachable(settings))
     for destination in settings.destination:
         yield f"C-ECHO to {destination.name}", _echo(settings, destination)
 

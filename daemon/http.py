@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 import daemon.metrics
 from config.settings import Settings
 from daemon.runtime import certificates
-from daemon.syslog import READER
+from daemon.syslog.shipper import READER
 from storage import outbox, query
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal

@@ -14,13 +14,12 @@ import pytest
 from sqlalchemy import Engine
 
 from config.settings import ConfigurationError, Settings, load
-from daemon import syslog
 from daemon.check import check
 from daemon.runtime import log
 from daemon.runtime.clock import now
-from daemon.syslog import READER, Shipper
-from daemon.syslog_messages import Interpreter
-from daemon.syslog_transport import Server, SyslogUnreachable, send, syslog_message
+from daemon.syslog.messages import Interpreter
+from daemon.syslog.shipper import READER, Shipper, reachable
+from daemon.syslog.transport import Server, SyslogUnreachable, send, syslog_message
 from dicom_io.network.tls import TlsFiles, client_context, server_context
 from storage import audit, outbox
 from storage.database import open_database
@@ -180,7 +179,7 @@ def test_only_who_shows_a_certificate_is_heard_and_we_notice(
             shipper(rsyslog, wrong, engine).ship()
             assert outbox.waiting(engine, READER) == 1
             with pytest.raises(SyslogUnreachable):
-                syslog.reachable(load(None, settings_for(rsyslog, wrong)))
+                reachable(load(None, settings_for(rsyslog, wrong)))
         assert rsyslog.lines() == []
         shipper(rsyslog, files, engine).ship()
         wait_for(lambda: numbers(rsyslog) == [1], 20, "the message")

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from config.settings import Settings
 from daemon.decisions import Quarantine, decide
-from daemon.syslog_messages import ANALYSES, OTHERS, SILENT, TRANSFERS, Interpreter
+from daemon.syslog.messages import ANALYSES, OTHERS, SILENT, TRANSFERS, Interpreter
 from storage import outbox
 from storage.database import open_database
 from storage.errors import SpoolDamaged

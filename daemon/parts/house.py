@@ -12,7 +12,7 @@ from daemon.runtime.clock import now
 from daemon.runtime.schedule import scheduler
 from daemon.runtime.shared import Shared
 from daemon.runtime.stopping import on_sigterm, on_stop
-from daemon.syslog import Shipper
+from daemon.syslog.shipper import Shipper
 from storage.journal import Journal
 from storage.spool import Spool
 

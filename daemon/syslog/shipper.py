@@ -11,8 +11,8 @@ from config.settings import Settings
 from daemon import wiring
 from daemon.decisions import CannotWork
 from daemon.runtime import log
-from daemon.syslog_messages import Interpreter, Message
-from daemon.syslog_transport import NOTICE, WARNING, Server, SyslogUnreachable, send, syslog_message
+from daemon.syslog.messages import Interpreter, Message
+from daemon.syslog.transport import NOTICE, WARNING, Server, SyslogUnreachable, send, syslog_message
 from storage import outbox
 from storage.errors import DatabaseUnavailable
 
