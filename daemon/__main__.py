@@ -1,5 +1,5 @@
 """`python -m daemon` is `hilum`."""
 
-from daemon.cli import app
+from daemon.cli.main import app
 
 app(prog_name="hilum")

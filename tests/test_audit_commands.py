@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
-from daemon.cli import app
+from daemon.cli.main import app
 from daemon.runtime.person import login
 from storage import audit, query
 from storage.database import open_database, writing

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from config.settings import Section, Settings
-from daemon.cli import app
+from daemon.cli.main import app
 from dicom_io.composite import codes
 from dicom_io.image.codecs import readable_transfer_syntaxes
 from dicom_io.network import association, errors

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from config.settings import load
-from daemon.http import application
+from daemon.web.api import application
 from storage.database import open_database
 from storage.journal import Journal
 from storage.records import InstanceOutcome

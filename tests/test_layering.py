@@ -68,5 +68,5 @@ def test_only_the_daemon_asks_the_time(path: Path) -> None:
 def test_the_audit_command_loads_no_torch() -> None:
     """An administrator's query answers at once."""
     heavy = "{'torch', 'monai', 'pydicom', 'openvino'}"
-    code = f"import sys, daemon.cli, daemon.cli_audit; sys.exit(bool({heavy} & set(sys.modules)))"
+    code = f"import sys, daemon.cli.main, daemon.cli.audit; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

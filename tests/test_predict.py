@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from daemon.cli import app
+from daemon.cli.main import app
 from dicom_io.phantom.studies import draw_thorax
 from inference.bundle import Bundle
 from tests.bundles import small_bundle

@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from daemon.cli import app
+from daemon.cli.main import app
 from dicom_io.composite.codes import check_findings
 from dicom_io.network.tls import TlsFiles
 from inference.bundle import load

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine
 
 from config.settings import ConfigurationError, Settings, load
-from daemon.check import check
+from daemon.cli.check import check
 from daemon.runtime import log
 from daemon.runtime.clock import now
 from daemon.syslog.messages import Interpreter

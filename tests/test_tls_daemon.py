@@ -20,7 +20,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation as DX
 from pydicom.uid import ExplicitVRLittleEndian
 
 from config.settings import load
-from daemon.check import check
+from daemon.cli.check import check
 from dicom_io.network.tls import TlsFiles, client_context, validity
 from dicom_io.services.store_scu import Destination, Sender
 from tests.authority import Authority, storescu

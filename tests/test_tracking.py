@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from daemon.cli import app
+from daemon.cli.main import app
 from inference.bundle import Bundle, load
 from inference.errors import BundleNotFound, DigestMismatch, EngineError
 from inference.training.tracking import MlflowTracker, fetch_registered, registered_models

@@ -6,13 +6,13 @@ import uvicorn
 
 from config.settings import Settings
 from daemon import wiring
-from daemon.http import application
 from daemon.runtime import certificates, log
 from daemon.runtime.clock import now
 from daemon.runtime.schedule import scheduler
 from daemon.runtime.shared import Shared
 from daemon.runtime.stopping import on_sigterm, on_stop
 from daemon.syslog.shipper import Shipper
+from daemon.web.api import application
 from storage.journal import Journal
 from storage.spool import Spool
 

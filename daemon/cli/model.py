@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from daemon.tables import show
+from daemon.cli.tables import show
 
 model = typer.Typer(help="Models: look at them, check them, bring your own.", no_args_is_help=True)
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())

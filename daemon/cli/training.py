@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli_model import AsJson, model, tried
+from daemon.cli.model import AsJson, model, tried
 
 if TYPE_CHECKING:
     from inference.training.recipe import Recipe
@@ -98,7 +98,7 @@ def gate(
     dicom: Annotated[str, typer.Option(help="The CSV file of DICOM files.")] = "dicom",
 ) -> None:
     """Fit a bundle's gate: what it lets pass, and what it refuses as no frontal chest radiograph of an adult."""
-    from daemon.gate_fitting import refit_gate
+    from daemon.cli.gate_fitting import refit_gate
     from inference.bundle import load
 
     worth = tried(lambda: refit_gate(data, bundle, chests.split(","), others.split(","), dicom))

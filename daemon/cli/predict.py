@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from config.settings import Settings
-from daemon import tables, translate, wiring
+from daemon import translate, wiring
+from daemon.cli import tables
 from daemon.decisions import CannotWork
 from daemon.pipeline import SIZE_HINT
 from dicom_io.image.decode import decode

@@ -16,8 +16,8 @@ from typing import Any
 
 from rich.console import Console
 
-from daemon import tables
-from daemon.pacs import AE_TITLE, Pacs
+from daemon.cli import tables
+from daemon.cli.pacs import AE_TITLE, Pacs
 from dicom_io.image.part10 import Part10, read_part10
 from dicom_io.phantom.studies import phantom_studies
 from dicom_io.services.store_scu import Destination, Sender

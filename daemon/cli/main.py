@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from config.settings import ConfigurationError, Settings, load
-from daemon import cli_audit, cli_model, cli_training
+from daemon.cli import audit, model, training
 
 Config = Annotated[
     Path | None,
@@ -22,14 +22,14 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.add_typer(cli_audit.audit, name="audit")
-app.add_typer(cli_audit.quarantine, name="quarantine")
-app.add_typer(cli_model.model, name="model")
-app.command()(cli_audit.retry)
-app.command()(cli_audit.replay)
-app.command()(cli_training.train)
-app.command()(cli_training.evaluate)
-app.command()(cli_training.crossvalidate)
+app.add_typer(audit.audit, name="audit")
+app.add_typer(audit.quarantine, name="quarantine")
+app.add_typer(model.model, name="model")
+app.command()(audit.retry)
+app.command()(audit.replay)
+app.command()(training.train)
+app.command()(training.evaluate)
+app.command()(training.crossvalidate)
 
 
 def settings_of(config: Path | None) -> Settings:
@@ -58,7 +58,7 @@ def check(config: Config = None) -> None:
 
     Ends with 1 and a sentence for each fault.
     """
-    from daemon.check import check as run
+    from daemon.cli.check import check as run
 
     faults = 0
     for subject, fault in run(settings_of(config)):
@@ -95,9 +95,9 @@ def predict(
 
     Ends with 1 where an image was not analysed, with 2 where the model cannot run.
     """
+    from daemon.cli.predict import predict as run
+    from daemon.cli.predict import show
     from daemon.decisions import CannotWork
-    from daemon.predict import predict as run
-    from daemon.predict import show
 
     try:
         results = run(files, settings_of(config), explain, method, precision)
@@ -119,6 +119,6 @@ def demo(
 
     On a terminal it stays up until Ctrl-C, so that you can send more; otherwise it ends by itself.
     """
-    from daemon.demo import demo as run
+    from daemon.cli.demo import demo as run
 
     raise typer.Exit(run(input_directory, keep, stay=sys.stdout.isatty()))

@@ -6,10 +6,10 @@ from fastapi import FastAPI, Query, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import Engine
 
-import daemon.metrics
 from config.settings import Settings
 from daemon.runtime import certificates
 from daemon.syslog.shipper import READER
+from daemon.web.metrics import render
 from storage import outbox, query
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
@@ -37,7 +37,7 @@ def application(settings: Settings, engine: Engine, journal: Journal, spool: Spo
     @app.get("/metrics")
     def metrics() -> Response:
         pending = outbox.waiting(engine, READER) if settings.audit.syslog else None
-        page = daemon.metrics.render(journal, spool, expiries, pending)
+        page = render(journal, spool, expiries, pending)
         return Response(page, media_type="text/plain; version=0.0.4")
 
     @app.get("/studies")

@@ -11,9 +11,9 @@ import typer
 from sqlalchemy import Engine
 
 from config.settings import ConfigurationError, load
+from daemon.cli.tables import show
 from daemon.runtime.clock import now
 from daemon.runtime.person import login
-from daemon.tables import show
 from storage import audit as trail
 from storage import query
 from storage.database import open_database

@@ -1,0 +1,1 @@
+"""HTTP: the interface for programs, and metrics."""
