@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from storage.journal.transactions import FAULT_VERBS
 from storage.spool import FAULT_POINTS
-from storage.transactions import FAULT_VERBS
 from tests.chaos import Modality, chaos, compare, settle
 from tests.conftest import wait_for
 from tests.flaky_pacs import FlakyPacs

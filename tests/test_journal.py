@@ -13,8 +13,8 @@ from storage import audit, query
 from storage.database import open_database, reading
 from storage.errors import UnknownStudy, WrongState
 from storage.journal import Journal
+from storage.journal.transactions import FAULT_VERBS
 from storage.records import Arrival, CommitRequest, Held, InstanceOutcome, Outcome, SendResult, Sent
-from storage.transactions import FAULT_VERBS
 from tests.conftest import ROOT
 from tests.studies import (
     ACCEPTED,

@@ -10,12 +10,12 @@
 Every change is one transaction with its audit row. Every verb may be repeated after `DatabaseUnavailable`.
 """
 
-from storage.arrivals import Arrivals
-from storage.commitments import Commitments
-from storage.deliveries import Deliveries
-from storage.outcomes import Outcomes
-from storage.retention import Retention
-from storage.studies import Studies
+from storage.journal.arrivals import Arrivals
+from storage.journal.commitments import Commitments
+from storage.journal.deliveries import Deliveries
+from storage.journal.outcomes import Outcomes
+from storage.journal.retention import Retention
+from storage.journal.studies import Studies
 
 
 class Journal(Arrivals, Studies, Outcomes, Deliveries, Commitments, Retention):

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
+from storage.journal.transactions import Book, Transaction, conclude_deliveries
 from storage.records import Outcome, ResultObject, State, Study
 from storage.schema import delivery, finding, instance, result_object
-from storage.transactions import Book, Transaction, conclude_deliveries
 
 _VERDICT = (
     update(instance)

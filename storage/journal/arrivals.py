@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import bindparam, exists, insert, or_, select
 
 from storage.database import reading
+from storage.journal.transactions import Book, Transaction
 from storage.records import Arrival, Held, ReceivedObject, State
 from storage.schema import conflict, instance, study
-from storage.transactions import Book, Transaction
 
 _SAME_UID = select(instance.c.id, instance.c.sha256).where(instance.c.sop_instance_uid == bindparam("uid"))
 _STUDY = select(study).where(study.c.study_instance_uid == bindparam("uid"))

@@ -6,9 +6,9 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, bindparam, insert, select, text, update
 
 from storage.database import reading
+from storage.journal.transactions import Book, Transaction, conclude_deliveries
 from storage.records import CommitRequest, Uncommitted
 from storage.schema import UNCOMMITTED, commit_request, commitment, delivery, instance, result_object, study
-from storage.transactions import Book, Transaction, conclude_deliveries
 
 _UNCOMMITTED = (
     select(

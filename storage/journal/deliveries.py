@@ -6,9 +6,9 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, bindparam, func, select, text, update
 
 from storage.database import reading
+from storage.journal.transactions import Book, Transaction, conclude_deliveries, deliver_again
 from storage.records import Delivery, Sending, SendResult, Sent, State
 from storage.schema import PENDING, delivery, result_object, study
-from storage.transactions import Book, Transaction, conclude_deliveries, deliver_again
 
 _DUE = (
     select(

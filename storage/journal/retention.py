@@ -5,9 +5,9 @@ from datetime import datetime
 from sqlalchemy import bindparam, delete, exists, func, or_, select, text, update
 
 from storage.database import reading
+from storage.journal.transactions import Book
 from storage.records import State
 from storage.schema import SPOOLED, commit_request, conflict, delivery, instance, study
-from storage.transactions import Book
 
 _FINISHED = (State.ANALYSED, State.DELIVERED, State.COMMITTED, State.IGNORED)
 _REMOVED = update(instance).where(instance.c.id == bindparam("key")).values(spool_name="")

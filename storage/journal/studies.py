@@ -9,9 +9,9 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, upd
 
 from storage.database import reading
 from storage.errors import WrongState
+from storage.journal.transactions import Book, Transaction, deliver_again
 from storage.records import Instance, Report, State, Study
 from storage.schema import delivery, instance, result_object, study
-from storage.transactions import Book, Transaction, deliver_again
 
 _OPEN = (
     select(study)
