@@ -10,15 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine
-
 from config.settings import Destination, Peer, Settings
 from daemon.decisions import CannotWork
 from daemon.runtime.certificates import syslog_files, tls_files
 from daemon.runtime.shared import Fault, no_fault
-from storage.database import open_database
+from storage import store
 from storage.errors import DatabaseError, DatabaseUnavailable, SpoolError
-from storage.journal import Journal
 from storage.spool import Spool
 
 if TYPE_CHECKING:
@@ -40,25 +37,20 @@ def open_spool(settings: Settings, fault: Fault = no_fault) -> Spool:
         raise CannotWork(f"storage.directory {settings.storage.directory}: {error}") from error
 
 
-def open_engine(settings: Settings) -> Engine:
+def open_store(settings: Settings, fault: Fault = no_fault) -> store.Store:
     """The database, migrated to this version's schema.
 
     Raises CannotWork where its URL is no good, DatabaseUnavailable where it cannot be reached now.
     """
     try:
         settings.storage.directory.mkdir(parents=True, exist_ok=True)
-        return open_database(settings.storage.database_url(), settings.storage.directory)
+        return store.open_store(settings.storage.database_url(), settings.storage.directory, fault)
     except OSError as error:
         raise CannotWork(f"storage.directory {settings.storage.directory}: {error}") from error
     except DatabaseUnavailable:
         raise
     except DatabaseError as error:
         raise CannotWork(f"storage.database: {error}") from error
-
-
-def open_journal(settings: Settings, fault: Fault = no_fault) -> Journal:
-    """The journal in that database."""
-    return Journal(open_engine(settings), fault)
 
 
 def open_scp(settings: Settings, callbacks: Callbacks) -> StoreScp:

@@ -34,7 +34,7 @@ def seal(row: Mapping[Any, Any], at: datetime | str, detail: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class Trail:
+class TrailWriter:
     """The audit rows of one transaction. Its writer holds the turn, so that the newest row stays the newest."""
 
     def __init__(self, connection: Connection) -> None:
@@ -79,29 +79,34 @@ class Trail:
         self._connection.execute(_MOVE_HEAD, {"id": number, "digest": previous})
 
 
-def verify(engine: Engine, anchors: Mapping[int, str] | None = None) -> list[Fault]:
-    """Check the whole trail; the faults found, in the order of the rows. None: it is as it was written.
+class Trail:
+    """The audit trail as it stands in the database."""
 
-    `anchors`: digests by row number that were kept outside of the database, e.g. by a syslog server. They show what
-    the chain alone cannot: that somebody with all rights cut off the last rows, or wrote the chain anew.
-    """
-    with reading(engine) as connection:
-        newest, digest = connection.execute(_HEAD).one_or_none() or (0, "")
-        faults: dict[int, Fault] = {}
-        for fault in _faults(_rows(connection), newest, digest):
-            faults.setdefault(fault.id, fault)  # a row put in another's place breaks the links on both sides
-        for number, kept in sorted((anchors or {}).items()):
-            found = connection.execute(select(audit.c.digest).where(audit.c.id == number)).scalar()
-            if found != kept.lower():
-                faults.setdefault(number, _unanchored(number, found, newest))
-        return [faults[number] for number in sorted(faults)]
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
+    def verify(self, anchors: Mapping[int, str] | None = None) -> list[Fault]:
+        """Check the whole trail; the faults found, in the order of the rows. None: it is as it was written.
 
-def newest(engine: Engine) -> tuple[int, str]:
-    """Number and digest of the row that was written last: to be kept elsewhere. (0, "") before the first."""
-    with reading(engine) as connection:
-        last, digest = connection.execute(_HEAD).one_or_none() or (0, "")
-        return last, digest
+        `anchors`: digests by row number that were kept outside of the database, e.g. by a syslog server. They show what
+        the chain alone cannot: that somebody with all rights cut off the last rows, or wrote the chain anew.
+        """
+        with reading(self._engine) as connection:
+            newest, digest = connection.execute(_HEAD).one_or_none() or (0, "")
+            faults: dict[int, Fault] = {}
+            for fault in _faults(_rows(connection), newest, digest):
+                faults.setdefault(fault.id, fault)  # a row put in another's place breaks the links on both sides
+            for number, kept in sorted((anchors or {}).items()):
+                found = connection.execute(select(audit.c.digest).where(audit.c.id == number)).scalar()
+                if found != kept.lower():
+                    faults.setdefault(number, _unanchored(number, found, newest))
+            return [faults[number] for number in sorted(faults)]
+
+    def newest(self) -> tuple[int, str]:
+        """Number and digest of the row that was written last: to be kept elsewhere. (0, "") before the first."""
+        with reading(self._engine) as connection:
+            last, digest = connection.execute(_HEAD).one_or_none() or (0, "")
+            return last, digest
 
 
 def _rows(connection: Connection) -> Iterator[Mapping[Any, Any]]:

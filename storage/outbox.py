@@ -44,34 +44,39 @@ class Entry:
     """The deliveries that were noted together with this row."""
 
 
-def pending(engine: Engine, reader: str, limit: int) -> list[Entry]:
-    """The oldest rows that `reader` has not confirmed; at most `limit`."""
-    with reading(engine) as connection:
-        after = _confirmed(connection, reader)
-        query = select(audit).where(audit.c.id > after).order_by(audit.c.id).limit(limit)
-        rows = connection.execute(query).all()
-        return _entries(connection, rows) if rows else []
+class Outbox:
+    """How far each reader of the audit trail has come, and what it gets next."""
 
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
-def waiting(engine: Engine, reader: str) -> int:
-    """How many rows `reader` has not confirmed."""
-    with reading(engine) as connection:
-        newest = connection.execute(select(audit_head.c.id)).scalar() or 0
-        return max(0, newest - _confirmed(connection, reader))
+    def pending(self, reader: str, limit: int) -> list[Entry]:
+        """The oldest rows that `reader` has not confirmed; at most `limit`."""
+        with reading(self._engine) as connection:
+            after = _confirmed(connection, reader)
+            query = select(audit).where(audit.c.id > after).order_by(audit.c.id).limit(limit)
+            rows = connection.execute(query).all()
+            return _entries(connection, rows) if rows else []
 
+    def waiting(self, reader: str) -> int:
+        """How many rows `reader` has not confirmed."""
+        with reading(self._engine) as connection:
+            newest = connection.execute(select(audit_head.c.id)).scalar() or 0
+            return max(0, newest - _confirmed(connection, reader))
 
-def confirm(engine: Engine, reader: str, audit_id: int) -> None:
-    """Note that `reader` has all rows up to `audit_id`."""
-    with writing(engine) as connection:
-        moved = connection.execute(update(outbox).where(outbox.c.reader == reader).values(audit_id=audit_id))
-        if not moved.rowcount:
-            connection.execute(insert(outbox).values(reader=reader, audit_id=audit_id))
+    def confirm(self, reader: str, audit_id: int) -> None:
+        """Note that `reader` has all rows up to `audit_id`."""
+        with writing(self._engine) as connection:
+            moved = connection.execute(update(outbox).where(outbox.c.reader == reader).values(audit_id=audit_id))
+            if not moved.rowcount:
+                connection.execute(insert(outbox).values(reader=reader, audit_id=audit_id))
 
-
-def uri(engine: Engine) -> str:
-    """Which database this is, as a URI without user and password."""
-    url = engine.url
-    return URL.create(url.get_backend_name(), host=url.host, port=url.port, database=url.database).render_as_string()
+    def uri(self) -> str:
+        """Which database this is, as a URI without user and password."""
+        url = self._engine.url
+        return URL.create(
+            url.get_backend_name(), host=url.host, port=url.port, database=url.database
+        ).render_as_string()
 
 
 def _confirmed(connection: Connection, reader: str) -> int:

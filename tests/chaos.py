@@ -21,7 +21,6 @@ import pydicom
 
 from dicom_io.image.part10 import read_part10
 from dicom_io.services.store_scu import Destination, Sender
-from storage import query
 from tests.bundles import as_settings, small_bundle
 from tests.conftest import wait_for
 from tests.flaky_pacs import FlakyPacs
@@ -185,12 +184,12 @@ def compare(daemon: Daemon, pacs: FlakyPacs, acknowledged: set[str]) -> None:
     made: dict[str, list[str]] = {}
     steps: Counter[tuple[str, str]] = Counter()
     last: dict[str, str] = defaultdict(str)
-    with daemon.engine() as engine:
+    with daemon.store() as store:
         for study in acknowledged:
-            detail = query.study_detail(engine, study)
+            detail = store.queries.study_detail(study)
             assert detail, f"{study} was acknowledged and is not in the journal"
             made[study] = [o["sop_instance_uid"] for o in detail["objects"]]
-        events = query.events(engine, limit=1_000_000)
+        events = store.queries.events(limit=1_000_000)
     for event in events:
         if event["from_state"] != event["to_state"]:
             assert event["from_state"] == last[event["study_instance_uid"]], event

@@ -13,11 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine
-
-from storage import query
-from storage.database import open_database
 from storage.journal import Journal
+from storage.store import Store, open_store
 from tests.conftest import ROOT, wait_for
 
 FAULTS = {"died", "part ended", "analysis fell", "scheduled job failed", "not json", "cannot work"}
@@ -147,24 +144,24 @@ class Daemon:
     # --- watched from this process: quick enough to be asked in a loop
 
     @contextmanager
-    def engine(self) -> Iterator[Engine]:
+    def store(self) -> Iterator[Store]:
         """The daemon's database, opened beside it."""
-        engine = open_database(self.environ.get("HILUM__STORAGE__DATABASE", ""), self.directory)
+        store = open_store(self.environ.get("HILUM__STORAGE__DATABASE", ""), self.directory)
         try:
-            yield engine
+            yield store
         finally:
-            engine.dispose()
+            store.close()
 
     @contextmanager
     def journal(self) -> Iterator[Journal]:
         """Its journal."""
-        with self.engine() as engine:
-            yield Journal(engine)
+        with self.store() as store:
+            yield store.journal
 
     def rows(self) -> list[dict[str, Any]]:
         """As `studies`."""
-        with self.engine() as engine:
-            return query.studies(engine, limit=1_000_000)
+        with self.store() as store:
+            return store.queries.studies(limit=1_000_000)
 
     def states(self) -> "Counter[str]":
         """How many studies there are in each state."""

@@ -7,9 +7,12 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from storage import audit, outbox, query
+from storage import audit
+from storage.audit import Trail
 from storage.database import open_database, writing
 from storage.journal import Journal
+from storage.outbox import Outbox
+from storage.queries import Queries
 from storage.records import Fault
 from tests.studies import analysed, at, deliver, image
 
@@ -64,8 +67,8 @@ def named(faults: list[Fault]) -> list[tuple[int, str]]:
 
 def test_an_untouched_trail_is_sound(engine: Engine) -> None:
     """No fault where nobody touched anything, whatever characters the rows hold."""
-    assert audit.verify(engine) == []
-    assert len(query.events(engine)) == ROWS
+    assert Trail(engine).verify() == []
+    assert len(Queries(engine).events()) == ROWS
 
 
 @pytest.mark.parametrize(
@@ -76,19 +79,19 @@ def test_a_changed_row_is_named(engine: Engine, column: str) -> None:
     """Whichever value is changed, the row is named."""
     value = "2020-01-01T00:00:00.000000+00:00" if column == "at" else "other"
     tamper(engine, f"UPDATE audit SET {column} = '{value}' WHERE id = 3")
-    assert named(audit.verify(engine)) == [(3, "changed")]
+    assert named(Trail(engine).verify()) == [(3, "changed")]
 
 
 def test_a_changed_row_whose_digest_fits_is_named(engine: Engine) -> None:
     """The row after it vouches for what it was."""
     reseal(3, "OTHER")(engine)
-    assert named(audit.verify(engine)) == [(3, "changed")]
+    assert named(Trail(engine).verify()) == [(3, "changed")]
 
 
 def test_a_changed_last_row_whose_digest_fits_is_named(engine: Engine) -> None:
     """The last row has no row after it: the head vouches for it."""
     reseal(ROWS, "OTHER")(engine)
-    assert named(audit.verify(engine)) == [(ROWS, "changed")]
+    assert named(Trail(engine).verify()) == [(ROWS, "changed")]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +106,7 @@ def test_a_changed_last_row_whose_digest_fits_is_named(engine: Engine) -> None:
 def test_a_removed_row_is_named(engine: Engine, which: str, first: int, said: str) -> None:
     """Rows removed at the start, in the middle or at the end are named."""
     tamper(engine, f"DELETE FROM audit WHERE {which}")
-    (fault,) = audit.verify(engine)
+    (fault,) = Trail(engine).verify()
     assert (fault.id, fault.kind, fault.detail) == (first, "removed", said)
 
 
@@ -117,7 +120,7 @@ COPY = (
 def test_an_inserted_row_is_named(engine: Engine, number: int) -> None:
     """A row before the first or after the last is named; the next honest row does not hide it."""
     tamper(engine, COPY.format(to=number))
-    assert named(audit.verify(engine)) == [(number, "inserted")]
+    assert named(Trail(engine).verify()) == [(number, "inserted")]
 
 
 def test_a_row_put_in_the_place_of_another_is_named(engine: Engine) -> None:
@@ -127,13 +130,13 @@ def test_a_row_put_in_the_place_of_another_is_named(engine: Engine) -> None:
         row = next(r for r in audit._rows(connection) if r["id"] == 3)
         digest = audit.seal(row, row["at"], row["detail"])
         connection.execute(text(f"UPDATE audit SET digest = '{digest}' WHERE id = 3"))
-    assert named(audit.verify(engine)) == [(3, "inserted")]
+    assert named(Trail(engine).verify()) == [(3, "inserted")]
 
 
 def test_several_faults_are_all_named(engine: Engine) -> None:
     """One fault does not hide the next."""
     tamper(engine, "DELETE FROM audit WHERE id = 2", "UPDATE audit SET actor = 'x' WHERE id = 5")
-    assert named(audit.verify(engine)) == [(2, "removed"), (5, "changed")]
+    assert named(Trail(engine).verify()) == [(2, "removed"), (5, "changed")]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +154,7 @@ def test_triggers_refuse_changes(engine: Engine, statement: str) -> None:
     """Whoever has the rights of the daemon, or makes a mistake in psql or sqlite3, changes nothing."""
     with pytest.raises(DBAPIError, match="append-only"):
         _execute(engine, statement)
-    assert audit.verify(engine) == []
+    assert Trail(engine).verify() == []
 
 
 def _execute(engine: Engine, statement: str) -> None:
@@ -165,23 +168,23 @@ def test_triggers_refuse_what_goes_around_them(engine: Engine) -> None:
     statement = replace if engine.dialect.name == "sqlite" else "TRUNCATE audit"
     with pytest.raises(DBAPIError, match="append-only"):
         _execute(engine, statement)
-    assert audit.verify(engine) == []
+    assert Trail(engine).verify() == []
 
 
 def test_a_reader_gets_every_row_once(engine: Engine) -> None:
     """A syslog server gets each row at least once and in order, from where it confirmed, after a restart too."""
-    first = outbox.pending(engine, "syslog", 4)
+    first = Outbox(engine).pending("syslog", 4)
     assert [row.id for row in first] == [1, 2, 3, 4]
     assert (first[0].at, first[0].event, first[0].detail["peer_address"]) == (at(0), "RECEIVED", "127.0.0.1")
-    assert outbox.pending(engine, "syslog", 4) == first, "not confirmed yet"
-    assert outbox.waiting(engine, "syslog") == ROWS
-    outbox.confirm(engine, "syslog", 4)
-    assert outbox.waiting(engine, "syslog") == ROWS - 4
-    assert [row.id for row in outbox.pending(engine, "syslog", 99)] == [5, 6, 7]
-    outbox.confirm(engine, "syslog", 7)
-    assert outbox.pending(engine, "syslog", 99) == []
-    assert outbox.waiting(engine, "syslog") == 0
-    assert len(outbox.pending(engine, "other", 99)) == ROWS
+    assert Outbox(engine).pending("syslog", 4) == first, "not confirmed yet"
+    assert Outbox(engine).waiting("syslog") == ROWS
+    Outbox(engine).confirm("syslog", 4)
+    assert Outbox(engine).waiting("syslog") == ROWS - 4
+    assert [row.id for row in Outbox(engine).pending("syslog", 99)] == [5, 6, 7]
+    Outbox(engine).confirm("syslog", 7)
+    assert Outbox(engine).pending("syslog", 99) == []
+    assert Outbox(engine).waiting("syslog") == 0
+    assert len(Outbox(engine).pending("other", 99)) == ROWS
 
 
 def test_a_reader_is_told_whose_study_it_is_and_what_goes_where(database_url: str, tmp_path: Path) -> None:
@@ -190,7 +193,7 @@ def test_a_reader_is_told_whose_study_it_is_and_what_goes_where(database_url: st
     journal = Journal(engine)
     analysed(journal, "1.5", "pacs", "archive")
     deliver(journal, "pacs")
-    entries = {(e.event, e.actor): e for e in outbox.pending(engine, "syslog", 99)}
+    entries = {(e.event, e.actor): e for e in Outbox(engine).pending("syslog", 99)}
     assert {(e.patient_id, e.accession_number) for e in entries.values()} == {("PAT1", "ACC1")}
     comprehensive_3d = "1.2.840.10008.5.1.4.1.1.88.34"
     begun = [(to, comprehensive_3d, "1.5.9") for to in ("pacs", "archive")]
@@ -202,23 +205,23 @@ def test_a_reader_is_told_whose_study_it_is_and_what_goes_where(database_url: st
 def test_the_database_is_named_without_its_password() -> None:
     """What goes out as the audit log's name holds neither user nor password."""
     url = "postgresql+psycopg://hilum:secret@db.example:5432/hilum?sslpassword=secret"
-    assert outbox.uri(create_engine(url)) == "postgresql://db.example:5432/hilum"
+    assert Outbox(create_engine(url)).uri() == "postgresql://db.example:5432/hilum"
 
 
 def test_a_trail_cut_off_with_its_head_is_found_by_a_kept_digest(engine: Engine) -> None:
     """Somebody with all rights who removes the last rows and sets the head back leaves a sound chain: a digest that
     was kept elsewhere shows it, and one that still fits does not complain."""
-    third, last = outbox.pending(engine, "syslog", 99)[2], audit.newest(engine)
+    third, last = Outbox(engine).pending("syslog", 99)[2], Trail(engine).newest()
     assert last[0] == ROWS
     tamper(engine, "DELETE FROM audit WHERE id > 5", "UPDATE audit_head SET id = 5, digest = (SELECT digest FROM audit "
            "WHERE id = 5)")  # fmt: skip
-    assert audit.verify(engine) == []
-    assert named(audit.verify(engine, {third.id: third.digest.upper(), last[0]: last[1]})) == [(ROWS, "removed")]
+    assert Trail(engine).verify() == []
+    assert named(Trail(engine).verify({third.id: third.digest.upper(), last[0]: last[1]})) == [(ROWS, "removed")]
 
 
 def test_a_trail_written_anew_is_found_by_a_kept_digest(engine: Engine) -> None:
     """A forger who seals a changed row and all later ones anew is found by a digest that was kept elsewhere."""
-    kept = {row.id: row.digest for row in outbox.pending(engine, "syslog", 99)}
+    kept = {row.id: row.digest for row in Outbox(engine).pending("syslog", 99)}
     tamper(engine, "UPDATE audit SET actor = 'x' WHERE id = 3")
     with writing(engine) as connection:
         previous = kept[2]
@@ -229,13 +232,13 @@ def test_a_trail_written_anew_is_found_by_a_kept_digest(engine: Engine) -> None:
                                     f"WHERE id = {row['id']}"))  # fmt: skip
             previous = digest
         connection.execute(text(f"UPDATE audit_head SET digest = '{previous}'"))
-    assert audit.verify(engine) == []
-    assert named(audit.verify(engine, {2: kept[2], 6: kept[6]})) == [(6, "changed")]
+    assert Trail(engine).verify() == []
+    assert named(Trail(engine).verify({2: kept[2], 6: kept[6]})) == [(6, "changed")]
 
 
 def test_a_long_trail_is_checked_in_pieces(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are read in pieces; a fault beyond the first piece is found as well."""
     monkeypatch.setattr(audit, "_CHUNK", 2)
-    assert audit.verify(engine) == []
+    assert Trail(engine).verify() == []
     tamper(engine, "UPDATE audit SET actor = 'x' WHERE id = 6")
-    assert named(audit.verify(engine)) == [(6, "changed")]
+    assert named(Trail(engine).verify()) == [(6, "changed")]

@@ -12,9 +12,10 @@ from typer.testing import CliRunner, Result
 
 from daemon.cli.main import app
 from daemon.runtime.person import login
-from storage import audit, query
+from storage.audit import Trail
 from storage.database import open_database, writing
 from storage.journal import Journal
+from storage.queries import Queries
 from tests.studies import at, image
 from tests.test_audit import remove_triggers
 
@@ -40,7 +41,7 @@ def hilum(*words: str) -> Result:
 
 def reads(directory: Path) -> list[str]:
     """The commands in the trail."""
-    rows = query.events(open_database("", directory), event="AUDIT_READ")
+    rows = Queries(open_database("", directory)).events(event="AUDIT_READ")
     assert all(row["actor"] == f"operator {login()}" for row in rows)
     return [row["detail"]["command"] for row in rows]
 
@@ -85,7 +86,7 @@ def test_a_role_that_may_only_select_is_answered(
     assert "1.2.3" in hilum("audit", "studies", "--json").stdout
     monkeypatch.setenv("HILUM__STORAGE__DATABASE", url)
     assert "1.2.3" in hilum("audit", "studies", "--json").stdout
-    assert len(query.events(engine, event="AUDIT_READ")) == 1
+    assert len(Queries(engine).events(event="AUDIT_READ")) == 1
     engine.dispose()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DROP OWNED BY reader; DROP ROLE reader")
@@ -95,7 +96,7 @@ def test_a_role_that_may_only_select_is_answered(
 def test_verify_ends_with_an_anchor_that_it_takes(directory: Path) -> None:
     """The last line names a row and its digest; given back, it fits until the row is gone."""
     said = hilum("audit", "verify").stdout.split()[-1]
-    number, digest = audit.newest(open_database("", directory))
+    number, digest = Trail(open_database("", directory)).newest()
     assert said.startswith("2:")
     assert (number, digest) != (2, said[2:]), "the query is a row, too"
     assert hilum("audit", "verify", "--anchor", said, "--anchor", f"{number}:{digest}").exit_code == 0
@@ -115,7 +116,7 @@ def test_a_fault_that_verify_finds_is_a_security_event(directory: Path) -> None:
     done = hilum("audit", "verify")
     assert done.exit_code == 1
     assert "row 1: changed" in done.stdout
-    (row,) = query.events(engine, event="SECURITY")
+    (row,) = Queries(engine).events(event="SECURITY")
     assert row["detail"] == {"kind": "audit-trail-altered", "faults": 1}
 
 

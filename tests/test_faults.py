@@ -17,7 +17,6 @@ import pytest
 from dicom_io.image.part10 import read_part10
 from dicom_io.network.statuses import Status
 from dicom_io.services.store_scu import Destination, Sender, Sent
-from storage import query
 from tests.chaos import Modality, compare, settle, working
 from tests.conftest import wait_for
 from tests.flaky_pacs import FlakyPacs
@@ -246,10 +245,10 @@ def test_missing_and_altered_objects(tmp_path: Path, pacs: FlakyPacs, untrained:
         modality = Modality(tmp_path / "studies", daemon.port)
         assert all(modality.send(file) for file in modality.make(3))
         lost, altered, good = modality.acknowledged
-        with daemon.engine() as engine:
+        with daemon.store() as store:
 
             def spooled(study: str) -> Path:
-                detail = query.study_detail(engine, study)
+                detail = store.queries.study_detail(study)
                 assert detail
                 return daemon.directory / "spool" / detail["instances"][0]["spool_name"]
 
@@ -311,8 +310,8 @@ def test_a_pacs_on_its_bad_days_gets_each_result_once(
 
 def results(daemon: Daemon, study: str) -> list[str]:
     """SOP Instance UIDs of what was made of a study."""
-    with daemon.engine() as engine:
-        detail = query.study_detail(engine, study)
+    with daemon.store() as store:
+        detail = store.queries.study_detail(study)
     assert detail
     return [o["sop_instance_uid"] for o in detail["objects"]]
 

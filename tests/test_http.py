@@ -9,10 +9,9 @@ from fastapi.testclient import TestClient
 
 from config.settings import load
 from daemon.web.api import application
-from storage.database import open_database
-from storage.journal import Journal
 from storage.records import InstanceOutcome
 from storage.spool import Spool
+from storage.store import open_store
 from tests.studies import analysed, at, image, outcome, report, take_up
 
 SEEN = MappingProxyType({"file": "1.2.1.1", "analysed": True, "pathology": True, "findings": [{"finding": "Mass"}]})
@@ -21,8 +20,8 @@ SEEN = MappingProxyType({"file": "1.2.1.1", "analysed": True, "pathology": True,
 @pytest.fixture
 def client(tmp_path: Path) -> TestClient:
     """Over two studies: one analysed with a report pending, one with an analysed and a refused image and a new one."""
-    engine, spool = open_database("", tmp_path), Spool(tmp_path / "spool")
-    journal = Journal(engine)
+    store, spool = open_store("", tmp_path), Spool(tmp_path / "spool")
+    journal = store.journal
     analysed(journal, "1.2.0", "pacs")
     for number in (1, 2):
         journal.received(image("1.2.1", number, accession_number="ACC9"), at(number))
@@ -34,7 +33,7 @@ def client(tmp_path: Path) -> TestClient:
     journal.analysed(study, outcome(study, report("1.2.1.9", "pacs"), instances=verdicts), at(61))
     journal.received(image("1.2.1", 3), at(70))
     settings = load(None, {"HILUM__STORAGE__DIRECTORY": str(tmp_path), "HILUM__STORAGE__MIN_FREE_BYTES": "1"})
-    return TestClient(application(settings, engine, journal, spool))
+    return TestClient(application(settings, store, spool))
 
 
 def test_each_image_has_its_result_or_its_reason(client: TestClient) -> None:
@@ -68,6 +67,6 @@ def test_health_says_why_not(client: TestClient, tmp_path: Path) -> None:
     """200 while there is room; else 503 with the cause."""
     assert client.get("/health").json()["status"] == "ok"
     settings = load(None, {"HILUM__STORAGE__DIRECTORY": str(tmp_path), "HILUM__STORAGE__MIN_FREE_BYTES": str(10**18)})
-    engine = open_database("", tmp_path)
-    full = TestClient(application(settings, engine, Journal(engine), Spool(tmp_path / "spool"))).get("/health")
+    store = open_store("", tmp_path)
+    full = TestClient(application(settings, store, Spool(tmp_path / "spool"))).get("/health")
     assert (full.status_code, json.loads(full.text)["status"]) == (503, "spool is full")

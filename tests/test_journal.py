@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from storage import audit, query
+from storage.audit import Trail
 from storage.database import open_database, reading
 from storage.errors import UnknownStudy, WrongState
 from storage.journal import Journal
 from storage.journal.transactions import FAULT_VERBS
+from storage.queries import Queries
 from storage.records import Arrival, CommitRequest, Held, InstanceOutcome, Outcome, SendResult, Sent
 from tests.conftest import ROOT
 from tests.studies import (
@@ -43,13 +44,13 @@ def journal(engine: Engine) -> Journal:
 
 
 def state(engine: Engine, study: str = "1.2.3") -> str:
-    (row,) = query.studies(engine, study_instance_uid=study)
+    (row,) = Queries(engine).studies(study_instance_uid=study)
     return str(row["state"])
 
 
 def moves(engine: Engine, study: str = "1.2.3") -> list[str]:
     """The transitions of a study, as the audit trail has them."""
-    rows = query.events(engine, study_instance_uid=study)
+    rows = Queries(engine).events(study_instance_uid=study)
     return [f"{row['from_state']}>{row['to_state']}" for row in rows if row["to_state"]]
 
 
@@ -61,9 +62,9 @@ def test_one_audit_row_for_each_transition(engine: Engine, journal: Journal) -> 
     analysed(journal, "1.2.3", "pacs")
     assert deliver(journal, "pacs") == ["1.2.3.9"]
     assert moves(engine) == [">RECEIVED", "RECEIVED>ANALYSED", "ANALYSED>DELIVERED"]
-    events = [row["event"] for row in query.events(engine, study_instance_uid="1.2.3")]
+    events = [row["event"] for row in Queries(engine).events(study_instance_uid="1.2.3")]
     assert events == ["RECEIVED", "ANALYSED", "SENT", "DELIVERED"]
-    assert audit.verify(engine) == []
+    assert Trail(engine).verify() == []
 
 
 def test_a_study_is_taken_up_once_it_has_settled(journal: Journal) -> None:
@@ -134,7 +135,7 @@ def test_poison_is_quarantined_at_the_third_take(engine: Engine, journal: Journa
             (healthy,) = take_up(journal, limit=1) or take_up(journal, limit=1)
             assert healthy.study_instance_uid == "1.2.2"
             journal.unclaim(healthy.id, at(0), at(0), "")
-    (row,) = query.quarantined(engine)
+    (row,) = Queries(engine).quarantined()
     assert row["study_instance_uid"] == "1.2.1"
     assert "analysis died twice" in row["reason"]
     assert moves(engine, "1.2.1") == [">RECEIVED", "RECEIVED>QUARANTINED"]
@@ -161,7 +162,7 @@ def test_the_same_bytes_again_are_no_new_work(engine: Engine, journal: Journal) 
     assert journal.received(image(), at(70)) is Arrival.DUPLICATE
     assert state(engine) == "ANALYSED"
     assert take_up(journal, 1000) == []
-    assert [row["event"] for row in query.events(engine)][-1] == "DUPLICATE"
+    assert [row["event"] for row in Queries(engine).events()][-1] == "DUPLICATE"
 
 
 def test_other_bytes_under_the_same_uid_are_set_aside(engine: Engine, journal: Journal) -> None:
@@ -175,8 +176,8 @@ def test_other_bytes_under_the_same_uid_are_set_aside(engine: Engine, journal: J
     assert journal.holds(first.sop_class_uid, first.sop_instance_uid) == Held(first.spooled.name, "first")
     known = [journal.knows(o.spooled.name) for o in (first, other, again)]
     assert known == [True, True, False]
-    assert [row["event"] for row in query.events(engine)] == ["RECEIVED", "SECURITY", "SECURITY"]
-    (kept,) = query.conflicts(engine)
+    assert [row["event"] for row in Queries(engine).events()] == ["RECEIVED", "SECURITY", "SECURITY"]
+    (kept,) = Queries(engine).conflicts()
     assert kept["sha256"] == other.spooled.sha256
 
 
@@ -225,11 +226,11 @@ def test_dirty_headers_are_stored(engine: Engine, journal: Journal) -> None:
     dirty = image(patient_id="A\0B\udcff", accession_number="x" * 5000, study_date="ü漢", modality="")
     assert journal.received(dirty, at(0)) is Arrival.NEW
     journal.received(image(number=2, patient_id="other", modality="CR"), at(1))
-    (row,) = query.studies(engine)
+    (row,) = Queries(engine).studies()
     assert (row["patient_id"], row["accession_number"], row["study_date"], row["modality"]) == (
         "AB?", "x" * 5000, "ü漢", "CR",
     )  # fmt: skip
-    assert audit.verify(engine) == []
+    assert Trail(engine).verify() == []
 
 
 # --- results -------------------------------------------------------------------------------------------------------
@@ -270,7 +271,7 @@ def test_verdicts_and_findings_are_kept(engine: Engine, journal: Journal) -> Non
         InstanceOutcome(study.instances[1].id, "refused", "truncated"),
     )
     journal.analysed(study, Outcome(verdicts, (), "ANALYSED", "one refused", [found], "sha256:abc"), at(61))
-    detail = query.study_detail(engine, "1.2.3")
+    detail = Queries(engine).study_detail("1.2.3")
     assert detail is not None
     assert [(i["verdict"], i["reason"], i["result"]) for i in detail["instances"]] == [
         ("analysed", "", {"pathology": True}), ("refused", "truncated", None),
@@ -314,7 +315,7 @@ def test_unreachable_waits_for_its_time(engine: Engine, journal: Journal) -> Non
     assert (again.attempts, again.data) == (1, delivery.data)
     journal.sent(again.id, SendResult("WARNING", 0xB000), at(161))
     assert (state(engine), journal.next_due("pacs")) == ("DELIVERED", None)
-    (row,) = query.studies(engine)
+    (row,) = Queries(engine).studies()
     assert row["delivered_at"] == at(161).isoformat()
 
 
@@ -334,7 +335,7 @@ def test_a_refusal_needs_a_person(engine: Engine, journal: Journal) -> None:
     deliver(journal, "pacs", REFUSED)
     assert state(engine) == "ANALYSED"
     deliver(journal, "archive")
-    (row,) = query.quarantined(engine)
+    (row,) = Queries(engine).quarantined()
     assert row["reason"] == "refused by pacs with status 0xA900"
     assert journal.retry("1.2.3", at(200)) == 1
     assert deliver(journal, "pacs", seconds=200) == ["1.2.3.9"]
@@ -358,7 +359,7 @@ def test_an_end_is_written_once(engine: Engine, journal: Journal) -> None:
     (delivery,) = journal.due("pacs", at(100), 10)
     for _ in range(2):
         journal.sent_many([Sent(delivery.id, ACCEPTED)], at(101))
-    assert [row["event"] for row in query.events(engine)].count("SENT") == 1
+    assert [row["event"] for row in Queries(engine).events()].count("SENT") == 1
 
 
 def test_an_ignored_study_stays_ignored(engine: Engine, journal: Journal) -> None:
@@ -367,7 +368,7 @@ def test_an_ignored_study_stays_ignored(engine: Engine, journal: Journal) -> Non
     (study,) = take_up(journal)
     journal.analysed(study, outcome(study, report("1.2.3.9", "pacs"), state="IGNORED", reason="lateral"), at(61))
     deliver(journal, "pacs")
-    (row,) = query.studies(engine)
+    (row,) = Queries(engine).studies()
     assert (row["state"], row["reason"], row["delivered_at"]) == ("IGNORED", "lateral", at(101).isoformat())
 
 
@@ -386,12 +387,15 @@ def test_quarantine_release_and_discard(engine: Engine, journal: Journal) -> Non
     assert (study.attempts, len(study.instances)) == (1, 2)
     journal.quarantine(study.id, "altered in the spool", at(71))
     journal.discard("1.2.3", at(72), actor="ben")
-    (row,) = query.studies(engine)
+    (row,) = Queries(engine).studies()
     assert (row["state"], row["reason"]) == ("IGNORED", "discarded: altered in the spool")
     assert moves(engine) == [
         ">RECEIVED", "RECEIVED>QUARANTINED", "QUARANTINED>RECEIVED", "RECEIVED>QUARANTINED", "QUARANTINED>IGNORED",
     ]  # fmt: skip
-    assert [row["actor"] for row in query.events(engine) if row["event"] in ("RELEASED", "DISCARDED")] == ["ann", "ben"]
+    assert [row["actor"] for row in Queries(engine).events() if row["event"] in ("RELEASED", "DISCARDED")] == [
+        "ann",
+        "ben",
+    ]
     for verb in (journal.release, journal.discard):
         with pytest.raises(WrongState, match="found the study in state IGNORED"):
             verb("1.2.3", at(73))
@@ -461,7 +465,7 @@ def test_a_failed_commitment_is_sent_again_then_raised(engine: Engine, journal: 
         assert state(engine) == "DELIVERED"
         no_such_instance = {"ok": [], "failed": [("1.2.3.9", 0x0112)], "resend": {0x0112}}
         commit(journal, "pacs", f"1.9.{number}", 205 + 10 * number, **no_such_instance)
-    assert query.quarantined(engine)[0]["reason"] == "pacs does not commit to what it accepted"
+    assert Queries(engine).quarantined()[0]["reason"] == "pacs does not commit to what it accepted"
     assert journal.due("pacs", at(999), 10) == []
     journal.release("1.2.3", at(300))
     deliver(journal, "pacs", seconds=300)
@@ -477,7 +481,7 @@ def test_silence_is_raised(engine: Engine, journal: Journal) -> None:
     journal.commit_requested("1.9.1", [wanted.delivery_id], at(200))
     journal.commit_failed([wanted.delivery_id], "no answer in 3 requests", at(900))
     assert state(engine) == "QUARANTINED"
-    assert query.deliveries(engine)[0]["comment"] == "no answer in 3 requests"
+    assert Queries(engine).deliveries()[0]["comment"] == "no answer in 3 requests"
 
 
 def test_a_modality_s_request_is_remembered_until_it_is_answered(engine: Engine, journal: Journal) -> None:
@@ -581,9 +585,9 @@ def test_kill_before_and_after_every_commit(engine: Engine, database_url: str, t
     journal = Journal(engine)
     walk(journal)
     assert moves(engine) == [">RECEIVED", "RECEIVED>ANALYSED", "ANALYSED>DELIVERED"]
-    assert Counter(row["event"] for row in query.events(engine))["SENT"] == 1
-    assert [d["state"] for d in query.deliveries(engine)] == ["ACCEPTED"]
-    assert audit.verify(engine) == []
+    assert Counter(row["event"] for row in Queries(engine).events())["SENT"] == 1
+    assert [d["state"] for d in Queries(engine).deliveries()] == ["ACCEPTED"]
+    assert Trail(engine).verify() == []
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -598,7 +602,7 @@ def test_an_exception_around_a_commit_leaves_the_old_state_or_the_new(engine: En
         walk(Journal(engine, fault))
     walk(Journal(engine))
     assert moves(engine) == [">RECEIVED", "RECEIVED>ANALYSED", "ANALYSED>DELIVERED"]
-    assert audit.verify(engine) == []
+    assert Trail(engine).verify() == []
 
 
 def hammer(url: str, directory: str, worker: int) -> None:
@@ -622,7 +626,7 @@ def test_several_processes_at_once(engine: Engine, database_url: str, tmp_path: 
     journal = Journal(engine)
     deliver(journal, "pacs")
     assert journal.counts()["DELIVERED"] == 45
-    events = Counter((row["event"], row["study_instance_uid"]) for row in query.events(engine, limit=9999))
+    events = Counter((row["event"], row["study_instance_uid"]) for row in Queries(engine).events(limit=9999))
     assert set(events.values()) == {1}
     assert len(events) == 45 * 4
-    assert audit.verify(engine) == []
+    assert Trail(engine).verify() == []

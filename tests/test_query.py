@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from storage import query
 from storage.database import open_database
 from storage.journal import Journal
+from storage.queries import Queries
 from tests.conftest import ROOT
 from tests.studies import analysed, at, deliver, image, outcome, report, take_up
 
@@ -46,7 +46,7 @@ def uids(rows: list[dict[str, Any]]) -> list[str]:
 
 def test_studies_have_the_promised_keys(engine: Engine) -> None:
     """Keys are DICOM keywords in snake_case, times ISO 8601 with an offset; all of it is JSON."""
-    newest, middle, oldest = query.studies(engine)
+    newest, middle, oldest = Queries(engine).studies()
     assert uids([newest, middle, oldest]) == ["1.2.2", "1.2.1", "1.2.0"]
     assert {
         "study_instance_uid", "accession_number", "patient_id", "state", "reason", "received_at", "delivered_at",
@@ -76,36 +76,36 @@ def test_studies_have_the_promised_keys(engine: Engine) -> None:
 )
 def test_studies_are_filtered(engine: Engine, asked: dict[str, Any], expected: list[str]) -> None:
     """Each filter narrows the answer; together they narrow it further."""
-    assert uids(query.studies(engine, **asked)) == expected
+    assert uids(Queries(engine).studies(**asked)) == expected
 
 
 def test_events_and_deliveries(engine: Engine) -> None:
     """What happened and what was sent can be asked by study, kind and time."""
-    assert [e["event"] for e in query.events(engine, "1.2.0")] == ["RECEIVED", "ANALYSED", "SENT", "DELIVERED"]
-    assert [e["study_instance_uid"] for e in query.events(engine, event="delivered")] == ["1.2.0"]
-    assert [e["event"] for e in query.events(engine, limit=1)] == ["RECEIVED"]
-    assert [e["event"] for e in query.events(engine, since=at(100), until=at(200))] == ["SENT", "DELIVERED"]
-    (sent,) = query.deliveries(engine, state="accepted")
+    assert [e["event"] for e in Queries(engine).events("1.2.0")] == ["RECEIVED", "ANALYSED", "SENT", "DELIVERED"]
+    assert [e["study_instance_uid"] for e in Queries(engine).events(event="delivered")] == ["1.2.0"]
+    assert [e["event"] for e in Queries(engine).events(limit=1)] == ["RECEIVED"]
+    assert [e["event"] for e in Queries(engine).events(since=at(100), until=at(200))] == ["SENT", "DELIVERED"]
+    (sent,) = Queries(engine).deliveries(state="accepted")
     assert (sent["study_instance_uid"], sent["destination"], sent["kind"], sent["status"]) == ("1.2.0", "pacs", "sr", 0)
-    assert [d["state"] for d in query.deliveries(engine, destination="pacs")] == ["ACCEPTED", "PENDING"]
-    assert query.deliveries(engine, "1.2.2") == []
+    assert [d["state"] for d in Queries(engine).deliveries(destination="pacs")] == ["ACCEPTED", "PENDING"]
+    assert Queries(engine).deliveries("1.2.2") == []
 
 
 def test_everything_of_one_study(engine: Engine) -> None:
     """One study with images, objects, deliveries and events, as JSON, without the objects' bytes."""
-    detail = query.study_detail(engine, "1.2.0")
+    detail = Queries(engine).study_detail("1.2.0")
     assert detail is not None
     assert {"instances", "objects", "deliveries", "events", "findings"} <= detail.keys()
     assert [o["sop_instance_uid"] for o in detail["objects"]] == ["1.2.0.9"]
     json.dumps(detail)
-    assert query.study_detail(engine, "9.9.9") is None
+    assert Queries(engine).study_detail("9.9.9") is None
 
 
 def test_many_studies_at_once(tmp_path: Path) -> None:
     """More studies than a statement takes parameters are answered all the same."""
     engine = open_database("", tmp_path)
     Journal(engine).received_many([image(f"1.2.{number}") for number in range(1200)], at(0))
-    rows = query.studies(engine, limit=5000)
+    rows = Queries(engine).studies(limit=5000)
     assert len(rows) == 1200
     assert {row["images"] for row in rows} == {1}
 
@@ -115,7 +115,7 @@ def test_quarantine_is_listed(tmp_path: Path) -> None:
     engine = open_database("", tmp_path)
     journal = Journal(engine)
     journal.quarantine(analysed(journal, "1.2.3").id, "altered in the spool", at(70))
-    assert [(row["study_instance_uid"], row["reason"]) for row in query.quarantined(engine)] == [
+    assert [(row["study_instance_uid"], row["reason"]) for row in Queries(engine).quarantined()] == [
         ("1.2.3", "altered in the spool")
     ]
 

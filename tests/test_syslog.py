@@ -11,7 +11,6 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 import pytest
-from sqlalchemy import Engine
 
 from config.settings import ConfigurationError, Settings, load
 from daemon.cli.check import check
@@ -21,9 +20,7 @@ from daemon.syslog.messages import Interpreter
 from daemon.syslog.shipper import READER, Shipper, reachable
 from daemon.syslog.transport import Server, SyslogUnreachable, send, syslog_message
 from dicom_io.network.tls import TlsFiles, client_context, server_context
-from storage import audit, outbox
-from storage.database import open_database
-from storage.journal import Journal
+from storage.store import Store, open_store
 from tests.conftest import require, wait_for
 from tests.harness import Daemon, sink
 from tests.peers import dx_file, free_port, run, storescp
@@ -55,8 +52,8 @@ def rsyslog(request: pytest.FixtureRequest, tmp_path: Path, authority: Authority
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    return open_database("", tmp_path)
+def store(tmp_path: Path) -> Store:
+    return open_store("", tmp_path)
 
 
 def settings_for(server: Rsyslog, files: TlsFiles, **more: str) -> dict[str, str]:
@@ -66,16 +63,16 @@ def settings_for(server: Rsyslog, files: TlsFiles, **more: str) -> dict[str, str
     return {f"HILUM__AUDIT__{key}": value for key, value in audit.items()}
 
 
-def shipper(server: Rsyslog, files: TlsFiles, engine: Engine) -> Shipper:
+def shipper(server: Rsyslog, files: TlsFiles, store: Store) -> Shipper:
     log.configure("error", "test")
-    return Shipper(load(None, settings_for(server, files)), engine)
+    return Shipper(load(None, settings_for(server, files)), store.outbox)
 
 
-def note(engine: Engine, *numbers: int) -> None:
+def note(store: Store, *numbers: int) -> None:
     """A row for each number, with characters that are not ASCII."""
     for number in numbers:
         detail = {"command": f"{STRANGE} {number}"}
-        Journal(engine).record("AUDIT_READ", at(number), actor=f"operator {STRANGE}", detail=detail)
+        store.journal.record("AUDIT_READ", at(number), actor=f"operator {STRANGE}", detail=detail)
 
 
 def details(message: Element) -> dict[str, str]:
@@ -93,11 +90,11 @@ def once(values: list[int]) -> list[int]:
     return list(dict.fromkeys(values))
 
 
-def test_messages_arrive_whole_and_in_order(rsyslog: Rsyslog, files: TlsFiles, engine: Engine) -> None:
+def test_messages_arrive_whole_and_in_order(rsyslog: Rsyslog, files: TlsFiles, store: Store) -> None:
     """RFC 5424 with PS3.15's PRI and MSGID, a byte order mark, and the XML with all its characters."""
-    note(engine, *range(250))  # more than a batch
+    note(store, *range(250))  # more than a batch
     with rsyslog:
-        shipper(rsyslog, files, engine).ship()
+        shipper(rsyslog, files, store).ship()
         wait_for(lambda: len(rsyslog.lines()) >= 250, 20, "the messages")
         assert numbers(rsyslog) == list(range(250))
     first = rsyslog.lines()[0]
@@ -106,34 +103,34 @@ def test_messages_arrive_whole_and_in_order(rsyslog: Rsyslog, files: TlsFiles, e
     assert b" DICOM+RFC3881 - \xef\xbb\xbf<?xml version=" in first
     (reader,) = rsyslog.messages()[0].findall("ActiveParticipant")
     assert reader.get("UserName") == STRANGE
-    assert outbox.waiting(engine, READER) == 0
+    assert store.outbox.waiting(READER) == 0
 
 
 @pytest.mark.parametrize("rsyslog", ["tls", "tcp"], indirect=True)
-def test_a_server_that_comes_and_goes_misses_nothing(rsyslog: Rsyslog, files: TlsFiles, engine: Engine) -> None:
+def test_a_server_that_comes_and_goes_misses_nothing(rsyslog: Rsyslog, files: TlsFiles, store: Store) -> None:
     """The server is absent, stopped and killed in between: every row arrives, in order, and none before its time."""
-    ours = shipper(rsyslog, files, engine)
-    note(engine, 0, 1)
+    ours = shipper(rsyslog, files, store)
+    note(store, 0, 1)
     ours.finish()
-    assert outbox.waiting(engine, READER) == 2
+    assert store.outbox.waiting(READER) == 2
     for start, how in ((2, signal.SIGTERM), (5, signal.SIGKILL), (8, signal.SIGTERM)):
         rsyslog.start()
-        note(engine, start, start + 1)
+        note(store, start, start + 1)
         ours.finish()
-        assert outbox.waiting(engine, READER) == 0
+        assert store.outbox.waiting(READER) == 0
         wait_for(lambda last=start + 1: last in numbers(rsyslog), 20, "the messages")
         rsyslog.stop(how)
-        note(engine, start + 2)
+        note(store, start + 2)
         ours.finish()
-        assert outbox.waiting(engine, READER) == 1
+        assert store.outbox.waiting(READER) == 1
     rsyslog.start()
-    shipper(rsyslog, files, engine).ship()  # ours, started again
+    shipper(rsyslog, files, store).ship()  # ours, started again
     wait_for(lambda: once(numbers(rsyslog)) == list(range(11)), 20, "the last message")
 
 
 @pytest.mark.parametrize("rsyslog", ["tcp"], indirect=True)
 def test_a_server_that_dies_with_messages_unread_gets_them_again(
-    rsyslog: Rsyslog, files: TlsFiles, engine: Engine
+    rsyslog: Rsyslog, files: TlsFiles, store: Store
 ) -> None:
     """What the server's machine took and the server never read is not confirmed: it is sent again."""
     with rsyslog:
@@ -141,8 +138,8 @@ def test_a_server_that_dies_with_messages_unread_gets_them_again(
         rsyslog.process.send_signal(signal.SIGSTOP)  # the kernel goes on to accept and acknowledge
         with pytest.raises(SyslogUnreachable):
             send(Server("127.0.0.1", rsyslog.port, "tcp", timeout_seconds=0.5), [b"lost"])
-    note(engine, 1)
-    ours = shipper(rsyslog, files, engine)
+    note(store, 1)
+    ours = shipper(rsyslog, files, store)
     with rsyslog:
         ours.ship()
         wait_for(lambda: numbers(rsyslog) == [1], 20, "the message")
@@ -167,35 +164,35 @@ def test_a_tls_server_that_dies_with_messages_unread_is_noticed(authority: Autho
 
 @pytest.mark.parametrize("rsyslog", ["tls"], indirect=True)
 def test_only_who_shows_a_certificate_is_heard_and_we_notice(
-    rsyslog: Rsyslog, tmp_path: Path, authority: Authority, files: TlsFiles, engine: Engine
+    rsyslog: Rsyslog, tmp_path: Path, authority: Authority, files: TlsFiles, store: Store
 ) -> None:
     """A certificate of another authority, ours or the server's, is not taken for success, with or without messages."""
-    note(engine, 1)
+    note(store, 1)
     stranger = Authority(tmp_path / "theirs").issue("stranger")
     not_known = TlsFiles(stranger.certificate, stranger.key, files.ca)
     trusts_others = TlsFiles(files.certificate, files.key, stranger.ca)
     with rsyslog:
         for wrong in (not_known, trusts_others):
-            shipper(rsyslog, wrong, engine).ship()
-            assert outbox.waiting(engine, READER) == 1
+            shipper(rsyslog, wrong, store).ship()
+            assert store.outbox.waiting(READER) == 1
             with pytest.raises(SyslogUnreachable):
                 reachable(load(None, settings_for(rsyslog, wrong)))
         assert rsyslog.lines() == []
-        shipper(rsyslog, files, engine).ship()
+        shipper(rsyslog, files, store).ship()
         wait_for(lambda: numbers(rsyslog) == [1], 20, "the message")
 
 
-def test_a_server_that_is_away_is_not_asked_all_the_time(files: TlsFiles, engine: Engine, tmp_path: Path) -> None:
+def test_a_server_that_is_away_is_not_asked_all_the_time(files: TlsFiles, store: Store, tmp_path: Path) -> None:
     """After a failure there is a pause; the end of the daemon does not heed it."""
     server = Rsyslog(tmp_path / "rsyslog", "tcp")
-    ours = shipper(server, files, engine)
-    note(engine, 1)
+    ours = shipper(server, files, store)
+    note(store, 1)
     ours.ship()
     with server:
         ours.ship()
-        assert outbox.waiting(engine, READER) == 1
+        assert store.outbox.waiting(READER) == 1
         ours.finish()
-        assert outbox.waiting(engine, READER) == 0
+        assert store.outbox.waiting(READER) == 0
 
 
 def test_check_tries_the_server(files: TlsFiles, tmp_path: Path, authority: Authority) -> None:
@@ -301,17 +298,17 @@ def send_as(daemon: Daemon, calling: str, file: Path) -> None:
 # --- what rows mean --------------------------------------------------------------------------------------------------
 
 
-def test_rows_that_are_one_transfer_are_one_message(engine: Engine, tmp_path: Path) -> None:
+def test_rows_that_are_one_transfer_are_one_message(store: Store, tmp_path: Path) -> None:
     """Objects of one study that came one after the other are one message, at most 20 objects each; another peer's or
     another study's are not in it."""
-    journal = Journal(engine)
+    journal = store.journal
     for number in range(25):
         journal.received(image(number=number), at(number))
     journal.received(image("1.9"), at(30))
     journal.received(image(number=40, calling_ae_title="OTHER"), at(40))
-    interpreter = Interpreter(Settings(), "host", outbox.uri(engine))
-    messages = list(interpreter.messages(outbox.pending(engine, READER, 99)))
+    interpreter = Interpreter(Settings(), "host", store.outbox.uri())
+    messages = list(interpreter.messages(store.outbox.pending(READER, 99)))
     counts = [message.xml.count(b"<Instance ") for message in messages]
     assert counts == [20, 5, 1, 1]
     assert all(len(message.xml) < 8000 for message in messages)
-    assert audit.verify(engine) == []
+    assert store.trail.verify() == []

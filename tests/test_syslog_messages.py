@@ -11,11 +11,10 @@ from sqlalchemy import Engine
 from config.settings import Settings
 from daemon.decisions import Quarantine, decide
 from daemon.syslog.messages import ANALYSES, OTHERS, SILENT, TRANSFERS, Interpreter
-from storage import outbox
 from storage.database import open_database
 from storage.errors import SpoolDamaged
 from storage.journal import Journal
-from storage.outbox import Entry
+from storage.outbox import Entry, Outbox
 from storage.records import CommitRequest
 from tests.conftest import ROOT
 from tests.studies import REFUSED, analysed, at, deliver, image, outcome, report, take_up
@@ -120,7 +119,7 @@ def test_every_documented_event_is_decided() -> None:
 
 def test_every_event_that_the_journal_writes_is_decided(engine: Engine) -> None:
     """The story of this test holds every event; all of its messages are valid, one by one and together."""
-    entries = outbox.pending(engine, "syslog", 1000)
+    entries = Outbox(engine).pending("syslog", 1000)
     assert {entry.event for entry in entries} == documented()
     together = [validated(message.xml) for message in interpreter(DESTINATION).messages(entries)]
     alone = by_event(entries)
@@ -130,7 +129,7 @@ def test_every_event_that_the_journal_writes_is_decided(engine: Engine) -> None:
 
 def test_the_messages_are_those_of_the_standard(engine: Engine) -> None:
     """EventID, EventTypeCode, EventActionCode and EventOutcomeIndicator by the tables of PS3.15 A.5.3."""
-    found = {event: codes(messages) for event, messages in by_event(outbox.pending(engine, "syslog", 1000)).items()}
+    found = {event: codes(messages) for event, messages in by_event(Outbox(engine).pending("syslog", 1000)).items()}
     assert found["STARTED"] == [("110100", "110120", "E", "0")]
     assert found["STOPPED"] == [("110100", "110121", "E", "0")]
     assert found["AUDIT_READ"] == [("110101", "R", "0")]
@@ -148,7 +147,7 @@ def test_the_messages_are_those_of_the_standard(engine: Engine) -> None:
 
 def test_alerts_say_what_happened(engine: Engine) -> None:
     """Who it was, what it is about, and how many of the same were held back."""
-    messages = by_event(outbox.pending(engine, "syslog", 1000))
+    messages = by_event(Outbox(engine).pending("syslog", 1000))
     stranger, tls, trail, conflict = messages["SECURITY"]
     assert detail(stranger, "Alert Description") == "peer-not-listed; 3 more of them"
     assert detail(tls, "Alert Description") == "tls-refused; error: NO_SHARED_CIPHER"
@@ -163,7 +162,7 @@ def test_alerts_say_what_happened(engine: Engine) -> None:
 
 def test_a_destination_that_is_no_longer_configured_keeps_its_name(engine: Engine) -> None:
     """What went to a destination that the configuration no longer has is reported under our name for it."""
-    begun = by_event(outbox.pending(engine, "syslog", 1000))["ANALYSED"][:2]
+    begun = by_event(Outbox(engine).pending("syslog", 1000))["ANALYSED"][:2]
     receivers = [message.findall("ActiveParticipant")[1] for message in begun]
     assert [r.get("UserID") for r in receivers] == ["gone", "PACS"]
     assert [r.get("NetworkAccessPointID") for r in receivers] == [None, "pacs.example"]
@@ -179,5 +178,5 @@ def test_a_row_of_a_later_version_has_no_message(journal: Journal, tmp_path: Pat
     """An event that this version does not know is passed over; it does not hold up what comes after it."""
     journal.record("NEVER_HEARD_OF", at(0), detail={"x": [1]})
     journal.record("STARTED", at(1))
-    entries = outbox.pending(open_database("", tmp_path), "syslog", 9)
+    entries = Outbox(open_database("", tmp_path)).pending("syslog", 9)
     assert len(list(interpreter().messages(entries))) == 1

@@ -8,17 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from sqlalchemy import Engine
 
 from config.settings import ConfigurationError, load
 from daemon.cli.tables import show
 from daemon.runtime.clock import now
 from daemon.runtime.person import login
-from storage import audit as trail
-from storage import query
-from storage.database import open_database
 from storage.errors import DatabaseError, StorageError
 from storage.journal import Journal
+from storage.store import Store, open_store
 
 Config = Annotated[
     Path | None,
@@ -34,26 +31,26 @@ audit = typer.Typer(help="Ask the audit database what happened.", no_args_is_hel
 quarantine = typer.Typer(help="Studies that need a person.", no_args_is_help=True)
 
 
-def _engine(config: Path | None) -> Engine:
+def _store(config: Path | None) -> Store:
     try:
         settings = load(config, os.environ)
-        return open_database(settings.storage.database_url(), settings.storage.directory)
+        return open_store(settings.storage.database_url(), settings.storage.directory)
     except (ConfigurationError, StorageError, OSError) as fault:
         typer.echo(str(fault), err=True)
         raise typer.Exit(2) from None
 
 
-def _used(engine: Engine, context: typer.Context) -> None:
+def _used(store: Store, context: typer.Context) -> None:
     """A row in the audit trail: who read it, asking for what. Whoever may only read the database leaves none."""
     asked = {k: v for k, v in context.params.items() if v and k not in ("config", "as_json", "as_csv")}
     command = f"{context.parent.info_name if context.parent else ''} {context.info_name}".lstrip()
     words = " ".join([command, *(f"--{name.replace('_', '-')}={value}" for name, value in asked.items())])
-    _note(engine, "AUDIT_READ", {"command": words})
+    _note(store, "AUDIT_READ", {"command": words})
 
 
-def _note(engine: Engine, event: str, detail: dict[str, Any]) -> None:
+def _note(store: Store, event: str, detail: dict[str, Any]) -> None:
     with suppress(DatabaseError):
-        Journal(engine).record(event, now(), actor=_actor(), detail=detail)
+        store.journal.record(event, now(), actor=_actor(), detail=detail)
 
 
 def _time(written: str) -> datetime | None:
@@ -84,9 +81,8 @@ def studies(
     as_csv: AsCsv = False,
 ) -> None:
     """The studies: where each stands, why, and what was found."""
-    engine = _engine(config)
-    rows = query.studies(
-        engine,
+    store = _store(config)
+    rows = store.queries.studies(
         since=_time(since),
         until=_time(until),
         patient=patient or None,
@@ -95,7 +91,7 @@ def studies(
         state=state.upper() or None,
         limit=limit,
     )
-    _used(engine, context)
+    _used(store, context)
     show(
         rows,
         [
@@ -125,9 +121,9 @@ def events(
     as_csv: AsCsv = False,
 ) -> None:
     """The audit trail, step by step."""
-    engine = _engine(config)
-    rows = query.events(engine, study or None, since=_time(since), until=_time(until), limit=limit)
-    _used(engine, context)
+    store = _store(config)
+    rows = store.queries.events(study or None, since=_time(since), until=_time(until), limit=limit)
+    _used(store, context)
     show(rows, ["id", "at", "event", "from_state", "to_state", "actor", "detail"], as_json, as_csv)
 
 
@@ -141,9 +137,9 @@ def deliveries(
     as_csv: AsCsv = False,
 ) -> None:
     """The result objects: what went where, and what the destination said."""
-    engine = _engine(config)
-    rows = query.deliveries(engine, destination=destination or None, state=state.upper() or None)
-    _used(engine, context)
+    store = _store(config)
+    rows = store.queries.deliveries(destination=destination or None, state=state.upper() or None)
+    _used(store, context)
     show(
         rows,
         [
@@ -172,16 +168,16 @@ def verify(
     config: Config = None,
 ) -> None:
     """Check the trail's hash chain; name each row that was changed, removed or inserted, and end with 1."""
-    engine, anchors = _engine(config), dict(map(_anchor, anchor or ()))
-    (number, digest), faults = trail.newest(engine), trail.verify(engine, anchors)
+    store, anchors = _store(config), dict(map(_anchor, anchor or ()))
+    (number, digest), faults = store.trail.newest(), store.trail.verify(anchors)
     for fault in faults:
         typer.echo(f"row {fault.id}: {fault.kind}: {fault.detail}")
     if faults:
-        _note(engine, "SECURITY", {"kind": "audit-trail-altered", "faults": len(faults)})
+        _note(store, "SECURITY", {"kind": "audit-trail-altered", "faults": len(faults)})
         typer.echo(f"{len(faults)} faults")
         raise typer.Exit(1)
     typer.echo(f"the audit trail is as it was written, up to row {number}:{digest}")
-    _used(engine, context)
+    _used(store, context)
 
 
 def _anchor(written: str) -> tuple[int, str]:
@@ -194,18 +190,18 @@ def _anchor(written: str) -> tuple[int, str]:
 @quarantine.command("list")
 def quarantined(context: typer.Context, config: Config = None, as_json: AsJson = False) -> None:
     """The studies that need a person, and why."""
-    engine = _engine(config)
-    rows = query.quarantined(engine)
-    _used(engine, context)
+    store = _store(config)
+    rows = store.queries.quarantined()
+    _used(store, context)
     show(rows, ["accession_number", "patient_id", "reason", "received_at", "attempts", "study_instance_uid"], as_json)
 
 
 @quarantine.command("show")
 def shown(context: typer.Context, study_uid: StudyUid, config: Config = None, as_json: AsJson = False) -> None:
     """Every step that a study took."""
-    engine = _engine(config)
-    rows = query.events(engine, study_uid)
-    _used(engine, context)
+    store = _store(config)
+    rows = store.queries.events(study_uid)
+    _used(store, context)
     show(rows, ["id", "at", "event", "from_state", "to_state", "actor", "detail"], as_json)
 
 
@@ -237,7 +233,7 @@ def _actor() -> str:
 
 def _do(config: Path | None, action: Callable[[Journal], int | None], done: str) -> None:
     try:
-        number = action(Journal(_engine(config)))
+        number = action(_store(config).journal)
     except StorageError as fault:
         typer.echo(str(fault), err=True)
         raise typer.Exit(1) from None

@@ -21,7 +21,7 @@ def check(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.tls.enabled or settings.audit.certificate:
         yield "certificates", "; ".join(certificates.faults(settings, now()) + certificates.soon(settings, now()))
     yield "spool", _spool(settings)
-    yield "database", _tried(lambda: wiring.open_journal(settings).counts())
+    yield "database", _tried(lambda: wiring.open_store(settings).journal.counts())
     yield "decoders", _decoders()
     yield "bundle", _tried(lambda: wiring.open_classifier(settings).self_check())
     if settings.audit.syslog:

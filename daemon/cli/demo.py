@@ -21,8 +21,7 @@ from daemon.cli.pacs import AE_TITLE, Pacs
 from dicom_io.image.part10 import Part10, read_part10
 from dicom_io.phantom.studies import phantom_studies
 from dicom_io.services.store_scu import Destination, Sender
-from storage import query
-from storage.database import open_database
+from storage.store import open_store
 
 FINAL = ("DELIVERED", "COMMITTED", "IGNORED", "QUARANTINED")
 COLUMNS = ("patient_id", "modality", "state", "most_likely", "probability", "findings", "reason", "seconds")
@@ -123,15 +122,15 @@ def _show(
     _say(f"hilum listens as HILUM@127.0.0.1:{port}; a small PACS, {AE_TITLE}, waits on port {pacs.port}.")
     sent, refused = _send(port, objects)
     _say(f"{sent} objects sent and stored, {refused} refused at the door. Results:")
-    engine = open_database("", directory)
-    rows = _await(lambda: _rows(query.studies(engine, limit=1000)), sent)
+    store = open_store("", directory)
+    rows = _await(lambda: _rows(store.queries.studies(limit=1000)), sent)
     tables.show(rows, COLUMNS)
     reports = len(list(pacs.directory.glob("*.dcm")))
     _say(f"{reports} result objects arrived at the PACS, in {pacs.directory}.")
     _say(f"Ask the audit database: hilum audit studies --config {configuration}")
     if stay:
-        _stay(port, lambda: _rows(query.studies(engine, limit=1000)), rows)
-    engine.dispose()
+        _stay(port, lambda: _rows(store.queries.studies(limit=1000)), rows)
+    store.close()
     return 0 if rows and all(row["state"] in FINAL for row in rows) and reports else 1
 
 

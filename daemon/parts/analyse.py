@@ -33,7 +33,7 @@ SETTLING_SECONDS = 0.1
 def run(settings: Settings, shared: Shared, name: str) -> None:
     """Work until SIGTERM. Raises CannotWork where the bundle does not load."""
     stop = on_sigterm()
-    journal, spool = wiring.open_journal(settings, shared.fault), wiring.open_spool(settings, shared.fault)
+    journal, spool = wiring.open_store(settings, shared.fault).journal, wiring.open_spool(settings, shared.fault)
     classifier = wiring.open_classifier(settings)
     limit_memory(settings.model.memory_limit_bytes)
     worker = f"{name}@{shared.life}"

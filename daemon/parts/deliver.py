@@ -20,7 +20,7 @@ GIVE_UP_EVERY_SECONDS = 5.0
 def run(settings: Settings, shared: Shared, _name: str) -> None:
     """Deliver until SIGTERM; what is in flight then is finished."""
     stop = on_sigterm()
-    journal, spool = wiring.open_journal(settings, shared.fault), wiring.open_spool(settings)
+    journal, spool = wiring.open_store(settings, shared.fault).journal, wiring.open_spool(settings)
     threads = [
         threading.Thread(
             target=_courier(settings, destination, journal, shared, stop).work,

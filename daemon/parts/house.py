@@ -22,17 +22,16 @@ SHIP_EVERY_SECONDS = 1
 
 def run(settings: Settings, _shared: Shared, _name: str) -> None:
     """Keep house until SIGTERM."""
-    engine = wiring.open_engine(settings)
-    journal, spool = Journal(engine), wiring.open_spool(settings)
+    store, spool = wiring.open_store(settings), wiring.open_spool(settings)
     schedule = scheduler()
-    schedule.add_job(purge, "interval", [settings, journal, spool], minutes=PURGE_EVERY_MINUTES, id="purge")
+    schedule.add_job(purge, "interval", [settings, store.journal, spool], minutes=PURGE_EVERY_MINUTES, id="purge")
     schedule.add_job(look_at_certificates, "interval", [settings], days=1, next_run_time=now(), id="certificates")
-    shipper = Shipper(settings, engine) if settings.audit.syslog else None
+    shipper = Shipper(settings, store.outbox) if settings.audit.syslog else None
     if shipper:
         schedule.add_job(shipper.ship, "interval", seconds=SHIP_EVERY_SECONDS, id="audit trail")
     schedule.start()
     if settings.http.enabled:
-        _serve_http(settings, application(settings, engine, journal, spool))
+        _serve_http(settings, application(settings, store, spool))
     else:
         on_sigterm().wait()
     schedule.shutdown()

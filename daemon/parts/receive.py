@@ -33,7 +33,7 @@ LOOK_SECONDS = 1.0  # how old the answer to "is there room?" may be
 
 def run(settings: Settings, shared: Shared, _name: str) -> None:
     """Receive until SIGTERM. Raises CannotWork where the address or the spool cannot be had."""
-    journal, spool = wiring.open_journal(settings, shared.fault), wiring.open_spool(settings, shared.fault)
+    journal, spool = wiring.open_store(settings, shared.fault).journal, wiring.open_spool(settings, shared.fault)
     swept = spool.sweep(journal.knows)
     tempfile.tempdir = str(spool.incoming)  # where data sets are streamed to: the spool's own file system
     reception = Reception(settings, journal, spool, shared)

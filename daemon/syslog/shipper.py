@@ -5,16 +5,14 @@ import socket
 import time
 from functools import partial
 
-from sqlalchemy import Engine
-
 from config.settings import Settings
 from daemon import wiring
 from daemon.decisions import CannotWork
 from daemon.runtime import log
 from daemon.syslog.messages import Interpreter, Message
 from daemon.syslog.transport import NOTICE, WARNING, Server, SyslogUnreachable, send, syslog_message
-from storage import outbox
 from storage.errors import DatabaseUnavailable
+from storage.outbox import Outbox
 
 READER = "syslog"
 BATCH = 200
@@ -36,10 +34,10 @@ def reachable(settings: Settings) -> None:
 class Shipper:
     """Takes rows from the outbox to the server. `ship` is to be called again and again, by one thread."""
 
-    def __init__(self, settings: Settings, engine: Engine):
-        self._engine, self._server = engine, server(settings)
+    def __init__(self, settings: Settings, outbox: Outbox):
+        self._outbox, self._server = outbox, server(settings)
         self._host, self._application = socket.gethostname(), settings.audit.source_id
-        self._interpreter = Interpreter(settings, self._host, outbox.uri(engine))
+        self._interpreter = Interpreter(settings, self._host, outbox.uri())
         self._pause, self._not_before = 0.0, 0.0
         if self._server.tls:
             self._server.tls()  # files that cannot work end the daemon now, not an hour later
@@ -67,13 +65,13 @@ class Shipper:
 
     def _ship_batch(self) -> bool:
         """Send the next rows and write down that they arrived; whether there may be more."""
-        entries = outbox.pending(self._engine, READER, BATCH)
+        entries = self._outbox.pending(READER, BATCH)
         if not entries:
             return False
         messages = [self._framed(message) for message in self._interpreter.messages(entries)]
         if messages:
             send(self._server, messages)
-        outbox.confirm(self._engine, READER, entries[-1].id)
+        self._outbox.confirm(READER, entries[-1].id)
         return len(entries) == BATCH
 
     def _framed(self, message: Message) -> bytes:

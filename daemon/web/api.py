@@ -4,20 +4,18 @@ from typing import Any
 
 from fastapi import FastAPI, Query, Response
 from fastapi.responses import JSONResponse
-from sqlalchemy import Engine
 
 from config.settings import Settings
 from daemon.runtime import certificates
 from daemon.syslog.shipper import READER
 from daemon.web.metrics import render
-from storage import outbox, query
 from storage.errors import DatabaseUnavailable
-from storage.journal import Journal
 from storage.spool import Spool
+from storage.store import Store
 
 
-def application(settings: Settings, engine: Engine, journal: Journal, spool: Spool) -> FastAPI:
-    """The routes, over one journal and spool."""
+def application(settings: Settings, store: Store, spool: Spool) -> FastAPI:
+    """The routes, over one store and spool."""
     expiries = certificates.expiries(settings)  # of the files that this daemon started or reloaded with
     app = FastAPI(title="hilum", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
 
@@ -28,7 +26,7 @@ def application(settings: Settings, engine: Engine, journal: Journal, spool: Spo
     @app.get("/health")
     def health() -> JSONResponse:
         """200 while new studies can be taken: the database answers and the spool has room."""
-        journal.counts()
+        store.journal.counts()
         free = spool.free_bytes()
         room = free >= settings.storage.min_free_bytes
         body = {"status": "ok" if room else "spool is full", "spool_free_bytes": free}
@@ -36,8 +34,8 @@ def application(settings: Settings, engine: Engine, journal: Journal, spool: Spo
 
     @app.get("/metrics")
     def metrics() -> Response:
-        pending = outbox.waiting(engine, READER) if settings.audit.syslog else None
-        page = render(journal, spool, expiries, pending)
+        pending = store.outbox.waiting(READER) if settings.audit.syslog else None
+        page = render(store.journal, spool, expiries, pending)
         return Response(page, media_type="text/plain; version=0.0.4")
 
     @app.get("/studies")
@@ -48,18 +46,21 @@ def application(settings: Settings, engine: Engine, journal: Journal, spool: Spo
         state: str = "",
         limit: int = Query(100, ge=1, le=10_000),
     ) -> list[dict[str, Any]]:
-        return query.studies(
-            engine, patient=patient_id or None, accession=accession_number or None, finding=finding or None,
-            state=state.upper() or None, limit=limit,
-        )  # fmt: skip
+        return store.queries.studies(
+            patient=patient_id or None,
+            accession=accession_number or None,
+            finding=finding or None,
+            state=state.upper() or None,
+            limit=limit,
+        )
 
     @app.get("/studies/{study_instance_uid}/results")
     def results(study_instance_uid: str) -> list[dict[str, Any]]:
         """For each image the object that `hilum predict --json` prints."""
-        return query.results(engine, study_instance_uid)
+        return store.queries.results(study_instance_uid)
 
     @app.get("/studies/{study_instance_uid}/events")
     def events(study_instance_uid: str) -> list[dict[str, Any]]:
-        return query.events(engine, study_instance_uid)
+        return store.queries.events(study_instance_uid)
 
     return app

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, bindparam, case, select, update
 
-from storage.audit import Trail
+from storage.audit import TrailWriter
 from storage.database import writing
 from storage.errors import UnknownStudy
 from storage.records import State
@@ -34,7 +34,7 @@ class Transaction:
     """An open transaction and the audit rows that will be committed with it."""
 
     sql: Connection
-    trail: Trail
+    trail: TrailWriter
 
     def move(
         self,
@@ -86,7 +86,7 @@ class Book:
     @contextmanager
     def _transaction(self, verb: str) -> Iterator[Transaction]:
         with writing(self._engine) as connection:
-            transaction = Transaction(connection, Trail(connection))
+            transaction = Transaction(connection, TrailWriter(connection))
             yield transaction
             transaction.trail.write()
             self._fault(f"journal.{verb}:before-commit")

@@ -1,0 +1,201 @@
+"""What administrators ask the audit database. Needs neither a model nor a DICOM library; times are ISO 8601 text."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, exists, func, select
+
+from storage.database import reading
+from storage.records import State
+from storage.schema import audit, conflict, delivery, instance, result_object, study
+from storage.schema import finding as finding_table
+
+_STUDY_COLUMNS = (
+    "study_instance_uid",
+    "accession_number",
+    "patient_id",
+    "study_date",
+    "modality",
+    "state",
+    "reason",
+    "received_at",
+    "analysed_at",
+    "delivered_at",
+    "committed_at",
+    "revision",
+    "attempts",
+    "model_digest",
+)
+
+
+class Queries:
+    """What administrators ask; each method reads and changes nothing."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def studies(
+        self,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        patient: str | None = None,
+        accession: str | None = None,
+        finding: str | None = None,
+        state: str | None = None,
+        limit: int = 1000,
+        study_instance_uid: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Studies received from `since` (included) to `until` (not included), newest first, with their findings.
+
+        `finding` asks for studies where that finding was called present; upper and lower case are alike.
+        """
+        query = _window(select(study), study.c.received_at, since, until)
+        for column, value in (
+            (study.c.patient_id, patient),
+            (study.c.accession_number, accession),
+            (study.c.state, state and state.upper()),
+            (study.c.study_instance_uid, study_instance_uid),
+        ):
+            if value is not None:
+                query = query.where(column == value)
+        if finding is not None:
+            named = func.lower(finding_table.c.finding) == finding.lower()
+            present = finding_table.c.call == "present"
+            query = query.where(exists().where(finding_table.c.study_id == study.c.id, present, named))
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.order_by(study.c.received_at.desc(), study.c.id.desc()).limit(limit)).all()
+            found = _findings(connection, [row.id for row in rows])
+            images = _image_counts(connection, [row.id for row in rows])
+        return [
+            {**_plain(row._mapping, _STUDY_COLUMNS), "images": images.get(row.id, 0), "findings": found[row.id]}
+            for row in rows
+        ]
+
+    def study_detail(self, study_instance_uid: str) -> dict[str, Any] | None:
+        """One study with its images, result objects, deliveries and events; None where it is unknown."""
+        found = self.studies(study_instance_uid=study_instance_uid)
+        if not found:
+            return None
+        key = select(study.c.id).where(study.c.study_instance_uid == study_instance_uid).scalar_subquery()
+        objects = [c for c in result_object.c if c.name not in ("id", "study_id", "data")]
+        with reading(self._engine) as connection:
+            images = connection.execute(select(instance).where(instance.c.study_id == key).order_by(instance.c.id))
+            made = connection.execute(
+                select(*objects).where(result_object.c.study_id == key).order_by(result_object.c.id)
+            )
+            more = {
+                "instances": [_plain(row, skip=("id", "study_id")) for row in images.mappings()],
+                "objects": [_plain(row) for row in made.mappings()],
+            }
+        return {
+            **found[0],
+            **more,
+            "deliveries": self.deliveries(study_instance_uid=study_instance_uid),
+            "events": self.events(study_instance_uid=study_instance_uid),
+        }
+
+    def results(self, study_instance_uid: str) -> list[dict[str, Any]]:
+        """What the analysis said of each image, in the order of arrival: the objects of `hilum predict --json`.
+
+        "file" is the SOP Instance UID. An image without a result has "analysed": false and the reason.
+        """
+        columns = instance.c.sop_instance_uid, instance.c.reason, instance.c.result
+        query = select(*columns).join(study, study.c.id == instance.c.study_id).order_by(instance.c.id)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.where(study.c.study_instance_uid == study_instance_uid)).all()
+        return [
+            row.result or {"file": row.sop_instance_uid, "analysed": False, "reason": row.reason or "not analysed yet"}
+            for row in rows
+        ]
+
+    def events(
+        self,
+        study_instance_uid: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        event: str | None = None,
+        limit: int = 1000,
+    ) -> list[dict[str, Any]]:
+        """Rows of the audit trail, oldest first; with more than `limit` the newest of them."""
+        query = _window(select(audit), audit.c.at, since, until)
+        if study_instance_uid is not None:
+            query = query.where(audit.c.study_instance_uid == study_instance_uid)
+        if event is not None:
+            query = query.where(audit.c.event == event.upper())
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.order_by(audit.c.id.desc()).limit(limit)).mappings().all()
+        return [_plain(row) for row in reversed(rows)]
+
+    def quarantined(self, limit: int = 1000) -> list[dict[str, Any]]:
+        """Studies that wait for a person, newest first."""
+        return self.studies(state=State.QUARANTINED, limit=limit)
+
+    def conflicts(self, limit: int = 1000) -> list[dict[str, Any]]:
+        """Objects that were set aside because other bytes were here under their SOP Instance UID, newest first."""
+        query = select(conflict).order_by(conflict.c.id.desc()).limit(limit)
+        with reading(self._engine) as connection:
+            return [_plain(row, skip=("id",)) for row in connection.execute(query).mappings()]
+
+    def deliveries(
+        self,
+        study_instance_uid: str | None = None,
+        destination: str | None = None,
+        state: str | None = None,
+        limit: int = 1000,
+    ) -> list[dict[str, Any]]:
+        """Deliveries, oldest first, with how they stand."""
+        skip = ("id", "object_id", "study_id")
+        columns = [c for c in delivery.c if c.name not in skip]
+        query = (
+            select(study.c.study_instance_uid, result_object.c.kind, result_object.c.sop_instance_uid, *columns)
+            .join(study, study.c.id == delivery.c.study_id)
+            .join(result_object, result_object.c.id == delivery.c.object_id)
+            .order_by(delivery.c.id)
+            .limit(limit)
+        )
+        for column, value in (
+            (study.c.study_instance_uid, study_instance_uid),
+            (delivery.c.destination, destination),
+            (delivery.c.state, state and state.upper()),
+        ):
+            if value is not None:
+                query = query.where(column == value)
+        with reading(self._engine) as connection:
+            return [_plain(row) for row in connection.execute(query).mappings()]
+
+
+def _window(query: Select[Any], column: Any, since: datetime | None, until: datetime | None) -> Select[Any]:
+    if since is not None:
+        query = query.where(column >= since)
+    return query if until is None else query.where(column < until)
+
+
+def _findings(connection: Connection, study_ids: Sequence[int]) -> dict[int, list[Any]]:
+    found: dict[int, list[Any]] = defaultdict(list)
+    for ids in _chunks(study_ids):
+        query = select(finding_table).where(finding_table.c.study_id.in_(ids))
+        query = query.order_by(finding_table.c.study_id, finding_table.c.position)
+        for row in connection.execute(query):
+            found[row.study_id].append(row.content)
+    return found
+
+
+def _image_counts(connection: Connection, study_ids: Sequence[int]) -> dict[int, int]:
+    counted: dict[int, int] = {}
+    for ids in _chunks(study_ids):
+        query = select(instance.c.study_id, func.count()).where(instance.c.study_id.in_(ids))
+        counted.update((row[0], row[1]) for row in connection.execute(query.group_by(instance.c.study_id)))
+    return counted
+
+
+def _chunks(values: Sequence[int], size: int = 500) -> Iterable[Sequence[int]]:
+    """SQLite takes 32766 parameters at most, older ones 999."""
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def _plain(row: Any, names: Iterable[str] | None = None, skip: Iterable[str] = ()) -> dict[str, Any]:
+    """A row as JSON would have it."""
+    chosen = [name for name in (names or row) if name not in skip]
+    return {name: row[name].isoformat() if isinstance(row[name], datetime) else row[name] for name in chosen}
