@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from config.settings import Destination, Settings
+from config.sections import DestinationSettings
+from config.settings import Settings
 from daemon import translate
 from dicom_io.image.decode import decode
 from dicom_io.image.header import Header, read_header
@@ -171,7 +172,7 @@ def _objects(
     in_scope: Sequence[Looked],
     images: Sequence[Looked],
     classifier: Classifier,
-    destinations: Sequence[Destination],
+    destinations: Sequence[DestinationSettings],
     started: datetime,
 ) -> Iterator[ResultObject]:
     """Each result object once, with the destinations that get it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from config.settings import Destination, Select
+from config.sections import DestinationSettings, SelectSettings
 from dicom_io.composite.analysis import (
     Call,
     Encoded,
@@ -45,7 +45,7 @@ def received_object(header: Header, arrived: Arrived, spooled: Spooled) -> Recei
     )
 
 
-def selection_rules(select: Select) -> SelectionRules:
+def selection_rules(select: SelectSettings) -> SelectionRules:
     """The settings' rules as `dicom_io.image.selection` wants them; an empty list means its own."""
     return SelectionRules(**{key: value for key, value in select.model_dump().items() if value != ()})
 
@@ -73,9 +73,9 @@ def source_image(header: Header, prediction: Prediction | None, reason: str) -> 
     return SourceImage(header.dataset, finding_results(prediction), reason, pathology)
 
 
-def by_report_options(destinations: Sequence[Destination]) -> dict[ReportOptions, list[Destination]]:
+def by_report_options(destinations: Sequence[DestinationSettings]) -> dict[ReportOptions, list[DestinationSettings]]:
     """The destinations that get a report, grouped by how they want it."""
-    groups: dict[ReportOptions, list[Destination]] = {}
+    groups: dict[ReportOptions, list[DestinationSettings]] = {}
     for destination in destinations:
         if "sr" in destination.outputs:
             options = ReportOptions(destination.sr_class, destination.sr_title, destination.language)
@@ -83,13 +83,13 @@ def by_report_options(destinations: Sequence[Destination]) -> dict[ReportOptions
     return groups
 
 
-def predecessors(reports: Sequence[Report], destinations: Sequence[Destination]) -> list[PredecessorRef]:
+def predecessors(reports: Sequence[Report], destinations: Sequence[DestinationSettings]) -> list[PredecessorRef]:
     """Of the earlier reports on a study those that all of these destinations were to get."""
     names = {d.name for d in destinations}
     return [PredecessorRef(r.sop_class_uid, r.sop_instance_uid) for r in reports if names <= r.destinations]
 
 
-def result_object(kind: str, encoded: Encoded, destinations: Sequence[Destination]) -> ResultObject:
+def result_object(kind: str, encoded: Encoded, destinations: Sequence[DestinationSettings]) -> ResultObject:
     """What the journal keeps of an encoded object."""
     return ResultObject(
         kind=kind,

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config.settings import Destination, Peer, Settings
+from config.sections import DestinationSettings, PeerSettings
+from config.settings import Settings
 from daemon.decisions import CannotWork
 from daemon.runtime.certificates import syslog_files, tls_files
 from daemon.runtime.shared import Fault, no_fault
@@ -89,7 +90,7 @@ def listed_peers(settings: Settings) -> list[Listed]:
 
 def open_sender(
     settings: Settings,
-    destination: Destination,
+    destination: DestinationSettings,
     on_commit_report: Callable[[CommitReport], None] = lambda report: None,
     on_event: Callable[[str, dict[str, str]], None] = lambda kind, detail: None,
 ) -> Sender:
@@ -108,7 +109,7 @@ def open_sender(
     )  # fmt: skip
 
 
-def open_peer(settings: Settings, peer: Peer, address: str) -> Sender:
+def open_peer(settings: Settings, peer: PeerSettings, address: str) -> Sender:
     """Our way back to a peer that asked us something, over TLS where we let peers in over TLS.
 
     Its certificate then carries the peer's host name, where it is listed by name, or its address.

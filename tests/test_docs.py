@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from config.settings import Section, Settings
+from config.sections import Section
+from config.settings import Settings
 from daemon.cli.main import app
 from dicom_io.composite import codes
 from dicom_io.image.codecs import readable_transfer_syntaxes

@@ -12,7 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from config.settings import Http, Storage, load
+from config.sections import HttpSettings, StorageSettings
+from config.settings import load
 from daemon.parts.serve import STOP_SECONDS
 from tests.conftest import ROOT, require, wait_for
 from tests.peers import Orthanc, dx_file, free_port, run, running_orthanc, storescp
@@ -88,8 +89,8 @@ def test_the_image_runs_without_root() -> None:
 def test_the_image_says_how_it_is() -> None:
     """A health check that asks /health on the port that is the default, the volume, the ports, the command."""
     words = dict(last_stage())
-    assert f"http://127.0.0.1:{Http().port}/health" in words["HEALTHCHECK"]
-    assert json.loads(words["VOLUME"]) == [str(Storage().directory)]
+    assert f"http://127.0.0.1:{HttpSettings().port}/health" in words["HEALTHCHECK"]
+    assert json.loads(words["VOLUME"]) == [str(StorageSettings().directory)]
     assert words["EXPOSE"].split() == ["11112", "8080"]
     assert (json.loads(words["ENTRYPOINT"]), json.loads(words["CMD"])) == (["hilum"], ["serve"])
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import ConfigurationError, Section, Settings, load
+from config.sections import Section
+from config.settings import ConfigurationError, Settings, load
 
 EXAMPLE = Path(__file__).parent.parent / "config" / "example.toml"
 

@@ -3,7 +3,8 @@
 import shutil
 from collections.abc import Callable, Iterator
 
-from config.settings import Destination, Settings
+from config.sections import DestinationSettings
+from config.settings import Settings
 from daemon import wiring
 from daemon.decisions import CannotWork
 from daemon.runtime import certificates
@@ -58,7 +59,7 @@ def _decoders() -> str:
     return "" if len(readable_transfer_syntaxes()) > 4 else "no decoder for compressed images is installed"
 
 
-def _echo(settings: Settings, destination: Destination) -> str:
+def _echo(settings: Settings, destination: DestinationSettings) -> str:
     sender = wiring.open_sender(settings, destination)
     try:
         answer = sender.echo()

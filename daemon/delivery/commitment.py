@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from uuid import uuid4
 
-from config.settings import Delivery, Destination, Peer, Settings
+from config.sections import DeliverySettings, DestinationSettings, PeerSettings
+from config.settings import Settings
 from daemon.runtime import log
 from daemon.runtime.clock import now
 from dicom_io.network.errors import NotAuthorized
@@ -22,14 +23,14 @@ TOGETHER = 50  # objects in one request
 MOST_REQUESTS = 3
 MOST_ANSWERS = 10
 AGAIN_SECONDS = 60.0
-OpenPeer = Callable[[Settings, Peer, str], Sender]
+OpenPeer = Callable[[Settings, PeerSettings, str], Sender]
 NOWHERE = "no [[peer]] with this AE title has a port to report to"
 
 
 # --- as SCU: we ask a destination to commit what we delivered ------------------------------------------------------
 
 
-def ask(policy: Delivery, journal: Journal, destination: Destination, sender: Sender) -> bool:
+def ask(policy: DeliverySettings, journal: Journal, destination: DestinationSettings, sender: Sender) -> bool:
     """Ask `destination` to commit what it accepted and was not asked for yet, or did not answer for in time.
 
     False where there was nothing to ask, or nobody: a request counts, so none is made to a PACS that is away.
@@ -53,12 +54,14 @@ def give_up(settings: Settings, journal: Journal) -> None:
         log.get().warning("commitment given up", destination=name, objects=len(ids))
 
 
-def _patience_began(policy: Delivery) -> datetime:
+def _patience_began(policy: DeliverySettings) -> datetime:
     """Who was asked before then is late."""
     return now() - timedelta(seconds=policy.commitment_timeout_seconds)
 
 
-def _request(journal: Journal, destination: Destination, sender: Sender, objects: Sequence[Uncommitted]) -> None:
+def _request(
+    journal: Journal, destination: DestinationSettings, sender: Sender, objects: Sequence[Uncommitted]
+) -> None:
     """Note the request, then send it: a report may come before we know that the request arrived."""
     transaction_uid, ids = f"2.25.{uuid4().int}", [o.delivery_id for o in objects]
     journal.commit_requested(transaction_uid, ids, now())
@@ -122,7 +125,7 @@ def answer(settings: Settings, journal: Journal, spool: Spool, open_peer: OpenPe
             log.get().warning("commitment not answered", peer=request.calling_ae_title, comment=comment, last=last)
 
 
-def _peer(settings: Settings, ae_title: str) -> Peer | None:
+def _peer(settings: Settings, ae_title: str) -> PeerSettings | None:
     """Whom the report goes to: the requester's own listening port is nowhere in its request."""
     return next((p for p in settings.peer if p.ae_title == ae_title and p.port), None)
 

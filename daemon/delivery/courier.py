@@ -4,8 +4,7 @@ import threading
 from dataclasses import replace
 from datetime import timedelta
 
-from config.settings import Delivery as DeliverySettings
-from config.settings import Destination
+from config.sections import DeliverySettings, DestinationSettings
 from daemon import pipeline
 from daemon.delivery import commitment
 from daemon.runtime import log
@@ -26,7 +25,7 @@ class Courier:
     def __init__(
         self,
         policy: DeliverySettings,
-        destination: Destination,
+        destination: DestinationSettings,
         sender: Sender,
         journal: Journal,
         bell: Doorbell,

@@ -3,7 +3,8 @@
 import threading
 from functools import partial
 
-from config.settings import Destination, Settings
+from config.sections import DestinationSettings
+from config.settings import Settings
 from daemon import wiring
 from daemon.delivery import commitment
 from daemon.delivery.courier import LOOK_SECONDS, Courier
@@ -51,7 +52,7 @@ def _ring_if_due(journal: Journal, destination: str, shared: Shared) -> None:
 
 
 def _courier(
-    settings: Settings, destination: Destination, journal: Journal, shared: Shared, stop: threading.Event
+    settings: Settings, destination: DestinationSettings, journal: Journal, shared: Shared, stop: threading.Event
 ) -> Courier:
     sender = wiring.open_sender(settings, destination, partial(commitment.reported, journal), Events(journal).security)
     return Courier(settings.delivery, destination, sender, journal, shared.deliver[destination.name], stop)

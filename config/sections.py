@@ -1,0 +1,157 @@
+"""One class for each table of the configuration file: its keys, their types, and their defaults."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+# PS3.5 6.2: AE is 16 characters at most of the default repertoire, without backslash and control characters
+AeTitle = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")
+]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DicomSettings(Section):
+    """Our application entity and what it lets in."""
+
+    ae_title: AeTitle = "HILUM"
+    host: str = "0.0.0.0"
+    port: Port = 11112
+    accept_any_peer: bool = False
+    max_associations: int = Field(50, ge=1)
+    max_associations_per_peer: int = Field(25, ge=1)
+    max_pdu_bytes: int = Field(1_048_576, ge=4096)
+    max_object_bytes: int = Field(500_000_000, ge=1)
+    max_pixels: int = Field(120_000_000, ge=1)
+    association_timeout_seconds: Seconds = 30.0
+    dimse_timeout_seconds: Seconds = 30.0
+    idle_timeout_seconds: Seconds = 120.0
+    message_timeout_seconds: Annotated[float, Field(gt=0)] = 600.0
+
+
+class Certified(Section):
+    """The files by which we and a peer know each other in TLS."""
+
+    certificate: str = ""
+    key: str = ""
+    ca: str = ""
+
+    @model_validator(mode="after")
+    def complete(self) -> Self:
+        given = [bool(self.certificate), bool(self.key), bool(self.ca)]
+        if any(given) and not all(given):
+            raise ValueError("certificate, key and ca are needed together, or none of them")
+        return self
+
+
+class TlsSettings(Certified):
+    """Files for DICOM over TLS (PS3.15 B.12); empty: TLS is off on our side."""
+
+    @property
+    def enabled(self) -> bool:
+        return bool(self.certificate)
+
+
+class AuditSettings(Certified):
+    """Where the audit trail is sent, as DICOM audit messages over syslog (PS3.15 A.5 to A.7); empty: nowhere."""
+
+    syslog: str = ""
+    port: Port = 6514
+    transport: Literal["tls", "tcp", "udp"] = "tls"
+    source_id: str = Field("hilum", max_length=48, pattern=r"^[!-~]+$")
+    enterprise_site_id: str = ""
+
+
+class PeerSettings(Section):
+    """Who may send to us."""
+
+    ae_title: AeTitle
+    host: str
+    port: Port = 0
+    priority: int = Field(1, ge=0, le=2)
+
+
+class DestinationSettings(Section):
+    """Where results go."""
+
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")
+    ae_title: AeTitle
+    host: str
+    port: Port
+    outputs: tuple[Literal["sr", "sc"], ...] = ("sr", "sc")
+    storage_commitment: bool = False
+    sr_class: Literal["comprehensive-3d", "comprehensive", "enhanced"] = "comprehensive-3d"
+    sr_title: Literal["imaging-measurement-report", "ai-chest-radiograph-result"] = "ai-chest-radiograph-result"
+    language: Literal["en-US"] = "en-US"
+    tls: bool = False
+    report_ignored: bool = False
+
+
+class StorageSettings(Section):
+    """Spool and journal."""
+
+    directory: Path = Path("/var/lib/hilum")
+    database: str = ""
+    database_file: str = ""
+    min_free_bytes: int = Field(2_000_000_000, ge=0)
+    keep_days: float = Field(30.0, ge=0)
+
+    def database_url(self) -> str:
+        """The SQLAlchemy URL, from `database_file` where that is given; "" means SQLite in `directory`."""
+        return Path(self.database_file).read_text(encoding="utf-8").strip() if self.database_file else self.database
+
+
+class StudySettings(Section):
+    settle_seconds: Seconds = 3.0
+
+
+class SelectSettings(Section):
+    """Which images the model is for; a tag that is missing never refuses by itself."""
+
+    modalities: tuple[str, ...] = ("CR", "DX")
+    body_parts: tuple[str, ...] = ()
+    excluded_views: tuple[str, ...] = ()
+    for_processing: bool = False
+    secondary_capture: bool = True
+    minimum_age_years: float = Field(18.0, ge=0)
+
+
+class ModelSettings(Section):
+    """The bundle and what it runs on."""
+
+    bundle: str = ""
+    digest: str = ""
+    engine: Literal["auto", "openvino", "torch"] = "auto"
+    device: str = "auto"
+    threads: int = Field(1, ge=0)
+    batch: int = Field(8, ge=1)
+    workers: int = Field(1, ge=1)
+    time_limit_seconds: Seconds = 60.0
+    memory_limit_bytes: int = Field(6_000_000_000, ge=0)
+
+
+class DeliverySettings(Section):
+    """How results are sent, and sent again."""
+
+    first_retry_seconds: Seconds = 5.0
+    longest_retry_seconds: Seconds = 600.0
+    give_up_after_seconds: Seconds = 0.0
+    timeout_seconds: Seconds = 30.0
+    idle_release_seconds: Seconds = 60.0
+    commitment_timeout_seconds: Seconds = 3600.0
+
+
+class HttpSettings(Section):
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Port = 8080
+
+
+class LogSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
