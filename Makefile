@@ -45,15 +45,15 @@ audit: $(READY)
 
 # mutated objects and conversations against the running daemon; FUZZ=count
 fuzz: $(READY)
-	$(BIN)/python -m tests.fuzz --count $(or $(FUZZ),20000)
+	$(BIN)/python -m tests.system.fuzz --count $(or $(FUZZ),20000)
 
 # senders, a PACS on its bad days and a killer at once; CHAOS=seconds
 chaos: $(READY)
-	$(BIN)/python -m tests.chaos --seconds $(or $(CHAOS),300)
+	$(BIN)/python -m tests.system.chaos --seconds $(or $(CHAOS),300)
 
 # memory, descriptors and threads over thousands of associations; SOAK=count
 soak: $(READY)
-	$(BIN)/python -m tests.soak --count $(or $(SOAK),5000)
+	$(BIN)/python -m tests.system.soak --count $(or $(SOAK),5000)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.steps import step_milliseconds
 from benchmarks.studies import make_studies
 from tests.conftest import ROOT, wait_for
-from tests.harness import Daemon, sink
-from tests.peers import answers, free_port, storescp
+from tests.support.harness import Daemon, sink
+from tests.support.peers import answers, free_port, storescp
 
 
 def send(files: list[Path], port: int, called: str = "HILUM") -> None:

@@ -54,7 +54,7 @@ def wait_for(condition: Callable[[], T], seconds: float = 30.0, what: str = "the
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A small bundle with random weights, as the settings that let the daemon run it."""
-    from tests.bundles import as_settings
-    from tests.untrained import write_untrained
+    from tests.support.bundles import as_settings
+    from tests.support.untrained import write_untrained
 
     return as_settings(write_untrained(tmp_path_factory.mktemp("bundle") / "untrained", size=64))

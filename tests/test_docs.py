@@ -113,7 +113,7 @@ def test_every_link_leads_somewhere(paper: Path) -> None:
 def events() -> set[str]:
     """The names of the log's events: the texts in the first argument of each `log.get().info(...)` of the daemon."""
     found = set()
-    for path in (ROOT / "daemon").glob("*.py"):
+    for path in (ROOT / "daemon").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
             if isinstance(call, ast.Call) and ast.unparse(call.func) in LOGGERS:
                 found |= {n.value for n in ast.walk(call.args[0]) if isinstance(n, ast.Constant)}

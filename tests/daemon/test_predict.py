@@ -1,0 +1,135 @@
+"""`hilum predict`: what a data scientist sees, and what a program reads."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from daemon.cli.main import app
+from dicom_io.phantom.studies import draw_thorax
+from inference.bundle import Bundle
+from tests.dicom_io.test_decode import write
+from tests.support.bundles import small_bundle
+
+KEYS = {"file", "analysed", "pathology", "pathology_probability", "most_likely", "findings", "model"}
+
+
+@pytest.fixture(scope="module")
+def drawn() -> np.ndarray:
+    return np.asarray(draw_thorax(3, "effusion", 300, 260) >> 4, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return small_bundle(tmp_path_factory.mktemp("bundle") / "small")
+
+
+@pytest.fixture(autouse=True)
+def settings(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HILUM__MODEL__BUNDLE", str(bundle.directory))
+    monkeypatch.setenv("HILUM__MODEL__DIGEST", bundle.digest)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, drawn: np.ndarray) -> Path:
+    """A radiograph as DICOM, PNG and JPEG, two that are cut short, two that are none, and a hand."""
+    place = tmp_path / "in"
+    (place / "deep").mkdir(parents=True)
+    write(place / "a.dcm", drawn)
+    Image.fromarray(drawn).save(place / "deep/a.png")
+    Image.fromarray(drawn).save(place / "b.jpg", quality=95)
+    (place / "cut.png").write_bytes((place / "deep/a.png").read_bytes()[:3000])
+    (place / "cut.dcm").write_bytes((place / "a.dcm").read_bytes()[:9000])
+    write(place / "hand.dcm", drawn, BodyPartExamined="HAND")
+    (place / "notes.txt").write_text("nothing to see")
+    (place / "empty.dcm").touch()
+    return place
+
+
+def run(*words: str | Path, status: int = 0) -> Result:
+    result = CliRunner().invoke(app, ["predict", *map(str, words)])
+    assert result.exit_code == status, (result.output, result.exception)
+    return result
+
+
+def answers(result: Result) -> dict[str, dict[str, Any]]:
+    return {Path(a["file"]).name: a for a in json.loads(result.stdout)}
+
+
+def test_one_file_is_one_object(folder: Path) -> None:
+    """--json of one file is the object that the HTTP interface gives, with its keys and no others."""
+    answer = json.loads(run("--json", folder / "a.dcm").stdout)
+    assert set(answer) == KEYS
+    assert answer["file"] == str(folder / "a.dcm")
+    assert answer["analysed"] is True
+    assert set(answer["model"]) == {"name", "version", "digest"}
+    assert set(answer["most_likely"]) == {"finding", "probability"}
+    for finding in answer["findings"]:
+        assert set(finding) == {"finding", "probability", "threshold", "call"}
+        assert finding["call"] in ("present", "absent", "undetermined")
+        assert 0 <= finding["probability"] <= 1
+
+
+def test_a_folder(folder: Path) -> None:
+    """Every image at any depth gets an answer or a reason, in order; a text file is passed over; the status is 1."""
+    found = answers(run("--json", folder, status=1))
+    assert list(found) == ["a.dcm", "b.jpg", "cut.dcm", "cut.png", "a.png", "empty.dcm", "hand.dcm"]
+    assert [name for name, a in found.items() if a["analysed"]] == ["a.dcm", "b.jpg", "a.png"]
+    assert "truncated" in found["cut.png"]["reason"]
+    assert "bytes" in found["cut.dcm"]["reason"]
+    assert "HAND" in found["hand.dcm"]["reason"]
+    assert found["empty.dcm"]["reason"] == "neither DICOM, PNG nor JPEG"
+    assert set(found["cut.png"]) == {"file", "analysed", "reason", "model"}
+
+
+def test_the_same_radiograph_gives_the_same_answer(folder: Path) -> None:
+    """DICOM and PNG of one picture: the same probabilities to the last digit; JPEG's are close."""
+    found = answers(run("--json", folder / "a.dcm", folder / "deep/a.png", folder / "b.jpg"))
+    assert found["a.dcm"]["findings"] == found["a.png"]["findings"]
+    near = [f["probability"] for f in found["b.jpg"]["findings"]]
+    assert near == pytest.approx([f["probability"] for f in found["a.dcm"]["findings"]], abs=0.05)
+
+
+def test_a_table(folder: Path) -> None:
+    """Without --json a person reads a table; a file that was named gets its reason, whatever it is."""
+    result = run(folder / "a.dcm", folder / "notes.txt", status=1)
+    assert "a.dcm" in result.stdout
+    assert "neither DICOM, PNG nor JPEG" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize("words", [(), ("--method", "occlusion", "--precision", "low")], ids=["cam", "occlusion"])
+def test_overlays(folder: Path, tmp_path: Path, drawn: np.ndarray, words: Sequence[str]) -> None:
+    """--explain writes a picture of the radiograph's size for each finding present, and none over another."""
+    out = tmp_path / "out"
+    found = answers(run("--json", "--explain", out, *words, folder / "a.dcm", folder / "deep/a.png"))
+    present = {f["finding"] for f in found["a.dcm"]["findings"] if f["call"] == "present"}
+    named = present or {found["a.dcm"]["most_likely"]["finding"]}
+    assert {p.name for p in out.iterdir()} == {f"{stem}-{finding}.png" for stem in ("a", "a-2") for finding in named}
+    for file in out.iterdir():
+        with Image.open(file) as picture:
+            assert (picture.size, picture.mode) == (drawn.shape[::-1], "RGB")
+            pixels = np.asarray(picture)
+        grey = (pixels == pixels[..., :1]).all(axis=2)
+        assert 0 < grey.mean() < 1, "some of the radiograph is left as it is, some is coloured"
+        assert np.abs(pixels[grey][:, 0].astype(int) - drawn[grey]).max() <= 1
+
+
+def test_refused_images_get_no_overlay(folder: Path, tmp_path: Path) -> None:
+    """What was not analysed has nothing to explain."""
+    run("--explain", tmp_path / "out", folder / "hand.dcm", status=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_asked_for_wrongly(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is not there, a grid that is none: status 2. A model that cannot run: status 2 and a sentence."""
+    run(folder / "absent.dcm", status=2)
+    run("--precision", "extreme", folder / "a.dcm", status=2)
+    monkeypatch.setenv("HILUM__MODEL__DIGEST", "sha256:" + "0" * 64)
+    assert "is pinned" in run(folder / "a.dcm", status=2).stderr
+    monkeypatch.delenv("HILUM__MODEL__DIGEST")
+    assert "pin it to let it run" in run(folder / "a.dcm", status=2).stderr

@@ -1,0 +1,178 @@
+"""TLS lets in who has a certificate of our authority, on either side, and nobody else."""
+
+import socket
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from pydicom.uid import DigitalXRayImageStorageForPresentation as DX
+from pydicom.uid import ExplicitVRLittleEndian
+
+from dicom_io.network.errors import TlsFault
+from dicom_io.network.tls import TlsFiles, check_files, client_context, server_context, validity
+from dicom_io.services.store_scu import Destination, Sender
+from tests.conftest import require, wait_for
+from tests.support.authority import Authority, openssl, storescu
+from tests.support.peers import (
+    Recorder,
+    data_set_bytes,
+    dx_file,
+    free_port,
+    run,
+    running_scp,
+    sender_to,
+    small_limits,
+    storescp,
+)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    require("openssl")
+    return Authority(tmp_path_factory.mktemp("tls") / "ours")
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    require("openssl")
+    return Authority(tmp_path_factory.mktemp("tls") / "theirs")
+
+
+def test_storescu_with_our_certificate_may_send(tmp_path: Path, authority: Authority) -> None:
+    """dcmtk's storescu over TLS with a certificate of our authority stores an object, byte for byte."""
+    require("storescu")
+    recorder = Recorder()
+    files = authority.issue("server")
+    with running_scp(recorder, tmp_path, tls=server_context(files)) as scp:
+        said = storescu(scp.port, authority.issue("client"), authority.ca, dx_file(tmp_path / "a.dcm", 1000, 1000))
+        assert "Received Store Response (Success)" in said
+    assert len(recorder.contents[0]) > 2_000_000
+
+
+def test_strangers_are_refused_and_reported(tmp_path: Path, authority: Authority, stranger: Authority) -> None:
+    """A certificate of another authority, an expired one, none at all, and no TLS: each is refused and an event."""
+    require("storescu")
+    recorder = Recorder()
+    image = dx_file(tmp_path / "a.dcm")
+    with running_scp(recorder, tmp_path, tls=server_context(authority.issue("server"))) as scp:
+        storescu(scp.port, stranger.issue("client"), authority.ca, image)
+        wait_for(lambda: len(recorder.events) == 1, what="the first event")
+        storescu(scp.port, authority.issue("old", days=-1), authority.ca, image)
+        wait_for(lambda: len(recorder.events) == 2, what="the second event")
+        run("storescu", "+tla", "-ic", "-aec", "HILUM", "127.0.0.1", str(scp.port), image)
+        wait_for(lambda: len(recorder.events) == 3, what="the third event")
+        run("storescu", "-aec", "HILUM", "127.0.0.1", str(scp.port), image)
+        wait_for(lambda: len(recorder.events) == 4, what="the fourth event")
+    assert recorder.kinds == ["tls-refused"] * 4
+    assert not recorder.arrived
+
+
+def test_silent_client_holds_up_nobody(tmp_path: Path, authority: Authority) -> None:
+    """While one connection says nothing, another is served; the silent one is closed in the end."""
+    files = authority.issue("server")
+    limits = small_limits(association_seconds=2.0)
+    with (
+        running_scp(Recorder(), tmp_path, tls=server_context(files), limits=limits) as scp,
+        socket.create_connection(("127.0.0.1", scp.port)) as silent,
+    ):
+        began = time.monotonic()
+        sender = sender_to(scp, tls=client_context(files))
+        assert sender.echo().outcome == "ACCEPTED"
+        assert time.monotonic() - began < 1.5
+        sender.close()
+        assert silent.recv(1) == b""
+
+
+def test_certificates_are_replaced_without_a_restart(tmp_path: Path, authority: Authority, stranger: Authority) -> None:
+    """After a reload, new associations see the new certificate; one that is open goes on."""
+    with running_scp(Recorder(), tmp_path, tls=server_context(authority.issue("server"))) as scp:
+        old = sender_to(scp, tls=client_context(authority.issue("client")))
+        new = sender_to(scp, tls=client_context(stranger.issue("client")))
+        assert (old.echo().outcome, new.echo().outcome) == ("ACCEPTED", "UNREACHABLE")
+        scp.replace([], server_context(stranger.issue("server")))
+        assert (old.echo().outcome, new.echo().outcome) == ("ACCEPTED", "ACCEPTED")
+        old.close()
+        new.close()
+
+
+def test_we_send_over_tls(tmp_path: Path, authority: Authority) -> None:
+    """storescp with mutual authentication takes an object from us, large enough for many TLS records."""
+    require("storescp")
+    server, client = authority.issue("server"), authority.issue("client")
+    options = ["+tls", str(server.key), str(server.certificate), "+cf", str(authority.ca)]
+    with storescp(tmp_path / "pacs", *options) as peer:
+        sender = Sender("HILUM", Destination("PACS", "127.0.0.1", peer.port, client_context(client), sop_classes=(DX,)))
+        image = dx_file(tmp_path / "a.dcm", 1000, 1000)
+        uid, data = dcmread(image).SOPInstanceUID, data_set_bytes(image.read_bytes())
+        assert sender.send(DX, uid, ExplicitVRLittleEndian, data).outcome == "ACCEPTED"
+        sender.close()
+        assert wait_for(peer.files)[0].stat().st_size > 1_000_000
+
+
+def test_we_do_not_send_to_strangers(tmp_path: Path, authority: Authority, stranger: Authority) -> None:
+    """A server with a certificate of another authority, or for another address, gets nothing from us: an event."""
+    files = authority.issue("client")
+    events: list[str] = []
+    for server in (stranger.issue("server"), authority.issue("elsewhere", address="192.0.2.1")):
+        trusting = TlsFiles(server.certificate, server.key, authority.ca)
+        with running_scp(Recorder(), tmp_path, tls=server_context(trusting)) as scp:
+            to = Destination("HILUM", "127.0.0.1", scp.port, client_context(files))
+            sent = Sender("SENDER", to, on_event=lambda kind, detail: events.append(kind)).echo()
+        assert sent.outcome == "UNREACHABLE"
+        assert "CERTIFICATE_VERIFY_FAILED" in sent.comment
+    assert events == ["tls-refused"] * 2
+
+
+def test_old_protocols_are_refused(tmp_path: Path, authority: Authority) -> None:
+    """BCP 195: TLS 1.0 and 1.1 are not spoken; 1.2 and 1.3 are."""
+    files = authority.issue("server")
+    with running_scp(Recorder(), tmp_path, tls=server_context(files)) as scp:
+        outcome = {
+            version: run(
+                "openssl", "s_client", f"-{version}", "-cipher", "ALL:@SECLEVEL=0", "-connect", f"127.0.0.1:{scp.port}",
+                "-cert", files.certificate, "-key", files.key, "-CAfile", files.ca, "-verify_return_error", "-brief",
+            ).returncode
+            for version in ("tls1", "tls1_1", "tls1_2", "tls1_3")
+        }  # fmt: skip
+    assert [code == 0 for code in outcome.values()] == [False, False, True, True]
+
+
+def test_files_in_order_have_no_faults(authority: Authority) -> None:
+    """Files that work are not complained about, and their expiry is what openssl made."""
+    files = authority.issue("server", days=10)
+    now = datetime.now(UTC)
+    assert check_files(files, now) == []
+    assert abs(validity(files.certificate)[1] - (now + timedelta(days=10))) < timedelta(minutes=10)
+
+
+def test_each_fault_of_the_files_is_named(tmp_path: Path, authority: Authority) -> None:
+    """Mismatch, expiry, a clock that is behind, permissions, absence and nonsense are told apart."""
+    files, other = authority.issue("server"), authority.issue("other")
+    now = datetime.now(UTC)
+    open_key = TlsFiles(files.certificate, tmp_path / "open.key", files.ca)
+    open_key.key.write_bytes(files.key.read_bytes())
+    open_key.key.chmod(0o644)
+    nonsense = tmp_path / "nonsense.pem"
+    nonsense.write_text("no certificate")
+    encrypted = tmp_path / "encrypted.key"
+    openssl("rsa", "-aes128", "-passout", "pass:secret", "-in", files.key, "-out", encrypted)
+    for fault, found in {
+        "do not belong together": check_files(TlsFiles(files.certificate, other.key, files.ca), now),
+        "expired on": check_files(files, now + timedelta(days=11)),
+        "not valid before": check_files(files, now - timedelta(days=1)),
+        "open to other users": check_files(open_key, now),
+        "No such file": check_files(TlsFiles(files.certificate, tmp_path / "absent", files.ca), now),
+        "expected certificates in PEM": check_files(TlsFiles(files.certificate, files.key, nonsense), now),
+        "the key unencrypted": check_files(TlsFiles(files.certificate, encrypted, files.ca), now),
+    }.items():
+        assert any(fault in sentence for sentence in found), (fault, found)
+    with pytest.raises(TlsFault):
+        server_context(TlsFiles(nonsense, files.key, files.ca))
+
+
+def test_port_that_nobody_listens_on_is_unreachable(authority: Authority) -> None:
+    """A destination that is down is a value, with the reason."""
+    sender = Sender("HILUM", Destination("PACS", "127.0.0.1", free_port(), client_context(authority.issue("client"))))
+    assert sender.echo().comment == "connection failed: Connection refused"

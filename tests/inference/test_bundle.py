@@ -1,0 +1,170 @@
+"""A bundle: its layout, its digest and what it may not contain."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from inference.allowed import ALLOWED, vet
+from inference.bundle import Bundle, digest, load
+from inference.errors import BundleError, BundleForbidden, BundleNotFound, DigestMismatch, WeightsMismatch
+from inference.networks import build_network
+from tests.support.bundles import LABELS, small_bundle
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return small_bundle(tmp_path_factory.mktemp("bundle") / "small")
+
+
+@pytest.fixture
+def copy(made: Bundle, tmp_path: Path) -> Path:
+    shutil.copytree(made.directory, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def change(directory: Path, file: str, **changes: Any) -> None:
+    path = directory / "configs" / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_metadata_is_read(made: Bundle) -> None:
+    """A bundle states name, labels, input size, digest, and that its weights are untrained."""
+    assert (made.labels, made.input_size, made.trained, made.pinned) == (LABELS, (64, 64), False, False)
+    assert made.digest.startswith("sha256:")
+    assert len(made.digest) == 71
+
+
+def test_same_seed_gives_the_same_digest(made: Bundle, tmp_path: Path) -> None:
+    """An untrained bundle can be made again, byte for byte."""
+    assert small_bundle(tmp_path / "again").digest == made.digest
+
+
+@pytest.mark.parametrize("file", ["configs/metadata.json", "models/model.safetensors", "golden/expected.json"])
+def test_digest_changes_with_every_file_that_counts(made: Bundle, copy: Path, file: str) -> None:
+    """One byte more in any file that the answer depends on is another digest."""
+    with (copy / file).open("ab") as handle:
+        handle.write(b" ")
+    assert digest(copy) != made.digest
+
+
+def test_digest_leaves_the_model_card_out_and_the_place(made: Bundle, copy: Path) -> None:
+    """A better model card, or another directory, is the same model."""
+    (copy / "docs/README.md").write_text("a better card")
+    assert digest(copy) == made.digest
+
+
+def test_digest_tells_names_from_content(copy: Path) -> None:
+    """Moving bytes from one file to another, or renaming one, is another digest."""
+    (copy / "a").write_text("xy")
+    first = digest(copy)
+    (copy / "a").rename(copy / "b")
+    assert digest(copy) != first
+
+
+def test_link_is_refused(copy: Path) -> None:
+    """A link could point to what the digest does not cover."""
+    (copy / "models/link").symlink_to("/etc/hostname")
+    with pytest.raises(BundleError, match="link"):
+        load(copy)
+
+
+def test_pinned_digest(made: Bundle, copy: Path) -> None:
+    """With its digest pinned a bundle loads as pinned; after a change it does not load."""
+    assert load(copy, made.digest).pinned
+    change(copy, "metadata.json", version="2")
+    with pytest.raises(DigestMismatch, match="is pinned"):
+        load(copy, made.digest)
+
+
+EVIL = [
+    {"_target_": "os.system", "command": "true"},
+    {"_target_": "monai.transforms.Lambda", "func": "$print"},
+    {"_target_": "monai.transforms.Compose", "transforms": ["$__import__('os').system('true')"]},
+    {"_target_": "monai.transforms.Resize", "spatial_size": "%/etc/passwd"},
+    {"_target_": "monai.transforms.Resize", "spatial_size": {"_target_": "subprocess.run"}},
+    {"_target_": "monai.transforms.Resize", "_mode_": "debug"},
+    {"_target_": "@network_def"},
+    {"_target_": "monai.networks.nets.DenseNet121", "pretrained": True},
+]
+
+
+@pytest.mark.parametrize("config", EVIL)
+def test_configuration_may_not_run_code(copy: Path, config: dict[str, Any]) -> None:
+    """Expressions, macros, modes, downloads and classes off the list are refused before anything is instantiated."""
+    change(copy, "inference.json", preprocessing=config)
+    with pytest.raises(BundleForbidden):
+        load(copy)
+
+
+def test_administrator_may_pin_an_expression(copy: Path) -> None:
+    """What is refused by itself runs once its digest is pinned."""
+    change(copy, "inference.json", size="$32 * 2")
+    assert load(copy, digest(copy)).inference["size"] == "$32 * 2"
+
+
+def test_every_allowed_name_exists() -> None:
+    """The list names no class that is absent, and a short name means the full one."""
+    import importlib
+
+    for full in set(ALLOWED.values()):
+        module, _, name = full.rpartition(".")
+        assert callable(getattr(importlib.import_module(module), name))
+    assert vet({"_target_": "Resize"}, "x") == {"_target_": "monai.transforms.Resize"}
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("/tmp/hilum-pickle-ran",)
+
+
+def test_pickle_is_not_run(copy: Path) -> None:
+    """A model.pt with more than tensors is refused, and its code does not run."""
+    (copy / "models/model.safetensors").unlink()
+    torch.save({"a": Evil()}, copy / "models/model.pt")
+    with pytest.raises(BundleForbidden, match="weights_only"):
+        build_network(load(copy))
+    assert not Path("/tmp/hilum-pickle-ran").exists()
+
+
+def test_plain_state_dict_loads_as_pt(made: Bundle, copy: Path) -> None:
+    """model.pt with tensors only gives the same network as model.safetensors."""
+    state = build_network(made).state_dict()
+    (copy / "models/model.safetensors").unlink()
+    torch.save({"state_dict": state}, copy / "models/model.pt")
+    loaded = build_network(load(copy)).state_dict()
+    assert all(torch.equal(state[name], loaded[name]) for name in state)
+
+
+def test_weights_of_another_network(copy: Path) -> None:
+    """Weights that do not fit are named as such."""
+    config = json.loads((copy / "configs/inference.json").read_text())["network_def"]
+    change(copy, "inference.json", network_def=config | {"out_channels": 4})
+    with pytest.raises(WeightsMismatch, match=r"class_layers\.out"):
+        build_network(load(copy))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hilum": None}, "hilum"),
+        ({"hilum": {"labels": ["A"], "trained": True}}, "input_size"),
+        ({"hilum": {"labels": ["A"], "outputs": ["B"], "trained": True, "input_size": [8, 8]}}, "among outputs"),
+        ({"hilum": {"labels": ["A"], "trained": True, "input_size": [8, 8], "test_time": ["x"]}}, "test_time"),
+    ],
+)
+def test_bad_metadata_is_explained(copy: Path, changes: dict[str, Any], message: str) -> None:
+    """What is wrong with the metadata is said by its key."""
+    change(copy, "metadata.json", **changes)
+    with pytest.raises(BundleError, match=message):
+        load(copy)
+
+
+def test_no_bundle(tmp_path: Path) -> None:
+    """An empty directory is no bundle."""
+    with pytest.raises(BundleNotFound):
+        load(tmp_path)

@@ -1,0 +1,334 @@
+"""The classifier: the same probabilities from every engine, honest refusals, calibrated calls."""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from inference.bundle import Bundle, load
+from inference.errors import BadImage, BundleError, EngineError, SelfCheckFailed
+from inference.networks import build_network
+from inference.prediction import Finding, Prediction, most_likely, summary
+from inference.preprocess import preprocess_all
+from inference.probability import log_odds, sigmoid
+from inference.serving import image_gate
+from inference.serving.calibration import call
+from inference.serving.classifier import Classifier
+from inference.serving.engines import open_engine
+from inference.serving.openvino_engine import OpenVinoEngine
+from inference.serving.torch_engine import TorchEngine
+from inference.training.fit_calibration import fit_band, fit_logistic, fit_platt, fit_threshold
+from tests.support.bundles import LABELS, SMALL, noise, small_bundle
+from tests.support.untrained import write_untrained
+
+#: Largest difference of a probability from plain torch float32.
+F32, BF16 = 1e-4, 0.03
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return small_bundle(tmp_path_factory.mktemp("bundle") / "small")
+
+
+@pytest.fixture
+def copy(bundle: Bundle, tmp_path: Path) -> Path:
+    shutil.copytree(bundle.directory, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def configure(directory: Path, file: str, content: dict[str, Any]) -> Bundle:
+    (directory / "configs" / file).write_text(json.dumps(content))
+    return load(directory)
+
+
+def plain_torch(bundle: Bundle, batch: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        return np.asarray(sigmoid(build_network(bundle)(torch.from_numpy(batch)).numpy()))
+
+
+NETWORKS: list[dict[str, Any]] = [
+    SMALL,
+    {"_target_": "monai.networks.nets.ResNet", "block": "basic", "layers": [1, 1, 1, 1], "spatial_dims": 2,
+     "block_inplanes": [8, 16, 24, 32], "n_input_channels": 1, "num_classes": 3},
+    {"_target_": "monai.networks.nets.EfficientNetBN", "model_name": "efficientnet-b0", "pretrained": False,
+     "spatial_dims": 2, "in_channels": 1, "num_classes": 3},
+    {"_target_": "monai.networks.nets.SEResNet50", "layers": [1, 1, 1, 1], "spatial_dims": 2, "in_channels": 1,
+     "num_classes": 3},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda n: n["_target_"].rpartition(".")[2])
+def test_engines_agree_with_plain_torch(network: dict[str, Any], tmp_path: Path) -> None:
+    """For each family of networks OpenVINO and torch give plain torch's probabilities, and maps that add up to them."""
+    bundle = small_bundle(tmp_path / "b", network)
+    classifier = Classifier(bundle, "openvino", precision="f32")
+    batch = preprocess_all(classifier.transform, noise(6))
+    expected = plain_torch(bundle, batch)
+    for engine in (classifier.engine, open_engine(bundle, "torch", "cpu")):
+        outputs = engine.run(batch)
+        assert np.abs(sigmoid(outputs.logits) - expected).max() < F32
+        assert outputs.maps.shape[:2] == (6, 3)
+        rest = outputs.logits - outputs.maps.mean(axis=(2, 3))  # the last layer's bias, the same for every picture
+        assert np.abs(rest - rest[0]).max() < 1e-3
+    assert np.abs(expected - expected[0]).max() > 1e-3, "pictures that all give the same prove nothing"
+
+
+def real_pictures(shared: Path, count: int) -> list[np.ndarray]:
+    with zipfile.ZipFile(shared / "data/nih128.zip") as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith((".jpg", ".png")))
+        chosen = names[:: len(names) // count][:count]
+        files = [Image.open(BytesIO(archive.read(name))).convert("L") for name in chosen]
+    return [np.asarray(file, dtype=np.float32) / np.float32(255) for file in files]
+
+
+def worst_gaps(bundle: Bundle, images: Sequence[np.ndarray]) -> dict[str, float]:
+    """For each engine the largest difference of a probability from plain torch float32."""
+    yardstick = TorchEngine(bundle, "cpu")
+    engines = [yardstick, OpenVinoEngine(bundle, "cpu", precision="f32"), OpenVinoEngine(bundle, "cpu")]
+    batch = preprocess_all(Classifier(bundle, "torch", "cpu").transform, images)
+    expected = plain_torch(bundle, batch)
+    return {engine.name: float(np.abs(sigmoid(engine.run(batch).logits) - expected).max()) for engine in engines}
+
+
+@pytest.mark.slow
+def test_engines_agree_on_real_radiographs(shared: Path, tmp_path: Path) -> None:
+    """DenseNet121 on 24 real radiographs: within 1e-4 of plain torch in float32, within 0.03 in bf16."""
+    gaps = worst_gaps(write_untrained(tmp_path / "b"), real_pictures(shared, 24))
+    for name, gap in gaps.items():
+        assert gap < (BF16 if "bf16" in name else F32), (name, gap)
+
+
+def test_batches_are_their_pictures(bundle: Bundle) -> None:
+    """Any number of pictures of any sizes is answered in order, as each would be by itself."""
+    classifier = Classifier(bundle, "openvino", precision="f32")
+    images = [*noise(5), *noise(2, 200, 120)]
+    together = classifier.predict(images)
+    alone = [classifier.predict([image])[0] for image in images]
+    assert [p.analysed for p in together] == [True] * 7
+    for a, b in zip(together, alone, strict=True):
+        assert [f.probability for f in a.findings] == pytest.approx([f.probability for f in b.findings], abs=1e-5)
+    assert classifier.predict([]) == []
+
+
+def test_faulty_pictures_are_refused_by_themselves(bundle: Bundle) -> None:
+    """A constant picture and one with NaN get a reason; their neighbours in the batch get their answers."""
+    classifier = Classifier(bundle, "openvino")
+    good, blank, holed = noise(1)[0], np.full((50, 50), 0.5, np.float32), noise(1)[0]
+    holed[3, 3] = np.nan
+    answers = classifier.predict([blank, good, holed])
+    assert [a.analysed for a in answers] == [False, True, False]
+    assert answers[0].reason == "every pixel has the same value"
+    assert "not finite" in answers[2].reason
+    with pytest.raises(BadImage):
+        classifier.predict([np.zeros((4, 4), np.uint8)])
+
+
+def test_engine_is_chosen_and_refused(bundle: Bundle) -> None:
+    """auto takes OpenVINO where there is no GPU; a device or engine that is not there is named."""
+    if not torch.cuda.is_available():
+        assert isinstance(open_engine(bundle), OpenVinoEngine)
+    with pytest.raises(EngineError, match="it has CPU"):
+        open_engine(bundle, "openvino", "npu7")
+    with pytest.raises(EngineError, match="no device"):
+        open_engine(bundle, "torch", "cuda:77")
+    with pytest.raises(EngineError, match="auto, openvino or torch"):
+        open_engine(bundle, "tensorflow")
+
+
+def test_cache(bundle: Bundle, tmp_path: Path) -> None:
+    """The second start reads the converted network and gives the same answers; a damaged one is reported."""
+    image = noise(1)
+    first = Classifier(bundle, "openvino", cache=tmp_path).predict(image)
+    files = sorted(path.suffix for path in tmp_path.iterdir())
+    assert files == [".bin", ".xml"]
+    assert Classifier(bundle, "openvino", cache=tmp_path).predict(image) == first
+    next(tmp_path.glob("*.xml")).write_text("<net>")
+    with pytest.raises(EngineError, match="remove it"):
+        Classifier(bundle, "openvino", cache=tmp_path)
+
+
+def test_golden_input(bundle: Bundle, copy: Path) -> None:
+    """The golden input passes in every engine, and fails by name when the network computes something else."""
+    for engine in ("openvino", "torch"):
+        assert Classifier(bundle, engine, "cpu").self_check() < BF16
+    path = copy / "golden/expected.json"
+    expected = json.loads(path.read_text())
+    expected["probabilities"]["Mass"] += 0.1
+    path.write_text(json.dumps(expected))
+    with pytest.raises(SelfCheckFailed, match="Mass"):
+        Classifier(load(copy), "openvino").self_check()
+
+
+def test_mirrored_pictures_are_averaged(bundle: Bundle, copy: Path) -> None:
+    """With test_time "flip" the logits are the mean of the picture's and its mirror's."""
+    metadata = json.loads((copy / "configs/metadata.json").read_text())
+    metadata["hilum"]["test_time"] = ["flip"]
+    flipping = Classifier(configure(copy, "metadata.json", metadata), "openvino", precision="f32")
+    plain = Classifier(bundle, "openvino", precision="f32")
+    batch = preprocess_all(plain.transform, noise(2))
+    expected = (plain.run(batch).logits + plain.run(np.ascontiguousarray(batch[..., ::-1])).logits) / 2
+    assert np.allclose(flipping.run(batch).logits, expected, atol=1e-4)
+
+
+def test_calibration_is_the_bundles(copy: Path) -> None:
+    """Probabilities, calls and the pathology output follow configs/calibration.json."""
+    content = {
+        "findings": {"Effusion": {"scale": 2.0, "offset": -1.0, "threshold": 0.3, "band": [0.2, 0.4]}},
+        "pathology": {"weights": {"Mass": 0.5}, "offset": 0.25, "threshold": 0.4},
+    }
+    classifier = Classifier(configure(copy, "calibration.json", content), "openvino", precision="f32")
+    image = noise(1)
+    logits = classifier.run(preprocess_all(classifier.transform, image)).logits[0]
+    answer = classifier.predict(image)[0]
+    effusion, cardiomegaly, _ = answer.findings
+    assert effusion.probability == pytest.approx(sigmoid(2 * logits[0] - 1), abs=1e-6)
+    assert effusion.call == call(effusion.probability, 0.3, [0.2, 0.4])
+    assert (cardiomegaly.probability, cardiomegaly.threshold) == (pytest.approx(sigmoid(logits[1]), abs=1e-6), 0.5)
+    assert answer.pathology_probability == pytest.approx(sigmoid(0.5 * logits[2] + 0.25), abs=1e-6)
+    assert answer.pathology == (answer.pathology_probability >= 0.4)
+
+
+def test_calibration_that_does_not_fit_is_refused(copy: Path) -> None:
+    """A band that does not hold its threshold, and a weight on no output, are refused at start."""
+    with pytest.raises(BundleError, match="Mass"):
+        Classifier(configure(copy, "calibration.json", {"findings": {"Mass": {"threshold": 0.5, "band": [0.6, 0.7]}}}))
+    bad = {"pathology": {"weights": {"Gout": 1}, "offset": 0, "threshold": 0.5}}
+    with pytest.raises(BundleError, match="Gout"):
+        Classifier(configure(copy, "calibration.json", bad))
+
+
+@pytest.mark.parametrize(
+    ("probability", "expected"), [(0.19, "absent"), (0.2, "undetermined"), (0.39, "undetermined"), (0.4, "present")]
+)
+def test_band(probability: float, expected: str) -> None:
+    """Present from the upper edge on, absent below the lower one, undetermined between."""
+    assert call(probability, 0.3, [0.2, 0.4]) == expected
+    assert call(probability, 0.3, None) == ("present" if probability >= 0.3 else "absent")
+
+
+def finding(name: str, probability: float, threshold: float) -> Finding:
+    margin = float(log_odds(probability) - log_odds(threshold))
+    return Finding(name, probability, threshold, call(probability, threshold, None), margin)
+
+
+def test_most_likely_is_not_the_commonest() -> None:
+    """A rare finding far above its threshold is likelier than a common one just under its own."""
+    common, rare = finding("Infiltration", 0.35, 0.4), finding("Hernia", 0.2, 0.02)
+    assert most_likely([common, rare]) == rare
+
+
+def test_summary_takes_the_highest() -> None:
+    """A study's answer has the highest probability of each finding; images that were not analysed do not count."""
+    one = Prediction(True, "", False, 0.2, None, (finding("A", 0.6, 0.5), finding("B", 0.1, 0.5)))
+    two = Prediction(True, "", True, 0.7, None, (finding("A", 0.2, 0.5), finding("B", 0.9, 0.5)))
+    both = summary([one, Prediction(False, "blank"), two])
+    assert [f.probability for f in both.findings] == [0.6, 0.9]
+    assert (both.pathology, both.pathology_probability) == (True, 0.7)
+    assert both.most_likely is not None
+    assert both.most_likely.finding == "B"
+    assert summary([Prediction(False, "blank"), Prediction(False, "blank")]) == Prediction(False, "blank")
+
+
+def test_json_object(bundle: Bundle) -> None:
+    """The outside interface's object, for an analysed picture and for a refused one."""
+    classifier = Classifier(bundle, "openvino")
+    answer = classifier.predict(noise(1))[0].to_json("a.png", classifier.model)
+    assert " ".join(answer) == "file analysed pathology pathology_probability most_likely findings model"
+    assert [f["finding"] for f in answer["findings"]] == list(LABELS)
+    assert set(answer["findings"][0]) == {"finding", "probability", "threshold", "call"}
+    assert answer["model"] == {"name": "untrained", "version": "0", "digest": bundle.digest}
+    refusal = json.loads(json.dumps(Prediction(False, "blank").to_json("a.png", classifier.model)))
+    assert (refusal["analysed"], refusal["reason"]) == (False, "blank")
+    assert "findings" not in refusal
+
+
+def logistic_gate(directory: Path, classifier: Classifier, good: np.ndarray, bad: np.ndarray) -> Bundle:
+    """A gate fitted to tell two batches apart, written into the bundle."""
+    features = np.concatenate(
+        [image_gate.describe(["statistics", "penultimate"], b, classifier.run(b)) for b in (good, bad)]
+    )
+    mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-3
+    targets = np.arange(len(features)) < len(good)
+    weights, offset = fit_logistic(np.clip((features - mean) / scale, -10, 10), targets)
+    tensors = {"mean": mean, "scale": scale, "weight0": weights[None], "bias0": np.array([offset])}
+    image_gate.save(
+        tensors, directory, {"features": ["statistics", "penultimate"], "threshold": 0.5, "expects": "noise"}
+    )
+    return load(directory)
+
+
+def test_gate_refuses_what_it_was_fitted_against(bundle: Bundle, copy: Path) -> None:
+    """With a gate in the bundle, pictures of the other kind are not analysed, and the reason has score and limit."""
+    plain = Classifier(bundle, "openvino")
+    ramp = np.linspace(0, 1, 90, dtype=np.float32)[:, None] * np.ones((1, 70), np.float32)
+    ramps = [np.clip(ramp * k, 0, 1) for k in np.linspace(0.5, 3, 12, dtype=np.float32)]
+    good, bad = preprocess_all(plain.transform, noise(12)), preprocess_all(plain.transform, ramps)
+    gated = Classifier(logistic_gate(copy, plain, good, bad), "openvino")
+    answers = gated.predict([*noise(3, seed=99), ramps[5]])
+    assert [a.analysed for a in answers] == [True, True, True, False]
+    assert answers[3].reason.startswith("the picture does not look like noise (score 0.")
+    assert answers[3].reason.endswith("needs 0.50)")
+    assert all(a.analysed for a in plain.predict(ramps)), "without a gate every picture passes"
+
+
+def test_gate_of_another_network_is_refused(bundle: Bundle, copy: Path) -> None:
+    """A gate that is for other features says so instead of guessing."""
+    tensors = {"mean": np.zeros(3), "scale": np.ones(3), "weight0": np.ones((1, 3)), "bias0": np.zeros(1)}
+    image_gate.save(tensors, copy, {"features": ["penultimate"], "threshold": 0.5})
+    with pytest.raises(BundleError, match="is for 3 features"):
+        Classifier(load(copy), "openvino").predict(noise(1))
+
+
+def test_statistics_ignore_brightness_and_contrast() -> None:
+    """The gate's picture statistics are the same for a darker, flatter copy."""
+    picture = np.stack(noise(1))[:, None]
+    assert np.allclose(image_gate.statistics(picture), image_gate.statistics(picture * 0.3 + 0.2), atol=2e-3)
+
+
+# ---- fitting
+
+
+def drawn(count: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    """Logits whose true probability is sigmoid(2 x - 1), and targets drawn from it."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=count)
+    return logits, (rng.random(count) < sigmoid(2 * logits - 1)).astype(float)
+
+
+def test_platt_finds_the_truth() -> None:
+    """Fitting Platt's scaling recovers scale and offset."""
+    scale, offset = fit_platt(*drawn())
+    assert (scale, offset) == (pytest.approx(2, abs=0.15), pytest.approx(-1, abs=0.15))
+
+
+def test_threshold_is_youdens() -> None:
+    """No other threshold has a larger sensitivity plus specificity, also with ties."""
+    logits, targets = drawn(500)
+    probabilities = np.round(sigmoid(logits), 2)
+
+    def youden(threshold: float) -> float:
+        present = probabilities >= threshold
+        return float(present[targets == 1].mean() + (~present)[targets == 0].mean())
+
+    best = max(youden(t) for t in np.arange(0.005, 1, 0.01))
+    assert youden(fit_threshold(probabilities, targets)) == pytest.approx(best)
+
+
+def test_band_holds_the_threshold_and_narrows_with_patients() -> None:
+    """The band contains the threshold, and more patients make it narrower."""
+    widths = []
+    for count in (200, 4000):
+        logits, targets = drawn(count)
+        threshold = fit_threshold(sigmoid(logits), targets)
+        low, high = fit_band(sigmoid(logits), targets, np.arange(count) // 2, threshold, rounds=60)
+        assert low <= threshold <= high
+        widths.append(high - low)
+    assert widths[1] < widths[0]

@@ -1,0 +1,77 @@
+"""The mean of several networks as one network: the same answer, in every engine, with maps."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from inference.bundle import load
+from inference.ensemble import Ensemble, combined
+from inference.evaluation.data import read_table
+from inference.networks import define_network, read_state
+from inference.preprocess import preprocess_all
+from inference.probability import sigmoid
+from inference.serving.classifier import Classifier
+from inference.training.averaging import drawn_together, steadiness, write_average
+from inference.training.crossvalidate import cross_validate
+from inference.training.fit_calibration import fit_platt
+from tests.inference.test_train import SMALL as SHORT
+from tests.inference.test_train import write_data
+from tests.support.bundles import SMALL, narrow_resnet, noise, small_bundle
+
+RESNET = narrow_resnet() | {"num_classes": 3}
+
+
+@pytest.mark.parametrize("network", [RESNET, SMALL], ids=["ResNet", "DenseNet"])
+def test_the_mean_of_the_members(network: dict[str, Any], tmp_path: Path) -> None:
+    """The one network's logits are the members' mean, in torch and OpenVINO, and its maps add up to them."""
+    bundles = [small_bundle(tmp_path / f"{seed}", network, seed) for seed in range(3)]
+    states = [read_state(bundle) for bundle in bundles]
+    together = small_bundle(tmp_path / "all", {"_target_": "inference.ensemble.Ensemble", "members": [network] * 3})
+    plain = define_network({"network_def": network}, "test")
+    torch.save(combined(states, plain), tmp_path / "all/models/model.pt")
+    (tmp_path / "all/models/model.safetensors").unlink()
+    batch = preprocess_all(Classifier(bundles[0], "torch", "cpu").transform, noise(5))
+    expected = np.mean([Classifier(b, "torch", "cpu", precision="f32").run(batch).logits for b in bundles], axis=0)
+    for engine in ("torch", "openvino"):
+        outputs = Classifier(load(together.directory), engine, "cpu", precision="f32").run(batch)
+        assert np.abs(outputs.logits - expected).max() < 1e-4
+        rest = outputs.logits - outputs.maps.mean(axis=(2, 3))
+        assert np.abs(rest - rest[0]).max() < 1e-3
+
+
+def test_a_network_without_pooling_cannot_be_averaged() -> None:
+    """What does not end in pooling and a linear layer is refused by name."""
+    with pytest.raises(ValueError, match="AdaptiveAvgPool2d"):
+        Ensemble([torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))])
+
+
+def test_the_mean_is_worth_a_steeper_slope() -> None:
+    """From single networks' answers the slope comes most of the way to what suits their mean, and never beyond it."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(0, 1.5, 20000)
+    y = (rng.random(20000) < sigmoid(truth)).astype(np.float32)
+    members = truth[None, :, None] + rng.normal(0, 1, (5, 20000, 1))
+    single = members[rng.integers(0, 5, 20000), np.arange(20000)]
+    factor = steadiness(members, single)
+    wanted, _ = fit_platt(members.mean(0)[:, 0], y)
+    found, _ = fit_platt(drawn_together(single, factor)[:, 0], y)
+    alone, _ = fit_platt(single[:, 0], y)
+    assert 0.6 * (wanted - alone) < found - alone <= wanted - alone
+    assert alone < 0.75 * wanted
+
+
+def test_a_cross_validation_becomes_one_bundle(tmp_path: Path) -> None:
+    """The folds' networks give one calibrated bundle that says what it is, with the table's figures beside it."""
+    write_data(tmp_path / "data", 160)
+    table = read_table(tmp_path / "data")
+    with pytest.raises(FileNotFoundError, match="folds"):
+        write_average(tmp_path / "bundle", tmp_path / "work", table, SHORT, 2)
+    cross_validate(tmp_path / "data", tmp_path / "work", SHORT, folds=2, threads=1, progress=False)
+    bundle = write_average(tmp_path / "bundle", tmp_path / "work", table, SHORT, 2)
+    assert "2 networks" in bundle.metadata["training"]["average_of"]
+    assert (tmp_path / "bundle/docs/cross_validation.json").is_file()
+    Classifier(bundle, "openvino", threads=1).self_check()
+    assert set(bundle.calibration["findings"]) == {"Effusion", "Mass"}

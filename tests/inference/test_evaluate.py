@@ -1,0 +1,145 @@
+"""The figures: against values worked out by hand, and of a bundle on generated pictures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference.bundle import load
+from inference.errors import DataError
+from inference.evaluation.data import pictures, read_table
+from inference.evaluation.evaluate import evaluate
+from inference.evaluation.metrics import (
+    at_threshold,
+    auroc,
+    average_precision,
+    bootstrap,
+    expected_calibration_error,
+    interval,
+    reliability,
+    roc,
+)
+from inference.serving.classifier import Classifier
+from inference.training.crossvalidate import cross_validate, markdown
+from inference.training.fit_gate import Example, fit_gate
+from inference.training.train import train
+from tests.inference.test_train import SMALL, write_data
+from tests.support.untrained import write_untrained
+
+SCORES, TARGETS = np.array([0.1, 0.4, 0.35, 0.8]), np.array([0.0, 0.0, 1.0, 1.0])
+
+
+def test_discrimination_by_hand() -> None:
+    """The four-point example: three of four pairs in order; precision 1 at recall 1/2, 2/3 at recall 1."""
+    assert auroc(SCORES, TARGETS) == 0.75
+    assert average_precision(SCORES, TARGETS) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    assert auroc(np.ones(4), TARGETS) == 0.5
+    assert np.isnan(auroc(SCORES, np.zeros(4)))
+    false, true = roc(SCORES, TARGETS)
+    assert float(np.trapezoid(true, false)) == pytest.approx(0.75)
+
+
+def test_operating_point_by_hand() -> None:
+    """Called from the threshold on: at 0.35 one false positive, nothing missed."""
+    point = at_threshold(SCORES, TARGETS, 0.35)
+    assert point == {"accuracy": 0.75, "precision": pytest.approx(2 / 3), "recall": 1.0, "specificity": 0.5,
+                     "f1": pytest.approx(0.8)}  # fmt: skip
+
+
+def test_calibration_error_is_nought_for_honest_probabilities_only() -> None:
+    """Targets drawn with the stated probability are calibrated; the same targets at half the probability are not."""
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.2, 0.9, 20000)
+    y = (rng.random(20000) < p).astype(float)
+    assert expected_calibration_error(p, y) < 0.02
+    assert expected_calibration_error(p / 2, y) > 0.2
+    assert sum(n for *_, n in reliability(p, y)) == 20000
+
+
+def test_intervals_are_by_patient() -> None:
+    """Ten pictures of each patient that say the same are ten times less than they seem: the interval is wider."""
+    rng = np.random.default_rng(0)
+    y = np.repeat(rng.random(60) < 0.5, 10).astype(float)
+    s = np.repeat(rng.normal(0, 1, 60), 10) + y
+    widths = []
+    for groups in (np.repeat(np.arange(60), 10), np.arange(600)):
+        low, high = interval(bootstrap(lambda rows: auroc(s[rows], y[rows]), groups))
+        widths.append(high - low)
+    assert widths[0] > 2 * widths[1]
+
+
+def test_a_trained_bundle_is_evaluated(tmp_path: Path) -> None:
+    """On other patients the figures show what was learnt; the three files are written, and the JSON holds no NaN."""
+    write_data(tmp_path / "data", 160)
+    bundle = train(tmp_path / "data", tmp_path / "bundle", SMALL, fold=0, folds=3, progress=False, threads=1)
+    seen: list[tuple[int, int]] = []
+    result = evaluate(tmp_path / "data", bundle, tmp_path / "out", engine="torch", fold=0, folds=3, rounds=20,
+                      threads=1, tick=lambda done, total: seen.append((done, total)))  # fmt: skip
+    assert result["findings"]["Mass"]["auroc"] > 0.9
+    assert {"all", "view AP", "view PA", "sex F", "sex M", "age 40 to 59"} <= set(result["groups"])
+    assert seen[-1][0] == seen[-1][1] == result["images"]
+    stored = json.loads((tmp_path / "out/evaluation.json").read_text())
+    assert stored["model"]["digest"] == bundle.digest
+    assert "| Effusion |" in (tmp_path / "out/evaluation.md").read_text()
+    assert (tmp_path / "out/evaluation.html").read_text().count("<svg") == 9
+
+
+def test_the_gate_is_judged_too(tmp_path: Path) -> None:
+    """Evaluated chests against what is made of them and a folder of other pictures: ROC, shares, tables and a plot."""
+    write_data(tmp_path / "data", 60)
+    bundle = train(tmp_path / "data", tmp_path / "bundle", SMALL, fold=0, folds=3, progress=False, threads=1)
+    table = read_table(tmp_path / "data")
+    chests = [Example(p, "made", r.patient_id) for p, r in zip(pictures(table), table.rows, strict=True)]
+    fit_gate(Classifier(bundle, "torch", threads=1), chests, [], per_kind=30)
+    result = evaluate(tmp_path / "data", load(bundle.directory), tmp_path / "out", engine="torch", rounds=20, threads=1,
+                      others=tmp_path / "data/made")  # fmt: skip
+    gate = result["gate"]
+    assert gate["refused"]["other pictures"] == {"pictures": 60, "share": pytest.approx(1 - gate["passed"])}
+    assert gate["refused"]["page"]["share"] > 0.9
+    assert gate["roc"][0] == (0.0, 0.0)
+    assert gate["roc"][-1] == (1.0, 1.0)
+    assert gate["auroc_interval"][0] <= gate["auroc"] <= gate["auroc_interval"][1]
+    assert "| upside down | 100 |" in (tmp_path / "out/evaluation.md").read_text()
+    assert (tmp_path / "out/evaluation.html").read_text().count("<svg") == 10
+    assert json.loads((tmp_path / "out/evaluation.json").read_text())["gate"]["pictures"] == 60
+
+
+def test_a_bundle_of_other_findings_is_refused(tmp_path: Path) -> None:
+    """Nothing in common is an error, not an empty table."""
+    write_data(tmp_path / "data", 4)
+    bundle = write_untrained(tmp_path / "bundle", labels=("Hernia",), size=32)
+    with pytest.raises(DataError, match="Hernia"):
+        evaluate(tmp_path / "data", bundle, engine="torch", threads=1)
+
+
+def test_cross_validation_can_be_shared_and_beats_what_needs_no_picture(tmp_path: Path) -> None:
+    """Folds run in separate calls give one result; a picture's content beats view, sex, age and follow-up number."""
+    write_data(tmp_path / "data", 160)
+    common = {"folds": 2, "threads": 1, "progress": False}
+    assert cross_validate(tmp_path / "data", tmp_path / "cv", SMALL, only=[0], **common) is None  # type: ignore[arg-type]
+    result = cross_validate(tmp_path / "data", tmp_path / "cv", SMALL, only=[1], **common)  # type: ignore[arg-type]
+    assert result is not None
+    assert result["all"]["mean_gain_interval"][0] > 0.1
+    assert "| Mass |" in markdown(result)
+
+
+def test_the_gate_is_fitted_to_what_it_is_shown(tmp_path: Path) -> None:
+    """Pictures of the kind it was fitted to pass, also of a kind of their own; noise and upside-down ones do not."""
+    rng = np.random.default_rng(0)
+    write_untrained(tmp_path / "bundle", size=32)
+    y, x = np.mgrid[-1:1:48j, -1:1:48j]
+
+    def chest() -> np.ndarray:
+        dark = np.exp(-(((np.abs(x) - 0.45) / 0.25) ** 2 + ((y + rng.uniform(0, 0.2)) / 0.5) ** 2))
+        return np.asarray(np.clip(0.3 * y + 0.7 - 0.6 * dark + rng.normal(0, 0.03, x.shape), 0, 1), np.float32)
+
+    chests = [Example(chest(), "chest", str(i)) for i in range(120)]
+    others = [Example(1 - c.picture, "negative", c.patient) for c in chests[:10]]
+    worth = fit_gate(Classifier(load(tmp_path / "bundle"), "torch", threads=1), chests, others, per_kind=60)
+    assert worth["auroc"] > 0.95
+    assert worth["refused_unseen"]["negative"] == {"pictures": 10, "share": 1.0}
+    classifier = Classifier(load(tmp_path / "bundle"), "torch", threads=1)
+    strange = [rng.random((48, 48)).astype(np.float32), np.ascontiguousarray(chest()[::-1])]
+    assert sum(p.analysed for p in classifier.predict([chest() for _ in range(20)])) >= 16
+    assert [p.analysed for p in classifier.predict(strange)] == [False, False]

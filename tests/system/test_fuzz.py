@@ -1,0 +1,110 @@
+"""Mutated inputs: each is answered, each study ends with a reason, nothing dies, nothing grows."""
+
+import random
+import warnings
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filewriter import write_file_meta_info
+from pydicom.tag import Tag
+
+from dicom_io.composite.analysis import FindingResult, ModelIdentity, ReportOptions, SourceImage
+from dicom_io.image.decode import decode
+from dicom_io.image.elements import element_text
+from dicom_io.image.header import Header, read_header
+from dicom_io.image.refusals import NotDicom, Refused
+from dicom_io.image.selection import SelectionRules, select
+from dicom_io.results.report import structured_report
+from dicom_io.results.secondary_capture import secondary_capture
+from tests.conftest import require, shared_path
+from tests.support.mutations import Seed, mutated, seeds
+from tests.system.fuzz import fuzz
+from tests.system.soak import grown, soak
+
+MODEL = ModelIdentity("model", "1", "sha256:" + "0" * 64, True)
+OPTIONS = ReportOptions("comprehensive-3d", "ai-chest-radiograph-result", "en-US")
+FINDINGS = (FindingResult("Effusion", 0.9, 0.5, "present"), FindingResult("Mass", 0.2, 0.5, "absent"))
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> list[Seed]:
+    return seeds(shared_path())
+
+
+def written(path: Path, seed: Seed) -> Path:
+    """The object as the receiver writes it."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = seed.sop_class_uid, seed.sop_instance_uid
+    meta.TransferSyntaxUID, meta.ImplementationClassUID = seed.transfer_syntax_uid, "1.2.3"
+    meta.FileMetaInformationVersion = b"\0\1"
+    head = BytesIO()
+    write_file_meta_info(head, meta)
+    path.write_bytes(b"\0" * 128 + b"DICM" + head.getvalue() + seed.data)
+    return path
+
+
+@settings(max_examples=150, deadline=None, phases=[Phase.generate],
+          suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])  # fmt: skip
+@given(number=st.integers(0, 2**32))
+def test_no_mutation_gets_past_the_borders(tmp_path: Path, corpus: list[Seed], number: int) -> None:
+    """Header, selection, decoder, report and picture answer any mutation with a value or with `Refused`."""
+    chance = random.Random(number)
+    path = written(tmp_path / "a.dcm", mutated(chance.choice(corpus), chance, "1.2.3", "1.2.3.4"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            header = read_header(path)
+        except NotDicom:
+            return
+        everything_reads(header)
+        verdict = select(header, SelectionRules())
+        assert verdict.eligible or verdict.reason
+        pixels, reason = None, ""
+        try:
+            pixels = decode(path, 10_000_000, 512, header)
+        except Refused as refusal:
+            reason = refusal.reason
+        assert reason or pixels is not None
+        image = SourceImage(header.dataset, FINDINGS if pixels is not None else (), reason, None)
+        assert structured_report([image], MODEL, OPTIONS, [], NOW).data
+        assert secondary_capture([image], MODEL, NOW, pixels).data
+
+
+def test_a_character_set_of_an_unknown_representation() -> None:
+    """An unknown VR on Specific Character Set makes no other element unreadable: found by the fuzzer."""
+    dataset = Dataset()
+    for number, vr, value in ((0x00080005, "ZZ", b"ISO_IR 100"), (0x00100010, "PN", b"A\xe4^B")):
+        dataset[number] = RawDataElement(Tag(number), vr, len(value), value, 0, False, True)
+    assert element_text(dataset, "PatientName") == "Aä^B"
+
+
+def everything_reads(header: Header) -> None:
+    """Each property that others ask for gives a value."""
+    for name in (n for n, kind in vars(Header).items() if isinstance(kind, property)):
+        getattr(header, name)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_five_hundred_mutations_through_the_daemon(tmp_path: Path, untrained: dict[str, str]) -> None:
+    """500 mutated objects and 100 mutated conversations: `tests/system/fuzz.py` says what is asserted."""
+    require("storescp")
+    figures = fuzz(tmp_path, untrained, 500, seed=5, shared=shared_path())
+    assert figures.objects == 500
+    assert figures.conversations == 100
+    assert figures.answers["0000"] > 100, "hardly anything got farther than the door"
+    assert figures.findings == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_soak_for_a_short_while(tmp_path: Path, untrained: dict[str, str]) -> None:
+    """Hundreds of associations one after the other: memory, descriptors, threads stay. More: make soak."""
+    assert grown(soak(tmp_path, untrained, 400)) == []
