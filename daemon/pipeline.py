@@ -21,7 +21,7 @@ from config.settings import Settings
 from daemon import translate
 from dicom_io.image.decode import decode
 from dicom_io.image.header import Header, read_header
-from dicom_io.image.refusals import Refused
+from dicom_io.image.no_picture import NoPicture
 from dicom_io.image.selection import SelectionRules, select
 from dicom_io.network.errors import InstanceConflict, ObjectMismatch
 from dicom_io.network.statuses import Status
@@ -33,13 +33,13 @@ from dicom_io.services.store_scu import Sender
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
 from storage.records import (
+    AnalysisOutcome,
     Arrival,
     Delivery,
     Instance,
     InstanceOutcome,
-    Outcome,
     ResultObject,
-    SendResult,
+    Sent,
     Study,
 )
 from storage.spool import Spool
@@ -120,7 +120,7 @@ def _look(instance: Instance, spool: Spool, rules: SelectionRules, max_pixels: i
         return Looked(instance, header, "ignored", verdict.reason)
     try:
         return Looked(instance, header, "analysed", pixels=decode(path, max_pixels, SIZE_HINT, header))
-    except Refused as refusal:
+    except NoPicture as refusal:
         return Looked(instance, header, "refused", str(refusal))
 
 
@@ -146,12 +146,12 @@ def _predicted(image: Looked, predictions: Iterator[Prediction]) -> Looked:
 
 def conclude(
     study: Study, images: Sequence[Looked], classifier: Classifier, settings: Settings, started: datetime
-) -> Outcome:
+) -> AnalysisOutcome:
     """What the journal is to remember of an analysed study, with the encoded result objects in it."""
     in_scope = [image for image in images if image.verdict != "ignored"]
     predictions = [image.prediction for image in in_scope if image.prediction and image.prediction.analysed]
     summary = classifier.summary(predictions) if predictions else None
-    return Outcome(
+    return AnalysisOutcome(
         instances=tuple(_instance_outcome(image, classifier) for image in images),
         objects=tuple(_objects(study, in_scope, images, classifier, settings.destination, started)),
         state="ANALYSED" if in_scope else "IGNORED",
@@ -206,7 +206,7 @@ def _heatmap(image: Looked, classifier: Classifier) -> Heatmap | None:
 # --- deliver -----------------------------------------------------------------------------------------------------
 
 
-def deliver(delivery: Delivery, sender: Sender) -> SendResult:
+def deliver(delivery: Delivery, sender: Sender) -> Sent:
     """Send one result object, the bytes that the journal holds. Trouble of the peer is a result, not an exception."""
     sent = sender.send(delivery.sop_class_uid, delivery.sop_instance_uid, delivery.transfer_syntax_uid, delivery.data)
-    return SendResult(sent.outcome, sent.status, sent.comment)
+    return Sent(sent.outcome, sent.status, sent.comment)

@@ -14,7 +14,7 @@ from config.sections import DestinationSettings, PeerSettings
 from config.settings import Settings
 from daemon.decisions import CannotWork
 from daemon.runtime.certificates import syslog_files, tls_files
-from daemon.runtime.shared import Fault, no_fault
+from daemon.runtime.shared import FaultHook, no_fault
 from storage import store
 from storage.errors import DatabaseError, DatabaseUnavailable, SpoolError
 from storage.spool import Spool
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from inference.serving.classifier import Classifier
 
 
-def open_spool(settings: Settings, fault: Fault = no_fault) -> Spool:
+def open_spool(settings: Settings, fault: FaultHook = no_fault) -> Spool:
     """The spool in `storage.directory`. Raises CannotWork where it cannot be made or written."""
     try:
         return Spool(settings.storage.directory / "spool", fault)
@@ -38,7 +38,7 @@ def open_spool(settings: Settings, fault: Fault = no_fault) -> Spool:
         raise CannotWork(f"storage.directory {settings.storage.directory}: {error}") from error
 
 
-def open_store(settings: Settings, fault: Fault = no_fault) -> store.Store:
+def open_store(settings: Settings, fault: FaultHook = no_fault) -> store.Store:
     """The database, migrated to this version's schema.
 
     Raises CannotWork where its URL is no good, DatabaseUnavailable where it cannot be reached now.
@@ -57,7 +57,7 @@ def open_store(settings: Settings, fault: Fault = no_fault) -> store.Store:
 def open_scp(settings: Settings, callbacks: Callbacks) -> StoreScp:
     """Our listening application entity. Raises CannotWork where the address cannot be had."""
     from dicom_io.image.codecs import readable_transfer_syntaxes
-    from dicom_io.network.admission import Gate, Limits
+    from dicom_io.network.admission import Admission, Limits
     from dicom_io.services.store_scp import start_scp
 
     dicom = settings.dicom
@@ -71,7 +71,7 @@ def open_scp(settings: Settings, callbacks: Callbacks) -> StoreScp:
         idle_seconds=dicom.idle_timeout_seconds,
         message_seconds=dicom.message_timeout_seconds,
     )
-    gate = Gate(dicom.ae_title, listed_peers(settings), limits, dicom.accept_any_peer)
+    gate = Admission(dicom.ae_title, listed_peers(settings), limits, dicom.accept_any_peer)
     try:
         return start_scp(
             dicom.ae_title, dicom.host, dicom.port, gate, limits, readable_transfer_syntaxes(), callbacks,
@@ -165,16 +165,16 @@ def _cache(settings: Settings) -> Path | None:
 def open_classifier(settings: Settings) -> Classifier:
     """The model, loaded and checked against its golden input.
 
-    Raises CannotWork where the bundle is absent, is not the pinned one, does not load, or answers wrongly.
+    Raises CannotWork where the bundle is absent, is not the pinned one, does not load_bundle, or answers wrongly.
     """
     from dicom_io.composite.codes import UnknownFinding, check_findings
-    from inference.bundle import DEFAULT, load
+    from inference.bundle import DEFAULT, load_bundle
     from inference.errors import InferenceError
     from inference.serving.classifier import Classifier
 
     model = settings.model
     try:
-        bundle = load(Path(model.bundle) if model.bundle else DEFAULT, model.digest or None)
+        bundle = load_bundle(Path(model.bundle) if model.bundle else DEFAULT, model.digest or None)
         if not bundle.pinned:
             raise CannotWork(f"model.digest is empty; {bundle.directory} has {bundle.digest}: pin it to let it run")
         classifier = Classifier(bundle, model.engine, model.device, model.threads, cache=_cache(settings))

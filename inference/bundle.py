@@ -86,7 +86,7 @@ class Bundle:
         return _read_optional(self.directory / "configs/gate.json")
 
 
-def load(directory: Path | str, pinned: str | None = None) -> Bundle:
+def load_bundle(directory: Path | str, pinned: str | None = None) -> Bundle:
     """Read and check the bundle in `directory`.
 
     `pinned` is the digest ("sha256:...") that the administrator expects; the package's own bundle is pinned by the
@@ -116,7 +116,7 @@ def is_ours(directory: Path) -> bool:
 
 def default_bundle() -> Bundle:
     """The bundle that the package ships."""
-    return load(DEFAULT)
+    return load_bundle(DEFAULT)
 
 
 def package_pin(directory: Path) -> str | None:

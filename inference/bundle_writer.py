@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from inference import golden
-from inference.bundle import load
+from inference.bundle import load_bundle
 from inference.preprocess import preprocess
 from inference.probability import sigmoid
 from inference.serving.classifier import Classifier
@@ -60,7 +60,7 @@ def write_bundle(
 def write_golden(directory: Path, tolerance: float = golden.TOLERANCE) -> None:
     """(Re)write the golden input and what the bundle in `directory` answers to it in float32. Call it last."""
     golden.write(directory, {}, tolerance)
-    bundle = load(directory)
+    bundle = load_bundle(directory)
     onnx = bundle.weights.suffix == ".onnx"
     classifier = Classifier(bundle, "openvino" if onnx else "torch", "cpu", precision="f32")
     batch = preprocess(classifier.transform, golden.read_input(bundle))[None]

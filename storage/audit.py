@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, Text, insert, select, type_coerce, up
 
 from storage.columns import canonical_json, clean
 from storage.database import reading
-from storage.records import Fault
+from storage.records import TrailFault
 from storage.schema import audit, audit_head
 
 _HEAD = select(audit_head.c.id, audit_head.c.digest)
@@ -85,7 +85,7 @@ class Trail:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def verify(self, anchors: Mapping[int, str] | None = None) -> list[Fault]:
+    def verify(self, anchors: Mapping[int, str] | None = None) -> list[TrailFault]:
         """Check the whole trail; the faults found, in the order of the rows. None: it is as it was written.
 
         `anchors`: digests by row number that were kept outside of the database, e.g. by a syslog server. They show what
@@ -93,7 +93,7 @@ class Trail:
         """
         with reading(self._engine) as connection:
             newest, digest = connection.execute(_HEAD).one_or_none() or (0, "")
-            faults: dict[int, Fault] = {}
+            faults: dict[int, TrailFault] = {}
             for fault in _faults(_rows(connection), newest, digest):
                 faults.setdefault(fault.id, fault)  # a row put in another's place breaks the links on both sides
             for number, kept in sorted((anchors or {}).items()):
@@ -124,46 +124,50 @@ def _rows(connection: Connection) -> Iterator[Mapping[Any, Any]]:
         after = rows[-1]["id"]
 
 
-def _faults(rows: Iterator[Mapping[Any, Any]], newest: int, digest: str) -> Iterator[Fault]:
+def _faults(rows: Iterator[Mapping[Any, Any]], newest: int, digest: str) -> Iterator[TrailFault]:
     """Walk the chain. `newest` and `digest` are those of the last row that was written."""
     expected, previous = 1, ""
     suspect: Mapping[Any, Any] | None = None  # a sound row that does not follow from the one before it
     for row in rows:
         number = row["id"]
         if number < 1 or number > newest:
-            yield Fault(number, "inserted", f"row {number} is outside of the trail, which goes from 1 to {newest}")
+            yield TrailFault(number, "inserted", f"row {number} is outside of the trail, which goes from 1 to {newest}")
             continue
         if number > expected:
-            yield Fault(expected, "removed", _missing(expected, number - 1))
+            yield TrailFault(expected, "removed", _missing(expected, number - 1))
             previous = row["previous"]  # nothing is left to compare it with
         if suspect is not None:
             yield _blame(suspect, row["previous"])
             suspect = None
         if seal(row, row["at"], row["detail"]) != row["digest"]:
-            yield Fault(number, "changed", f"row {number} ({row['event']}) is not what its digest was made of")
+            yield TrailFault(number, "changed", f"row {number} ({row['event']}) is not what its digest was made of")
         elif row["previous"] != previous:
             suspect = row
         expected, previous = number + 1, row["digest"]
     if expected <= newest:
-        yield Fault(expected, "removed", _missing(expected, newest))
+        yield TrailFault(expected, "removed", _missing(expected, newest))
     elif suspect is not None:
         yield _blame(suspect, digest)
     elif previous != digest:
-        yield Fault(newest, "changed", f"row {newest} is not the one that was written last")
+        yield TrailFault(newest, "changed", f"row {newest} is not the one that was written last")
 
 
-def _blame(row: Mapping[Any, Any], successor_names: str) -> Fault:
+def _blame(row: Mapping[Any, Any], successor_names: str) -> TrailFault:
     """Which side of a broken link was forged: what comes after a row vouches for it, or not."""
     number = row["id"]
     if successor_names == row["digest"]:
-        return Fault(number - 1, "changed", f"row {number - 1} is not the one that row {number} was linked to")
-    return Fault(number, "inserted", f"row {number} ({row['event']}) is linked neither to the row before nor after it")
+        return TrailFault(number - 1, "changed", f"row {number - 1} is not the one that row {number} was linked to")
+    return TrailFault(
+        number, "inserted", f"row {number} ({row['event']}) is linked neither to the row before nor after it"
+    )
 
 
-def _unanchored(number: int, found: str | None, newest: int) -> Fault:
+def _unanchored(number: int, found: str | None, newest: int) -> TrailFault:
     if found is None:
-        return Fault(number, "removed", f"row {number}, whose digest was kept, is missing; the trail ends at {newest}")
-    return Fault(number, "changed", f"row {number} has the digest {found[:16]}..., not the one that was kept")
+        return TrailFault(
+            number, "removed", f"row {number}, whose digest was kept, is missing; the trail ends at {newest}"
+        )
+    return TrailFault(number, "changed", f"row {number} has the digest {found[:16]}..., not the one that was kept")
 
 
 def _missing(first: int, last: int) -> str:

@@ -25,7 +25,7 @@ class Sendable:
 
 
 @dataclass(frozen=True)
-class Entry:
+class OutboxEntry:
     """An audit row with what the other tables know of its study and its result objects."""
 
     id: int
@@ -50,7 +50,7 @@ class Outbox:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def pending(self, reader: str, limit: int) -> list[Entry]:
+    def pending(self, reader: str, limit: int) -> list[OutboxEntry]:
         """The oldest rows that `reader` has not confirmed; at most `limit`."""
         with reading(self._engine) as connection:
             after = _confirmed(connection, reader)
@@ -83,7 +83,7 @@ def _confirmed(connection: Connection, reader: str) -> int:
     return connection.execute(select(outbox.c.audit_id).where(outbox.c.reader == reader)).scalar() or 0
 
 
-def _entries(connection: Connection, rows: Sequence[Any]) -> list[Entry]:
+def _entries(connection: Connection, rows: Sequence[Any]) -> list[OutboxEntry]:
     studies = {row.study_instance_uid for row in rows if row.study_instance_uid}
     found = select(study.c.study_instance_uid, study.c.patient_id, study.c.accession_number)
     named = {s.study_instance_uid: s for s in connection.execute(found.where(study.c.study_instance_uid.in_(studies)))}
@@ -92,7 +92,7 @@ def _entries(connection: Connection, rows: Sequence[Any]) -> list[Entry]:
     classes = {o[0]: o[1] for o in connection.execute(made.where(result_object.c.sop_instance_uid.in_(sent)))}
     begun = _begun(connection, rows)
     return [
-        Entry(
+        OutboxEntry(
             row.id,
             row.at,
             row.event,

@@ -134,7 +134,7 @@ class ResultObject:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AnalysisOutcome:
     """What the analysis of a study led to."""
 
     instances: tuple[InstanceOutcome, ...]
@@ -166,7 +166,7 @@ class Delivery:
 
 
 @dataclass(frozen=True)
-class SendResult:
+class Sent:
     """How one attempt to deliver ended."""
 
     outcome: str
@@ -177,11 +177,11 @@ class SendResult:
 
 
 @dataclass(frozen=True)
-class Sent:
+class Attempt:
     """A result for `Journal.sent_many`."""
 
     delivery_id: int
-    result: SendResult
+    result: Sent
     next_attempt_at: datetime | None = None
 
 
@@ -202,7 +202,7 @@ class Uncommitted:
 
 
 @dataclass(frozen=True)
-class CommitRequest:
+class PendingCommitRequest:
     """A modality's request that we take responsibility for its objects (storage commitment, SCP role)."""
 
     transaction_uid: str
@@ -224,7 +224,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Fault:
+class TrailFault:
     """A place where the audit trail is not what was written."""
 
     id: int

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from dicom_io.image.decode import decode
-from dicom_io.image.refusals import Refused
+from dicom_io.image.no_picture import NoPicture
 from dicom_io.phantom.studies import phantom_studies
 from dicom_io.phantom.thorax import BITS, FINDINGS, draw_thorax
-from inference.bundle import PACKAGED, load, pin_packaged
+from inference.bundle import PACKAGED, load_bundle, pin_packaged
 from inference.errors import BundleError
 from inference.evaluation.data import Source
 from inference.pictures import display_values
@@ -50,7 +50,7 @@ def refit_gate(
     studies = list(_phantoms())
     drawn = [*_drawn(), *(example for example in studies if example.kind == DRAWN)]
     rest += [*_dicom_files(data / f"{dicom}.csv"), *(example for example in studies if example.kind != DRAWN)]
-    worth = fit_gate(Classifier(load(directory), precision="f32"), adults, rest, drawn=drawn)
+    worth = fit_gate(Classifier(load_bundle(directory), precision="f32"), adults, rest, drawn=drawn)
     (directory / "docs").mkdir(exist_ok=True)
     (directory / "docs/gate.json").write_text(json.dumps(worth, indent=1) + "\n")
     if directory.resolve().parent == PACKAGED:
@@ -82,7 +82,7 @@ def _dicom_files(manifest: Path) -> Iterator[Example]:
             continue
         try:
             picture = decode(manifest.with_suffix("") / row["file"], size_hint=SIDE)
-        except Refused:
+        except NoPicture:
             continue
         yield Example(_reduced(picture), (row["body_part"] or row["study_description"]).lower(), row["file"])
 

@@ -50,10 +50,10 @@ def found_at(bundle: str, tracking_uri: str = "") -> Iterator[Path]:
 @model.command("show")
 def show_model(bundle: Named = "", tracking_uri: TrackingUri = "", as_json: AsJson = False) -> None:
     """Name, version, digest and labels of a bundle."""
-    from inference.bundle import load
+    from inference.bundle import load_bundle
 
     with found_at(bundle, tracking_uri) as directory:
-        found = tried(lambda: load(directory))
+        found = tried(lambda: load_bundle(directory))
         row = {"name": found.name, "version": found.version, "trained": found.trained, "pinned": found.pinned,
                "digest": found.digest, "labels": list(found.labels), "directory": bundle or str(directory)}  # fmt: skip
     show([row], ["name", "version", "trained", "pinned", "digest", "labels"], as_json)
@@ -66,7 +66,7 @@ def list_models(
     as_json: AsJson = False,
 ) -> None:
     """The bundles in a folder, or those that training registered with MLflow (models:/)."""
-    from inference.bundle import PACKAGED, load
+    from inference.bundle import PACKAGED, load_bundle
     from inference.errors import BundleError
     from inference.training.tracking import is_registered, registered_models
 
@@ -79,7 +79,7 @@ def list_models(
     rows = []
     for path in sorted(p for p in directory.iterdir() if p.is_dir()):
         try:
-            found = load(path)
+            found = load_bundle(path)
             rows.append({"directory": path.name, "name": found.name, "version": found.version, "digest": found.digest})
         except BundleError as fault:
             rows.append({"directory": path.name, "fault": str(fault)})
@@ -96,12 +96,12 @@ def verify(
 
     The digest has to be the one given, the package's own, the one that was pulled, or the one that was registered.
     """
-    from inference.bundle import load
+    from inference.bundle import load_bundle
     from inference.importing.pull import check_remembered
     from inference.serving.classifier import Classifier
 
     with found_at(bundle, tracking_uri) as directory:
-        found = tried(lambda: load(directory, sha256 or None))
+        found = tried(lambda: load_bundle(directory, sha256 or None))
         tried(lambda: check_remembered(found))
         difference = tried(lambda: Classifier(found, threads=1).self_check())
     typer.echo(f"{found.digest}  golden input within {difference:.4f} of the expected probabilities")

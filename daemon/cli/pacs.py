@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from dicom_io.network.admission import Gate, Limits
+from dicom_io.network.admission import Admission, Limits
 from dicom_io.network.statuses import Status
 from dicom_io.services.store_scp import Answer, Arrived, Callbacks, start_scp
 from dicom_io.services.store_scu import RESULT_SOP_CLASSES
@@ -21,7 +21,7 @@ class Pacs:
         self.directory = directory
         tempfile.tempdir = str(directory)
         limits = Limits()
-        gate = Gate(AE_TITLE, (), limits, accept_any_peer=True)
+        gate = Admission(AE_TITLE, (), limits, accept_any_peer=True)
         self._scp = start_scp(
             AE_TITLE, "127.0.0.1", 0, gate, limits, SYNTAXES, Callbacks(self._keep), sop_classes=RESULT_SOP_CLASSES
         )

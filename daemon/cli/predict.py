@@ -16,7 +16,7 @@ from daemon.decisions import CannotWork
 from daemon.pipeline import SIZE_HINT
 from dicom_io.image.decode import decode
 from dicom_io.image.header import read_header
-from dicom_io.image.refusals import NotDicom, Refused
+from dicom_io.image.no_picture import NoPicture, NotDicom
 from dicom_io.image.selection import select
 from inference.errors import DataError, EngineError
 from inference.pictures import display_values
@@ -67,14 +67,14 @@ def read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str]:
         header = read_header(file)
     except NotDicom:
         return read_picture(file)
-    except Refused as refusal:
+    except NoPicture as refusal:
         return None, str(refusal)
     verdict = select(header, translate.selection_rules(settings.select))
     if not verdict.eligible:
         return None, verdict.reason
     try:
         return decode(file, settings.dicom.max_pixels, SIZE_HINT, header), ""
-    except Refused as refusal:
+    except NoPicture as refusal:
         return None, str(refusal)
 
 

@@ -56,14 +56,21 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """How good a bundle is on labelled radiographs: by finding, cohort, view, sex and age, with 95 % intervals."""
-    from inference.bundle import DEFAULT, load
+    from inference.bundle import DEFAULT, load_bundle
     from inference.evaluation.evaluate import evaluate as run
     from inference.evaluation.evaluation_page import markdown
 
     result = tried(
-        lambda: run(data, load(bundle or DEFAULT), out, fold=None if fold < 0 else fold, folds=folds, rounds=rounds,
-                    others=others)
-    )  # fmt: skip
+        lambda: run(
+            data,
+            load_bundle(bundle or DEFAULT),
+            out,
+            fold=None if fold < 0 else fold,
+            folds=folds,
+            rounds=rounds,
+            others=others,
+        )
+    )
     typer.echo(json.dumps(result, indent=1, default=float) if as_json else markdown(result))
 
 
@@ -99,11 +106,11 @@ def gate(
 ) -> None:
     """Fit a bundle's gate: what it lets pass, and what it refuses as no frontal chest radiograph of an adult."""
     from daemon.cli.gate_fitting import refit_gate
-    from inference.bundle import load
+    from inference.bundle import load_bundle
 
     worth = tried(lambda: refit_gate(data, bundle, chests.split(","), others.split(","), dicom))
     typer.echo(json.dumps(worth, indent=1))
-    typer.echo(f'bundle = "{bundle.resolve()}"\ndigest = "{load(bundle).digest}"', err=True)
+    typer.echo(f'bundle = "{bundle.resolve()}"\ndigest = "{load_bundle(bundle).digest}"', err=True)
 
 
 def _read_recipe(file: Path | None) -> "Recipe":

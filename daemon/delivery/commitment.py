@@ -11,12 +11,11 @@ from daemon.runtime import log
 from daemon.runtime.clock import now
 from dicom_io.network.errors import NotAuthorized
 from dicom_io.network.statuses import Status
-from dicom_io.services.storage_commitment import CommitReport, Reference
-from dicom_io.services.storage_commitment import CommitRequest as Asked
+from dicom_io.services.storage_commitment import CommitReport, CommitRequest, Reference
 from dicom_io.services.store_scu import Sender
 from storage.errors import SpoolDamaged
 from storage.journal import Journal
-from storage.records import CommitRequest, Uncommitted
+from storage.records import PendingCommitRequest, Uncommitted
 from storage.spool import Spool
 
 TOGETHER = 50  # objects in one request
@@ -90,13 +89,13 @@ def reported(journal: Journal, report: CommitReport) -> None:
 # --- as SCP: a modality asks us to commit what it sent --------------------------------------------------------------
 
 
-def remember(journal: Journal, settings: Settings, asked: Asked) -> None:
+def remember(journal: Journal, settings: Settings, asked: CommitRequest) -> None:
     """Keep a modality's request: it is answered by `answer`. Raises NotAuthorized where it could never be."""
     if _peer(settings, asked.calling_ae_title) is None:
         raise NotAuthorized(NOWHERE)
     references = tuple((r.sop_class_uid, r.sop_instance_uid) for r in asked.references)
     journal.remember_request(
-        CommitRequest(asked.transaction_uid, asked.calling_ae_title, asked.peer_address, references), now()
+        PendingCommitRequest(asked.transaction_uid, asked.calling_ae_title, asked.peer_address, references), now()
     )
 
 
@@ -139,7 +138,7 @@ def _holds(journal: Journal, spool: Spool, sop_class_uid: str, sop_instance_uid:
         return False
 
 
-def _missing(request: CommitRequest, committed: Sequence[tuple[str, str]]) -> Iterator[tuple[Reference, int]]:
+def _missing(request: PendingCommitRequest, committed: Sequence[tuple[str, str]]) -> Iterator[tuple[Reference, int]]:
     for reference in request.references:
         if reference not in committed:
             yield Reference(*reference), int(Status.NO_SUCH_OBJECT_INSTANCE)

@@ -23,7 +23,7 @@ from daemon.runtime.stopping import on_sigterm
 from inference.serving.classifier import Classifier
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
-from storage.records import Outcome, Study
+from storage.records import AnalysisOutcome, Study
 from storage.spool import Spool
 
 IDLE_SECONDS = 1.0
@@ -113,7 +113,7 @@ class Analyst:
 
     def _outcomes(
         self, looked: Sequence[tuple[Study, tuple[pipeline.Looked, ...]]], started: datetime
-    ) -> list[tuple[Study, Outcome]]:
+    ) -> list[tuple[Study, AnalysisOutcome]]:
         classified = pipeline.classify([images for _, images in looked], self._classifier, self._settings.model.batch)
         return [
             (study, pipeline.conclude(study, images, self._classifier, self._settings, started))

@@ -19,7 +19,7 @@ from daemon.runtime.events import Events
 from daemon.runtime.person import login
 from daemon.runtime.shared import Shared
 from daemon.runtime.stopping import next_signal
-from dicom_io.image.refusals import NotDicom, Refused
+from dicom_io.image.no_picture import NoPicture, NotDicom
 from dicom_io.network.errors import CannotUnderstand, OutOfResources
 from dicom_io.network.statuses import Status
 from dicom_io.services.store_scp import Answer, Arrived, Callbacks, StoreScp
@@ -94,7 +94,7 @@ class Reception:
             answer = pipeline.receive(arrived, self._spool, self._journal, now())
         except NotDicom as refusal:
             raise CannotUnderstand(refusal.reason) from refusal
-        except Refused as refusal:
+        except NoPicture as refusal:
             raise CannotUnderstand("the header cannot be read") from refusal
         except (DatabaseUnavailable, SpoolUnavailable) as trouble:
             raise OutOfResources("cannot store now, try again later") from trouble

@@ -15,7 +15,7 @@ from config.settings import ConfigurationError, Settings
 from daemon.decisions import CannotWork, place
 from daemon.runtime import certificates, log
 from daemon.runtime.clock import now
-from daemon.runtime.shared import Fault, Shared, no_fault
+from daemon.runtime.shared import FaultHook, Shared, no_fault
 from daemon.runtime.stopping import end_with
 
 RECEIVER, HOUSE = "receive", "house"
@@ -49,7 +49,7 @@ def line(settings: Settings) -> list[Part]:
     return [*others, *analysts]
 
 
-def serve(settings: Settings, reload: Callable[[], Settings], fault: Fault = no_fault) -> int:
+def serve(settings: Settings, reload: Callable[[], Settings], fault: FaultHook = no_fault) -> int:
     """Run until SIGTERM or SIGINT; SIGHUP reads the configuration again: see `_reload`.
 
     Returns the exit status: 0, or 1 where a part cannot work with this configuration. The caller must have one thread.

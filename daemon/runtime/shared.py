@@ -7,7 +7,7 @@ from uuid import uuid4
 from config.settings import Settings
 from daemon.runtime.doorbell import Doorbell
 
-Fault = Callable[[str], None]
+FaultHook = Callable[[str], None]
 Reload = Callable[[], Settings]
 
 
@@ -29,10 +29,10 @@ class Shared:
     deliver: dict[str, Doorbell]
     life: str
     reload: Reload
-    fault: Fault = no_fault
+    fault: FaultHook = no_fault
 
     @classmethod
-    def of(cls, settings: Settings, reload: Reload, fault: Fault = no_fault) -> "Shared":
+    def of(cls, settings: Settings, reload: Reload, fault: FaultHook = no_fault) -> "Shared":
         return cls(Doorbell(), _bells(settings), uuid4().hex, reload, fault)
 
     def anew(self, settings: Settings) -> "Shared":

@@ -31,7 +31,7 @@ from dicom_io.audit.message import (
     instances_transferred,
     security_alert,
 )
-from storage.outbox import Entry
+from storage.outbox import OutboxEntry
 
 MOST_INSTANCES = 20  # in one message, which stays below the 8 KB that syslog servers take by default
 
@@ -64,7 +64,7 @@ class Interpreter:
         self._source = AuditSource(settings.audit.source_id, settings.audit.enterprise_site_id, audit_log)
         self._destinations = {d.name: Participant(d.ae_title, d.ae_title, d.host) for d in settings.destination}
 
-    def messages(self, entries: Sequence[Entry]) -> Iterator[Message]:
+    def messages(self, entries: Sequence[OutboxEntry]) -> Iterator[Message]:
         """The messages of these rows, in their order; rows next to each other on one transfer are one message."""
         for (event, *_), group in groupby(entries, key=_together):
             same = list(group)
@@ -74,7 +74,7 @@ class Interpreter:
             else:
                 yield from (message for entry in same for message in self._single(entry))
 
-    def _single(self, entry: Entry) -> Iterator[Message]:
+    def _single(self, entry: OutboxEntry) -> Iterator[Message]:
         match entry.event:
             case "STARTED" | "STOPPED":
                 yield self._activity(entry)
@@ -89,7 +89,7 @@ class Interpreter:
             case event if event in ANALYSES:
                 yield from self._begun(entry)
 
-    def _transferred(self, entries: Sequence[Entry]) -> Message:
+    def _transferred(self, entries: Sequence[OutboxEntry]) -> Message:
         """PS3.15 A.5.3.7: objects came in, or went out and were answered."""
         first, last = entries[0], entries[-1]
         if first.event == "SENT":
@@ -105,21 +105,21 @@ class Interpreter:
         event = _event(last, outcome)
         return Message(last.at, outcome, instances_transferred(event, self._source, *ends, transfer, action))
 
-    def _begun(self, entry: Entry) -> Iterator[Message]:
+    def _begun(self, entry: OutboxEntry) -> Iterator[Message]:
         """PS3.15 A.5.3.3: results are to be sent from now on; a message for each destination."""
         for destination, group in groupby(sorted(entry.begun, key=lambda s: s.destination), lambda s: s.destination):
             transfer = _transfer(entry, tuple((s.sop_class_uid, s.sop_instance_uid) for s in group))
             ends = (self._we, self._destination(destination))
             yield Message(entry.at, SUCCESS, begin_transferring(_event(entry), self._source, *ends, transfer))
 
-    def _activity(self, entry: Entry) -> Message:
+    def _activity(self, entry: OutboxEntry) -> Message:
         user = str(entry.detail.get("user", ""))
         launcher = self._person(user) if user else None
         started = entry.event == "STARTED"
         xml = application_activity(_event(entry), self._source, started, self._we, launcher)
         return Message(entry.at, SUCCESS, xml)
 
-    def _refused(self, entry: Entry) -> Message:
+    def _refused(self, entry: OutboxEntry) -> Message:
         """A peer, a broken protocol, other bytes under a known UID, or a trail that was tampered with."""
         detail = entry.detail
         kind = str(detail.get("kind", "uid-conflict"))
@@ -132,12 +132,14 @@ class Interpreter:
         peer = _peer(str(detail.get("calling_ae_title", "")), detail)
         return self._alert(entry, kind, MINOR_FAILURE, peer, Subject(NODE_ID, str(detail.get("peer_address", ""))))
 
-    def _damaged(self, entry: Entry) -> Message:
+    def _damaged(self, entry: OutboxEntry) -> Message:
         """An object of the spool is not what was received."""
         subject = Subject(STUDY_INSTANCE_UID, entry.study_instance_uid)
         return self._alert(entry, str(entry.detail["kind"]), MAJOR_FAILURE, None, subject)
 
-    def _alert(self, entry: Entry, kind: str, outcome: int, performer: Participant | None, subject: Subject) -> Message:
+    def _alert(
+        self, entry: OutboxEntry, kind: str, outcome: int, performer: Participant | None, subject: Subject
+    ) -> Message:
         said = {key: entry.detail[key] for key in ("error", "status", "reason", "faults") if entry.detail.get(key)}
         held_back = entry.detail.get("held_back") or 0
         more = [f"{key}: {value}" for key, value in said.items()] + [f"{held_back} more of them"] * bool(held_back)
@@ -156,7 +158,7 @@ class Interpreter:
         return Participant(f"{login}@{self._host}", user_name=login)
 
 
-def _together(entry: Entry) -> tuple[Any, ...]:
+def _together(entry: OutboxEntry) -> tuple[Any, ...]:
     """What rows that go into one message have in common; a row of any other kind stands alone in any case."""
     if entry.event not in TRANSFERS:
         return (entry.event, entry.id)
@@ -164,7 +166,7 @@ def _together(entry: Entry) -> tuple[Any, ...]:
     return (entry.event, entry.study_instance_uid, entry.actor, entry.detail.get("peer_address"), outcome)
 
 
-def _event(entry: Entry, outcome: int = SUCCESS) -> Event:
+def _event(entry: OutboxEntry, outcome: int = SUCCESS) -> Event:
     return Event(entry.at, outcome, f"{entry.id}:{entry.digest}")
 
 
@@ -173,5 +175,5 @@ def _peer(ae_title: str, detail: dict[str, Any]) -> Participant:
     return Participant(ae_title or address, ae_title, address)
 
 
-def _transfer(entry: Entry, instances: tuple[tuple[str, str], ...]) -> Transfer:
+def _transfer(entry: OutboxEntry, instances: tuple[tuple[str, str], ...]) -> Transfer:
     return Transfer(entry.study_instance_uid, entry.patient_id, entry.accession_number, instances)

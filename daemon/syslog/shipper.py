@@ -10,7 +10,7 @@ from daemon import wiring
 from daemon.decisions import CannotWork
 from daemon.runtime import log
 from daemon.syslog.messages import Interpreter, Message
-from daemon.syslog.transport import NOTICE, WARNING, Server, SyslogUnreachable, send, syslog_message
+from daemon.syslog.transport import NOTICE, WARNING, SyslogServer, SyslogUnreachable, send, syslog_message
 from storage.errors import DatabaseUnavailable
 from storage.outbox import Outbox
 
@@ -19,11 +19,11 @@ BATCH = 200
 LONGEST_PAUSE_SECONDS = 60.0
 
 
-def server(settings: Settings) -> Server:
+def server(settings: Settings) -> SyslogServer:
     """The syslog server of the settings; nothing is connected yet."""
     audit = settings.audit
     tls = partial(wiring.syslog_tls, settings) if audit.transport == "tls" else None
-    return Server(audit.syslog, audit.port, audit.transport, tls)
+    return SyslogServer(audit.syslog, audit.port, audit.transport, tls)
 
 
 def reachable(settings: Settings) -> None:

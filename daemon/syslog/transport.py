@@ -30,7 +30,7 @@ class SyslogUnreachable(Exception):
 
 
 @dataclass(frozen=True)
-class Server:
+class SyslogServer:
     """Where the messages go. `tls` makes the context of a TLS connection; it is called for each."""
 
     host: str
@@ -48,7 +48,7 @@ def syslog_message(at: datetime, severity: int, host: str, application: str, pro
     return f"<{FACILITY * 8 + severity}>1 {' '.join(fields)} ".encode() + BOM + xml
 
 
-def send(server: Server, messages: Sequence[bytes]) -> None:
+def send(server: SyslogServer, messages: Sequence[bytes]) -> None:
     """Bring the messages, in this order, to the server; none: see whether it is there.
 
     Raises SyslogUnreachable where not all of them are known to have arrived; over UDP only where the host name has no
@@ -63,7 +63,7 @@ def send(server: Server, messages: Sequence[bytes]) -> None:
         raise SyslogUnreachable(f"{server.host}:{server.port}: {_reason(error)}") from error
 
 
-def _send_datagrams(server: Server, messages: Sequence[bytes]) -> None:
+def _send_datagrams(server: SyslogServer, messages: Sequence[bytes]) -> None:
     family, kind, protocol, _, address = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, kind, protocol) as connection:
         connection.connect(address)  # so that "port unreachable" comes back as an error
@@ -72,7 +72,7 @@ def _send_datagrams(server: Server, messages: Sequence[bytes]) -> None:
             time.sleep(UDP_PAUSE_SECONDS)
 
 
-def _send_stream(server: Server, messages: Sequence[bytes]) -> None:
+def _send_stream(server: SyslogServer, messages: Sequence[bytes]) -> None:
     with socket.create_connection((server.host, server.port), server.timeout_seconds) as plain:
         if server.tls is None:
             _write_all(plain, messages)

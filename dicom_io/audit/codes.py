@@ -10,7 +10,7 @@ CREATED, READ, UPDATED, EXECUTED = "C", "R", "U", "E"
 
 
 @dataclass(frozen=True)
-class Code:
+class AuditCode:
     """A coded value. The meaning goes into originalText, "also corresponds to DICOM Code Meaning" (PS3.15 A.5.1.1)."""
 
     value: str
@@ -19,34 +19,34 @@ class Code:
 
 
 # PS3.16 CID 400, Audit Event ID
-APPLICATION_ACTIVITY = Code("110100", "Application Activity")
-AUDIT_LOG_USED = Code("110101", "Audit Log Used")
-BEGIN_TRANSFERRING = Code("110102", "Begin Transferring DICOM Instances")
-INSTANCES_TRANSFERRED = Code("110104", "DICOM Instances Transferred")
-SECURITY_ALERT = Code("110113", "Security Alert")
+APPLICATION_ACTIVITY = AuditCode("110100", "Application Activity")
+AUDIT_LOG_USED = AuditCode("110101", "Audit Log Used")
+BEGIN_TRANSFERRING = AuditCode("110102", "Begin Transferring DICOM Instances")
+INSTANCES_TRANSFERRED = AuditCode("110104", "DICOM Instances Transferred")
+SECURITY_ALERT = AuditCode("110113", "Security Alert")
 # CID 401, Audit Event Type Code; the last three are of CID 403, Security Alert Type Code, too
-APPLICATION_START = Code("110120", "Application Start")
-APPLICATION_STOP = Code("110121", "Application Stop")
-NODE_AUTHENTICATION = Code("110126", "Node Authentication")
-USE_OF_RESTRICTED_FUNCTION = Code("110132", "Use of Restricted Function")
-OBJECT_SECURITY_ATTRIBUTES_CHANGED = Code("110135", "Object Security Attributes Changed")
-# CID 402, Audit Active Participant Role ID Code
-APPLICATION = Code("110150", "Application")
-APPLICATION_LAUNCHER = Code("110151", "Application Launcher")
-DESTINATION_ROLE = Code("110152", "Destination Role ID")
-SOURCE_ROLE = Code("110153", "Source Role ID")
+APPLICATION_START = AuditCode("110120", "Application Start")
+APPLICATION_STOP = AuditCode("110121", "Application Stop")
+NODE_AUTHENTICATION = AuditCode("110126", "Node Authentication")
+USE_OF_RESTRICTED_FUNCTION = AuditCode("110132", "Use of Restricted Function")
+OBJECT_SECURITY_ATTRIBUTES_CHANGED = AuditCode("110135", "Object Security Attributes Changed")
+# CID 402, Audit Active Participant Role ID AuditCode
+APPLICATION = AuditCode("110150", "Application")
+APPLICATION_LAUNCHER = AuditCode("110151", "Application Launcher")
+DESTINATION_ROLE = AuditCode("110152", "Destination Role ID")
+SOURCE_ROLE = AuditCode("110153", "Source Role ID")
 # CID 404, Audit Participant Object ID Type Code, and PS3.15 Table A.5.1.2.4
-STUDY_INSTANCE_UID = Code("110180", "Study Instance UID")
-NODE_ID = Code("110182", "Node ID")
-PATIENT_NUMBER = Code("2", "Patient Number", "RFC-3881")
-URI = Code("12", "URI", "RFC-3881")
+STUDY_INSTANCE_UID = AuditCode("110180", "Study Instance UID")
+NODE_ID = AuditCode("110182", "Node ID")
+PATIENT_NUMBER = AuditCode("2", "Patient Number", "RFC-3881")
+URI = AuditCode("12", "URI", "RFC-3881")
 
 # Kinds of security events in which a node was not the one that it has to be, or could not show it
 _NOT_AUTHENTICATED = {"called-ae-title-not-recognised", "peer-not-listed", "tls-refused"}
 _ALTERED = {"spool-damaged", "audit-trail-altered"}
 
 
-def alert_code(kind: str) -> Code:
+def alert_code(kind: str) -> AuditCode:
     """EventTypeCode of a security alert, of CID 403: what tried to do more than it may is the general case."""
     if kind in _NOT_AUTHENTICATED:
         return NODE_AUTHENTICATION

@@ -33,7 +33,7 @@ from dicom_io.audit.codes import (
     STUDY_INSTANCE_UID,
     SUCCESS,
     URI,
-    Code,
+    AuditCode,
 )
 
 LONGEST_TEXT = 256
@@ -83,7 +83,7 @@ class Transfer:
 class Subject:
     """What an alert is about (PS3.15 A.5.3.11): a node by its address, a resource by its URI, or a study."""
 
-    type_code: Code
+    type_code: AuditCode
     value: str
     instances: tuple[tuple[str, str], ...] = ()
 
@@ -129,7 +129,7 @@ def instances_transferred(
 
 
 def security_alert(
-    event: Event, source: AuditSource, alert: Code, reporter: Participant, performer: Participant | None,
+    event: Event, source: AuditSource, alert: AuditCode, reporter: Participant, performer: Participant | None,
     subject: Subject, description: str,
 ) -> bytes:  # fmt: skip
     """PS3.15 A.5.3.11: somebody was refused, or something is not as it should be."""
@@ -150,7 +150,7 @@ def security_alert(
 # --- the parts of a message, PS3.15 A.5.1.1 ------------------------------------------------------------------------
 
 
-def _message(event_id: Code, action: str, event: Event, event_type: Code | None = None) -> Element:
+def _message(event_id: AuditCode, action: str, event: Event, event_type: AuditCode | None = None) -> Element:
     message = Element("AuditMessage")
     moment = event.at.astimezone(UTC).isoformat(timespec="milliseconds")
     identification = SubElement(
@@ -163,7 +163,7 @@ def _message(event_id: Code, action: str, event: Event, event_type: Code | None 
     return message
 
 
-def _participant(message: Element, who: Participant, requestor: bool, role: Code | None = None) -> None:
+def _participant(message: Element, who: Participant, requestor: bool, role: AuditCode | None = None) -> None:
     element = SubElement(message, "ActiveParticipant", UserID=_text(who.user_id))
     if who.ae_title:
         element.set("AlternativeUserID", _text(f"AETITLES={who.ae_title}"))  # A.5.2.2
@@ -215,7 +215,7 @@ def _audit_log(message: Element, event: Event, source: AuditSource) -> Element:
     return log
 
 
-def _object(message: Element, id_type: Code, value: str, *, type_code: str, role: str, name: str) -> Element:
+def _object(message: Element, id_type: AuditCode, value: str, *, type_code: str, role: str, name: str) -> Element:
     """The schema wants a name or a query of each object: the identifier itself where there is no other name."""
     element = SubElement(
         message, "ParticipantObjectIdentification", ParticipantObjectID=_text(value),
@@ -251,7 +251,7 @@ def _by_class(instances: Sequence[tuple[str, str]]) -> Iterator[tuple[str, list[
         yield sop_class_uid, [uid for _, uid in pairs]
 
 
-def _code(parent: Element, name: str, code: Code) -> None:
+def _code(parent: Element, name: str, code: AuditCode) -> None:
     SubElement(parent, name, {"csd-code": code.value, "codeSystemName": code.scheme, "originalText": code.meaning})
 
 

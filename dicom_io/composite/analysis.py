@@ -106,7 +106,7 @@ def highest_pathology(images: Iterable[SourceImage]) -> Pathology | None:
     return max(said, key=lambda pathology: pathology.probability, default=None)
 
 
-def check(images: Sequence[SourceImage], started: datetime) -> None:
+def check_analysis(images: Sequence[SourceImage], started: datetime) -> None:
     """Raises ReportError for what no report can be made from, UnknownFinding for a finding without a code."""
     if not images:
         raise ReportError("a report needs at least one image, none was given")

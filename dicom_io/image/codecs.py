@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom import uid
 
-from dicom_io.image.refusals import NoDecoder, Undecodable, Unsupported
+from dicom_io.image.no_picture import NoDecoder, Undecodable, Unsupported
 
 Pixels = NDArray[np.generic]
 

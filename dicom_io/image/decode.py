@@ -16,8 +16,8 @@ from dicom_io.image.colour import luminance, read_native_luminance
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.levels import Levels, levels_of_cells, levels_of_samples
 from dicom_io.image.luts import StoredValues, display_table, padding_levels
+from dicom_io.image.no_picture import Constant, TooLarge, Undecodable, Unsupported
 from dicom_io.image.pixel_data import ensure_end_marker, read_frame, read_native
-from dicom_io.image.refusals import Constant, TooLarge, Undecodable, Unsupported
 from dicom_io.image.shutter import Shutter, read_shutter
 
 Picture = NDArray[np.float32]

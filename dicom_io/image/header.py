@@ -14,7 +14,7 @@ from pydicom.filereader import read_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicom_io.image.elements import element_items, element_numbers, element_text
-from dicom_io.image.refusals import NotDicom, Refused, TooLarge
+from dicom_io.image.no_picture import NoPicture, NotDicom, TooLarge
 
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})  # Float, Double Float and Pixel Data
 INFLATED_LIMIT = 1 << 30  # bytes a deflated data set may grow to; a few kilobytes can inflate to gigabytes
@@ -124,7 +124,7 @@ def read_header(path: Path) -> Header:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # dirty values are normal and are kept as they are
             dataset, offset = _read_deflated(file) if _is_deflated(file) else _read(file)
-    except Refused:
+    except NoPicture:
         raise
     except Exception as error:  # pydicom's parser raises whatever its building blocks do on garbage (fuzzed)
         if isinstance(error, OSError) and error.errno is not None:

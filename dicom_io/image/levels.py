@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_io.image.luts import StoredValues
-from dicom_io.image.refusals import Undecodable
+from dicom_io.image.no_picture import Undecodable
 
 Levels = NDArray[Any]  # uint8 or uint16
 

@@ -41,7 +41,7 @@ class StoredValues:
 
 
 @dataclass(frozen=True)
-class Table:
+class LookUpTable:
     """A LUT Descriptor and LUT Data (PS3.3 C.11.1.1.1): the entries, and the input that the first stands for."""
 
     first: int
@@ -122,7 +122,7 @@ def window(values: Floats, center: float, width: float, function: str) -> Floats
     return shown
 
 
-def _table(item: Dataset, signed: bool) -> Table | None:
+def _table(item: Dataset, signed: bool) -> LookUpTable | None:
     """A LUT item; None when it cannot be used. `signed`: whether the input, and so the first mapped value, may be."""
     descriptor = element_numbers(item, "LUTDescriptor")
     if len(descriptor) != 3:
@@ -132,7 +132,7 @@ def _table(item: Dataset, signed: bool) -> Table | None:
     if signed and first > 0x7FFF:
         first -= 1 << 16  # SS, but written or read as US
     entries = _entries(item, number)
-    return Table(first, entries, bits) if len(entries) and 0 < bits <= 16 else None
+    return LookUpTable(first, entries, bits) if len(entries) and 0 < bits <= 16 else None
 
 
 def _entries(item: Dataset, number: int) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_io.image.header import Header, open_data_set
-from dicom_io.image.refusals import NoPixels, Truncated, Unsupported
+from dicom_io.image.no_picture import NoPixels, Truncated, Unsupported
 
 PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00010, 0x7FE00008, 0x7FE00009
 _UNDEFINED = 0xFFFFFFFF

@@ -51,7 +51,7 @@ TOO_MANY_OF_PEER = Rejection(2, 3, 2, "too-many-associations-of-peer")
 CONGESTED = Rejection(2, 3, 1, "not-accepting")
 
 
-class Gate:
+class Admission:
     """Lets associations in and counts those that are open. Used by all associations' threads."""
 
     def __init__(self, ae_title: str, peers: Sequence[Peer], limits: Limits, accept_any_peer: bool = False):

@@ -1,7 +1,7 @@
 """What can go wrong on the network; each error carries the DIMSE status and the Error Comment that answer for it.
 
     DicomError
-    ├── Refusal                    a request that we answer with a failure
+    ├── RequestFailure             a request that we answer with a failure
     │   ├── OutOfResources         A700  disk or queue full, shutting down: the sender may try again
     │   ├── ObjectMismatch         A900  the data set is not what the command announced
     │   ├── CannotUnderstand       C000  no DICOM object
@@ -28,7 +28,7 @@ class DicomError(Exception):
     """Anything of the network side of this package."""
 
 
-class Refusal(DicomError):
+class RequestFailure(DicomError):
     """A request answered with a failure; the text is the Error Comment."""
 
     status = Status.PROCESSING_FAILURE
@@ -39,47 +39,47 @@ class Refusal(DicomError):
         return error_comment(str(self))
 
 
-class OutOfResources(Refusal):
+class OutOfResources(RequestFailure):
     status = Status.OUT_OF_RESOURCES
 
 
-class ObjectMismatch(Refusal):
+class ObjectMismatch(RequestFailure):
     status = Status.DATA_SET_DOES_NOT_MATCH
 
 
-class CannotUnderstand(Refusal):
+class CannotUnderstand(RequestFailure):
     status = Status.CANNOT_UNDERSTAND
 
 
-class InstanceConflict(Refusal):
+class InstanceConflict(RequestFailure):
     status = Status.INSTANCE_CONFLICT
 
 
-class ObjectTooLarge(Refusal):
+class ObjectTooLarge(RequestFailure):
     status = Status.OBJECT_TOO_LARGE
 
 
-class SopClassNotSupported(Refusal):
+class SopClassNotSupported(RequestFailure):
     status = Status.SOP_CLASS_NOT_SUPPORTED
 
 
-class NotAuthorized(Refusal):
+class NotAuthorized(RequestFailure):
     status = Status.NOT_AUTHORIZED
 
 
-class InvalidRequest(Refusal):
+class InvalidRequest(RequestFailure):
     status = Status.INVALID_ARGUMENT_VALUE
 
 
-class NoSuchActionType(Refusal):
+class NoSuchActionType(RequestFailure):
     status = Status.NO_SUCH_ACTION_TYPE
 
 
-class NoSuchEventType(Refusal):
+class NoSuchEventType(RequestFailure):
     status = Status.NO_SUCH_EVENT_TYPE
 
 
-class ProcessingFailure(Refusal):
+class ProcessingFailure(RequestFailure):
     status = Status.PROCESSING_FAILURE
 
 
@@ -97,13 +97,13 @@ def error_comment(text: str) -> str:
     return clean[:ERROR_COMMENT_LENGTH].strip()
 
 
-def as_refusal(error: Exception) -> Refusal:
+def as_failure(error: Exception) -> RequestFailure:
     """The refusal that answers for `error`: itself, or one made from its kind alone: its text may hold patient data.
 
     A disk that is full or unwritable is worth another try of the sender; so is a database that is away, which the
     daemon raises as OutOfResources.
     """
-    if isinstance(error, Refusal):
+    if isinstance(error, RequestFailure):
         return error
     if isinstance(error, (OSError, MemoryError)):
         return OutOfResources(f"cannot store now: {getattr(error, 'strerror', None) or type(error).__name__}")

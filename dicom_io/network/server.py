@@ -12,7 +12,7 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AddressInformation, AssociationServer
 
-from dicom_io.network.admission import Gate, Limits, Rejection
+from dicom_io.network.admission import Admission, Limits, Rejection
 from dicom_io.network.association import Association
 from dicom_io.network.transport import Connection, StopSignal
 
@@ -23,7 +23,7 @@ SPARE_CONNECTIONS = 50
 class Accepted(Association):
     """An association that a peer asked for."""
 
-    def __init__(self, server: "Server", connection: socket.socket, address: tuple[Any, ...]):
+    def __init__(self, server: "ScpServer", connection: socket.socket, address: tuple[Any, ...]):
         limits = server.limits
         super().__init__(
             server.ae, MODE_ACCEPTOR, limits.max_pdu, limits.max_object_bytes, server.admit, server.stop, server.digest
@@ -68,7 +68,7 @@ class Accepted(Association):
             self._server.left(self)
 
 
-class Server(AssociationServer):  # type: ignore[misc]
+class ScpServer(AssociationServer):  # type: ignore[misc]
     """Accepts connections and starts their associations."""
 
     request_queue_size = 128
@@ -79,7 +79,7 @@ class Server(AssociationServer):  # type: ignore[misc]
         address: tuple[str, int],
         contexts: Sequence[PresentationContext],
         handlers: Sequence[tuple[Any, ...]],
-        gate: Gate,
+        gate: Admission,
         limits: Limits,
         admit: Callable[[Any], None],
         on_event: Callable[[str, dict[str, str]], None],

@@ -20,9 +20,9 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.encoders.base import RLELosslessEncoder
 
 from dicom_io.identity import derived_uid
-from dicom_io.phantom.thorax import BITS, FINDINGS, Finding, draw_thorax
+from dicom_io.phantom.thorax import BITS, FINDINGS, DrawnFinding, draw_thorax
 
-__all__ = ["BITS", "FINDINGS", "Finding", "PhantomStudy", "compressed", "draw_thorax", "part10", "phantom_studies"]
+__all__ = ["BITS", "FINDINGS", "DrawnFinding", "PhantomStudy", "compressed", "draw_thorax", "part10", "phantom_studies"]
 
 Expectation = Literal["analysed", "ignored", "refused"]
 Pixels = NDArray[np.uint16]
@@ -43,7 +43,7 @@ class PhantomStudy:
 class _Plan:
     name: str
     calling_ae_title: str
-    finding: Finding
+    finding: DrawnFinding
     size: tuple[int, int] = (1250, 1024)
     transfer_syntax_uid: str = uid.ExplicitVRLittleEndian
     sop_class_uid: str = uid.DigitalXRayImageStorageForPresentation

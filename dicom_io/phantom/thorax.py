@@ -28,8 +28,8 @@ from dicom_io.phantom.anatomy import (
     vessel_depth,
 )
 
-Finding = Literal["none", "effusion", "pneumothorax", "cardiomegaly", "mass"]
-FINDINGS: tuple[Finding, ...] = get_args(Finding)
+DrawnFinding = Literal["none", "effusion", "pneumothorax", "cardiomegaly", "mass"]
+FINDINGS: tuple[DrawnFinding, ...] = get_args(DrawnFinding)
 BITS = 12
 
 _SOFT, _BONE, _LUNG_DENSITY = 0.20, 0.52, 0.26  # 1/cm at the effective energy of 120 kVp, and lung by water
@@ -37,7 +37,7 @@ _QUANTA = 60_000.0  # that reach a pixel of 0.17 mm beside the patient
 _SCATTER = 0.25  # of the light behind a grid, spread over centimetres
 
 
-def draw_thorax(seed: int, finding: Finding = "none", rows: int = 2500, columns: int = 2048) -> NDArray[np.uint16]:
+def draw_thorax(seed: int, finding: DrawnFinding = "none", rows: int = 2500, columns: int = 2048) -> NDArray[np.uint16]:
     """uint16 [rows, columns] of 12 bits, bright where little comes through (MONOCHROME2); the same for the same seed.
 
     `finding` is one of FINDINGS. Raises ValueError for another.
@@ -71,7 +71,7 @@ def _detected(light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
     return stored
 
 
-def _optical_depth(body: Body, finding: Finding, rng: np.random.Generator) -> Map:
+def _optical_depth(body: Body, finding: DrawnFinding, rng: np.random.Generator) -> Map:
     y, x = np.mgrid[0.0:HEIGHT:CELL, -WIDTH / 2 : WIDTH / 2 : CELL]
     x = (x + body.tilt * (y - 20)) / body.size
     y = 3.0 + (y - 2.0) / body.size

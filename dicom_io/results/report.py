@@ -24,7 +24,7 @@ from dicom_io.composite.analysis import (
     ReportError,
     ReportOptions,
     SourceImage,
-    check,
+    check_analysis,
     percent,
     result_uid,
     series_uid,
@@ -73,7 +73,7 @@ def structured_report(
     Raises ReportError for no images, a naive time or a probability outside 0..1, UnknownFinding for a finding without
     a coded concept.
     """
-    check(images, started)
+    check_analysis(images, started)
     source = images[0].dataset
     sop_class_uid = SOP_CLASSES[options.sr_class]
     sop_instance_uid = result_uid("report", images, model, sop_class_uid, options.sr_title, options.language)

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
 
 from dicom_io.composite import codes, copying, encode, iod
-from dicom_io.composite.analysis import Encoded, ModelIdentity, ReportError, SourceImage, check, result_uid
+from dicom_io.composite.analysis import Encoded, ModelIdentity, ReportError, SourceImage, check_analysis, result_uid
 from dicom_io.composite.encode import element, item, number, sequence
 from dicom_io.composite.macros import code_item
 from dicom_io.results.picture import Heatmap, draw
@@ -36,7 +36,7 @@ def secondary_capture(
     JPEG Baseline. The same analysis gives the same UID; patient and study are copied as for the report. Raises as
     `structured_report` does.
     """
-    check(images, started)
+    check_analysis(images, started)
     if pixels is not None and (pixels.ndim != 2 or not pixels.size):
         raise ReportError(f"the picture must be [rows, columns], found shape {pixels.shape}")
     source = images[0].dataset

@@ -23,15 +23,15 @@ from pynetdicom import evt
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
-from dicom_io.network.admission import CONGESTED, Gate, Limits, Peer, Rejection
+from dicom_io.network.admission import CONGESTED, Admission, Limits, Peer, Rejection
 from dicom_io.network.association import application_entity
 from dicom_io.network.errors import NotAuthorized, OutOfResources, SopClassNotSupported
-from dicom_io.network.server import Accepted, Server
+from dicom_io.network.server import Accepted, ScpServer
 from dicom_io.network.statuses import Status
 from dicom_io.services.answers import Answer, answered
 from dicom_io.services.storage_commitment import CommitReport, CommitRequest, on_n_action, on_n_event_report
 
-__all__ = ["Answer", "Arrived", "Callbacks", "Gate", "Limits", "Peer", "Status", "StoreScp", "start_scp"]
+__all__ = ["Admission", "Answer", "Arrived", "Callbacks", "Limits", "Peer", "Status", "StoreScp", "start_scp"]
 
 STORED_SOP_CLASSES = (
     ComputedRadiographyImageStorage,
@@ -86,7 +86,7 @@ class Callbacks:
 class StoreScp:
     """A running SCP."""
 
-    def __init__(self, server: Server):
+    def __init__(self, server: ScpServer):
         self._server = server
         self._thread = threading.Thread(
             target=server.serve_forever, args=[STOP_LOOK_SECONDS], name="scp-accept", daemon=True
@@ -116,7 +116,7 @@ def start_scp(
     ae_title: str,
     host: str,
     port: int,
-    gate: Gate,
+    gate: Admission,
     limits: Limits,
     transfer_syntaxes: Sequence[str],
     callbacks: Callbacks,
@@ -138,7 +138,7 @@ def start_scp(
         (evt.EVT_N_ACTION, on_n_action, [callbacks.on_commit_request, callbacks.on_event]),
         (evt.EVT_N_EVENT_REPORT, on_n_event_report, [callbacks.on_commit_report, callbacks.on_event]),
     ]
-    server = Server(
+    server = ScpServer(
         ae, (host, port), supported_contexts(sop_classes, transfer_syntaxes), handlers, gate, limits,
         admit=lambda command_set: _admit(callbacks), on_event=callbacks.on_event,
         digest=digest,

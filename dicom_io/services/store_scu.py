@@ -1,6 +1,6 @@
 """Our SCU: results out by C-STORE over an association that is kept, C-ECHO, and both roles of storage commitment.
 
-A destination's trouble is a value (`Sent`), never an exception. The data set's bytes go out as they are.
+A destination's trouble is a value (`Reply`), never an exception. The data set's bytes go out as they are.
 """
 
 import time
@@ -25,7 +25,7 @@ from dicom_io.network.association import Association, application_entity, reques
 from dicom_io.network.errors import error_comment
 from dicom_io.network.statuses import Status, outcome_of
 from dicom_io.services.answers import OnEvent
-from dicom_io.services.sent import Sent, as_sent, unreachable, why
+from dicom_io.services.reply import Reply, as_reply, unreachable, why
 from dicom_io.services.storage_commitment import (
     ALL_COMMITTED,
     FAILURES_EXIST,
@@ -39,7 +39,7 @@ from dicom_io.services.storage_commitment import (
 )
 from dicom_io.services.store_request import accepted_classes, accepted_syntaxes, c_store_rq, encodings
 
-__all__ = ["RESULT_SOP_CLASSES", "Destination", "Sender", "Sent"]
+__all__ = ["RESULT_SOP_CLASSES", "Destination", "Reply", "Sender"]
 
 RESULT_SOP_CLASSES = (
     Comprehensive3DSRStorage,
@@ -91,54 +91,54 @@ class Sender:
 
     # --- requests
 
-    def send(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, data: bytes) -> Sent:
+    def send(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, data: bytes) -> Reply:
         """C-STORE `data`, a data set's bytes in that transfer syntax, in the first of `encodings` that is taken."""
         ways = encodings(transfer_syntax_uid)
 
-        def store(assoc: Association) -> Sent | None:
+        def store(assoc: Association) -> Reply | None:
             accepted = accepted_syntaxes(assoc, sop_class_uid)
             for syntax, encoded in ways.items():
                 if syntax in accepted:
                     return self._store(assoc, accepted[syntax], sop_class_uid, sop_instance_uid, encoded(data))
             comment = "the peer accepts no presentation context for this object"
-            return Sent("REFUSED", int(Status.SOP_CLASS_NOT_SUPPORTED), comment)
+            return Reply("REFUSED", int(Status.SOP_CLASS_NOT_SUPPORTED), comment)
 
         self._propose(sop_class_uid, transfer_syntax_uid)
         return self._request(store)
 
-    def echo(self) -> Sent:
+    def echo(self) -> Reply:
         """C-ECHO (PS3.7 9.1.5)."""
 
-        def echo(assoc: Association) -> Sent | None:
+        def echo(assoc: Association) -> Reply | None:
             if Verification not in accepted_classes(assoc):
-                return Sent("REFUSED", int(Status.SOP_CLASS_NOT_SUPPORTED), "the peer does not take C-ECHO")
-            return as_sent(assoc.send_c_echo())
+                return Reply("REFUSED", int(Status.SOP_CLASS_NOT_SUPPORTED), "the peer does not take C-ECHO")
+            return as_reply(assoc.send_c_echo())
 
         return self._request(echo)
 
-    def request_commitment(self, transaction_uid: str, references: Sequence[Reference]) -> Sent:
+    def request_commitment(self, transaction_uid: str, references: Sequence[Reference]) -> Reply:
         """N-ACTION that asks the peer to commit `references` (PS3.4 J.3.2); the report comes later."""
 
-        def ask(assoc: Association) -> Sent | None:
+        def ask(assoc: Association) -> Reply | None:
             if StorageCommitmentPushModel not in accepted_classes(assoc):
-                return Sent("REFUSED", int(Status.SOP_CLASS_NOT_SUPPORTED), "the peer does no storage commitment")
+                return Reply("REFUSED", int(Status.SOP_CLASS_NOT_SUPPORTED), "the peer does no storage commitment")
             status, _ = assoc.send_n_action(
                 action_information(transaction_uid, references),
                 REQUEST_ACTION,
                 StorageCommitmentPushModel,
                 WELL_KNOWN_INSTANCE,
             )
-            return as_sent(status)
+            return as_reply(status)
 
         for syntax in PLAIN:
             self._propose(StorageCommitmentPushModel, syntax)
         return self._request(ask)
 
-    def report_commitment(self, report: CommitReport) -> Sent:
+    def report_commitment(self, report: CommitReport) -> Reply:
         """N-EVENT-REPORT to a peer that asked us, on an association of its own where we are the SCP (PS3.4 J.3.3)."""
         contexts = [build_context(StorageCommitmentPushModel, list(PLAIN))]
         assoc = self._open(contexts, [build_role(StorageCommitmentPushModel, scp_role=True)])
-        if isinstance(assoc, Sent):
+        if isinstance(assoc, Reply):
             return assoc
         try:
             status, _ = assoc.send_n_event_report(
@@ -147,7 +147,7 @@ class Sender:
                 StorageCommitmentPushModel,
                 WELL_KNOWN_INSTANCE,
             )
-            return as_sent(status) or unreachable(why(assoc))
+            return as_reply(status) or unreachable(why(assoc))
         finally:
             _end(assoc)
 
@@ -174,7 +174,7 @@ class Sender:
     def is_open(self) -> bool:
         return self._assoc is not None
 
-    def _request(self, request: Callable[[Association], Sent | None]) -> Sent:
+    def _request(self, request: Callable[[Association], Reply | None]) -> Reply:
         """Run `request`; a kept association that turns out to be dead is replaced once, a new one is not."""
         self.attend()
         kept = self._assoc is not None
@@ -183,10 +183,10 @@ class Sender:
             sent = self._request_once(request)
         return sent
 
-    def _request_once(self, request: Callable[[Association], Sent | None]) -> Sent:
+    def _request_once(self, request: Callable[[Association], Reply | None]) -> Reply:
         if self._assoc is None:
             assoc = self._open(self._contexts())
-            if isinstance(assoc, Sent):
+            if isinstance(assoc, Reply):
                 return assoc
             self._assoc = assoc
         assoc = self._assoc
@@ -199,7 +199,7 @@ class Sender:
             return unreachable(why(assoc))
         return sent
 
-    def _open(self, contexts: Sequence[PresentationContext], roles: Sequence[Any] = ()) -> Association | Sent:
+    def _open(self, contexts: Sequence[PresentationContext], roles: Sequence[Any] = ()) -> Association | Reply:
         """A new association, or what stood in the way."""
         peer = self._destination
         tls = (peer.tls, peer.tls_name or peer.host) if peer.tls else None
@@ -231,7 +231,7 @@ class Sender:
             self._extra.append((sop_class_uid, transfer_syntax_uid))
             self.close()
 
-    def _store(self, assoc: Association, context_id: int, sop_class_uid: str, uid: str, data: bytes) -> Sent | None:
+    def _store(self, assoc: Association, context_id: int, sop_class_uid: str, uid: str, data: bytes) -> Reply | None:
         self._message_id = self._message_id % 0xFFFF + 1
         command = c_store_rq(sop_class_uid, uid, self._message_id)
         assoc.dimse.send_encoded(context_id, command, memoryview(data))
@@ -240,7 +240,7 @@ class Sender:
             return None
         if response.MessageIDBeingRespondedTo != self._message_id:
             return None
-        return Sent(outcome_of(response.Status), response.Status, error_comment(response.ErrorComment or ""))
+        return Reply(outcome_of(response.Status), response.Status, error_comment(response.ErrorComment or ""))
 
 
 def _end(assoc: Association) -> None:

@@ -15,7 +15,7 @@ CATALOGUE = Path(__file__).with_name("catalogue.toml")
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """An open model that somebody publishes."""
 
     name: str
@@ -35,7 +35,7 @@ class Entry:
         return self.name + Path(self.urls[0].partition("?")[0]).suffix
 
 
-def read_catalogue(path: Path = CATALOGUE) -> dict[str, Entry]:
+def read_catalogue(path: Path = CATALOGUE) -> dict[str, CatalogueEntry]:
     """The entries by name. Raises ImportRefused for a file that is no catalogue."""
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -44,7 +44,7 @@ def read_catalogue(path: Path = CATALOGUE) -> dict[str, Entry]:
         raise ImportRefused(f"{path} is no catalogue of models: {type(error).__name__}: {error}") from error
 
 
-def find(name: str, path: Path = CATALOGUE) -> Entry:
+def find(name: str, path: Path = CATALOGUE) -> CatalogueEntry:
     """The entry `name`. Raises ImportRefused, which lists the names that there are."""
     entries = read_catalogue(path)
     if name not in entries:
@@ -53,12 +53,12 @@ def find(name: str, path: Path = CATALOGUE) -> Entry:
     return entries[name]
 
 
-def _entry(name: str, table: dict[str, Any]) -> Entry:
+def _entry(name: str, table: dict[str, Any]) -> CatalogueEntry:
     urls = tuple(map(str, table["urls"]))
     if not urls or any(not url.startswith("https://") for url in urls) or Path(name).name != name:
         raise ValueError(f"{name}: a plain name and addresses that begin with https:// are expected, found {urls}")
     outputs = [tuple(output) for output in table.get("outputs", [])]
-    return Entry(
+    return CatalogueEntry(
         name, table["what"], urls, table["licence"], table["home"], table.get("cite", ""), bool(table["pickle"]),
         table.get("preprocessing", ""), tuple(output[0] if output else "" for output in outputs),
         {label: float(threshold) for label, threshold in filter(None, outputs)},

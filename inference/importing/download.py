@@ -24,7 +24,7 @@ from inference.errors import PullFailed, Unreachable
 TIMEOUT_SECONDS = 30.0
 LIMIT_BYTES = 2 << 30  # of a file; the catalogue's are 30 MB
 _BLOCK = 1 << 18
-Report = Callable[[int, int | None], None]  # bytes so far, bytes in all
+Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class _Note:
     total: int | None
 
 
-def download(url: str, file: Path, report: Report = lambda done, total: None, limit: int = LIMIT_BYTES) -> None:
+def download(url: str, file: Path, report: Progress = lambda done, total: None, limit: int = LIMIT_BYTES) -> None:
     """Fetch `url` into `file`; what a broken try left is kept and used by the next one.
 
     Raises Unreachable (no way there, or no file there), PullFailed (it broke off, is too large, leaves https).
@@ -51,7 +51,7 @@ def download(url: str, file: Path, report: Report = lambda done, total: None, li
     note.unlink()
 
 
-def _receive(answer: HTTPResponse, file: Path, have: int, url: str, limit: int, report: Report) -> None:
+def _receive(answer: HTTPResponse, file: Path, have: int, url: str, limit: int, report: Progress) -> None:
     """The answer's bytes behind those that we have, or from the beginning where it is the whole file."""
     part, note = _beside(file)
     start = have if answer.status == 206 else 0

@@ -18,7 +18,7 @@ State = dict[str, torch.Tensor]
 TIME_LIMIT_SECONDS = 300
 
 
-def read_state(source: Path, trust_pickle: bool = False) -> tuple[State, tuple[str, ...]]:
+def read_foreign_state(source: Path, trust_pickle: bool = False) -> tuple[State, tuple[str, ...]]:
     """The tensors of a weights file and the labels that it names itself (often none).
 
     Raises ImportRefused for a pickle of more than tensors, unless `trust_pickle`: then a process of its own, without

@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from inference.bundle import Bundle, is_ours, load
+from inference.bundle import Bundle, is_ours, load_bundle
 from inference.bundle_writer import LABELS, base_metadata, write_bundle
 from inference.errors import BundleError, EngineError, ImportRefused
 from inference.importing.densenet_names import network_def, to_monai
-from inference.importing.foreign import State, read_state
+from inference.importing.foreign import State, read_foreign_state
 from inference.importing.monai_bundles import read_monai
 
 #: The outputs of TorchXRayVision's "all" networks, in their order (torchxrayvision.datasets.default_pathologies).
@@ -63,12 +63,12 @@ def import_model(source: Path, directory: Path, wanted: Wanted = Wanted()) -> Bu
         made.mkdir()
         try:
             _kind(source, wanted)(source, made, wanted)
-            load(made)
+            load_bundle(made)
         except (BundleError, EngineError) as error:
             said = str(error).replace(f"{made}/", "")
             raise ImportRefused(f"{source.name} gives no bundle that works: {said}") from error
         made.replace(directory)
-    return load(directory)
+    return load_bundle(directory)
 
 
 def _kind(source: Path, wanted: Wanted) -> Any:
@@ -82,7 +82,7 @@ def _copy(source: Path, directory: Path, _: Wanted) -> None:
 
 
 def _import_state(source: Path, directory: Path, wanted: Wanted) -> None:
-    state, named = read_state(source, wanted.trust_pickle)
+    state, named = read_foreign_state(source, wanted.trust_pickle)
     points = next((tensor for name, tensor in state.items() if name.endswith("op_threshs")), None)
     network = to_monai(state, source.name)
     definition = network_def(network)

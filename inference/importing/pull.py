@@ -14,8 +14,8 @@ from typing import Any
 
 from inference.bundle import Bundle
 from inference.errors import DigestMismatch, ImportRefused, PullFailed, Unreachable
-from inference.importing.catalogue import Entry
-from inference.importing.download import Report, download
+from inference.importing.catalogue import CatalogueEntry
+from inference.importing.download import Progress, download
 from inference.importing.importer import Wanted, import_model
 
 RECORD = "pulled.json"
@@ -23,8 +23,8 @@ Confirm = Callable[[Path, str], bool]  # file, its SHA-256: is this the one?
 
 
 def pull(
-    entry: Entry, folder: Path, confirm: Confirm, *, sha256: str = "", trust_pickle: bool = False,
-    file: Path | None = None, report: Report = lambda done, total: None,
+    entry: CatalogueEntry, folder: Path, confirm: Confirm, *, sha256: str = "", trust_pickle: bool = False,
+    file: Path | None = None, report: Progress = lambda done, total: None,
 ) -> Bundle:  # fmt: skip
     """Fetch `entry` (or take `file`, fetched elsewhere) and write its bundle to `folder`/`entry.name`.
 
@@ -83,7 +83,7 @@ def sha256_of(file: Path) -> str:
         return file_digest(content, "sha256").hexdigest()
 
 
-def _fetch(entry: Entry, file: Path, report: Report) -> str:
+def _fetch(entry: CatalogueEntry, file: Path, report: Progress) -> str:
     """The address that it came from; the entry's addresses are tried in order. A complete file is not fetched again."""
     if file.is_file():
         return entry.urls[0]
@@ -102,7 +102,7 @@ def _fetch(entry: Entry, file: Path, report: Report) -> str:
     )
 
 
-def _import(entry: Entry, file: Path, folder: Path, trust_pickle: bool) -> Bundle:
+def _import(entry: CatalogueEntry, file: Path, folder: Path, trust_pickle: bool) -> Bundle:
     wanted = Wanted(
         name=entry.name, labels=entry.labels, preprocessing=entry.preprocessing, thresholds=entry.thresholds,
         trust_pickle=trust_pickle, licence=f"{entry.licence}\nPublished at {entry.home}\n",

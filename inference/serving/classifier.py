@@ -14,7 +14,7 @@ from inference.preprocess import Image, build, check_image, preprocess, preproce
 from inference.probability import log_odds
 from inference.serving.calibration import Calibration
 from inference.serving.engines import open_engine
-from inference.serving.image_gate import Gate
+from inference.serving.image_gate import ImageGate
 
 
 class Classifier:
@@ -27,7 +27,7 @@ class Classifier:
         self.bundle = bundle
         self.transform = build(bundle)
         self.calibration = Calibration(bundle)
-        self.gate = Gate(bundle)
+        self.gate = ImageGate(bundle)
         self.engine = open_engine(bundle, engine, device, threads, precision, cache)
 
     @property

@@ -34,7 +34,7 @@ _OUTPUTS: dict[str, Callable[[Outputs], Array]] = {"penultimate": lambda o: o.fe
 _KINDS = ("statistics", *_OUTPUTS)
 
 
-class Gate:
+class ImageGate:
     """A bundle's gate. Raises BundleError for one whose parts do not fit together."""
 
     def __init__(self, bundle: Bundle) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from inference.errors import BundleNotFound, WeightsMismatch
-from inference.importing.foreign import read_state
+from inference.importing.foreign import read_foreign_state
 from inference.networks import State
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
@@ -36,7 +36,7 @@ def begin_with(network: nn.Module, initial: str) -> None:
     over its channels for a network of one. Raises BundleNotFound, ImportRefused, WeightsMismatch.
     """
     file = find(initial)
-    state, _ = read_state(file)
+    state, _ = read_foreign_state(file)
     state = own_names(state)
     own = network.state_dict()
     head = [f"{name}." for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from rich.progress import Progress
 
-from inference.bundle import Bundle, load
+from inference.bundle import Bundle, load_bundle
 from inference.bundle_writer import base_metadata, write_bundle
 from inference.evaluation.data import PATHOLOGY, Table, preprocessed, read_table, targets_with_pathology
 from inference.evaluation.metrics import auroc
@@ -194,4 +194,4 @@ def write(
     if not card.is_file():
         card.write_text(f"# {name} {version}\n\nNo medical device. Recipe:\n\n```json\n"
                         f"{json.dumps(recipe.to_json(), indent=2)}\n```\n")  # fmt: skip
-    return load(out)
+    return load_bundle(out)

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, bindparam, insert, select, text, update
 
 from storage.database import reading
 from storage.journal.transactions import Book, Transaction, conclude_deliveries
-from storage.records import CommitRequest, Uncommitted
+from storage.records import PendingCommitRequest, Uncommitted
 from storage.schema import UNCOMMITTED, commit_request, commitment, delivery, instance, result_object, study
 
 _UNCOMMITTED = (
@@ -122,7 +122,7 @@ class Commitments(Book):
 
     # --- as SCP: a modality asks us ---
 
-    def remember_request(self, request: CommitRequest, now: datetime) -> bool:
+    def remember_request(self, request: PendingCommitRequest, now: datetime) -> bool:
         """Note a request before it is acknowledged, to be answered at once; False where it is here already."""
         with self._transaction("remember_request") as tx:
             same = (commit_request.c.transaction_uid == request.transaction_uid) & (
@@ -141,12 +141,12 @@ class Commitments(Book):
             tx.trail.add("COMMIT_ASKED", now, actor=request.calling_ae_title, detail=detail)
             return True
 
-    def unanswered(self, now: datetime, limit: int = 100) -> list[CommitRequest]:
+    def unanswered(self, now: datetime, limit: int = 100) -> list[PendingCommitRequest]:
         """Requests whose answer is due; the oldest first."""
         query = select(commit_request).where(commit_request.c.due_at <= now).order_by(commit_request.c.id).limit(limit)
         with reading(self._engine) as connection:
             return [
-                CommitRequest(
+                PendingCommitRequest(
                     row.transaction_uid,
                     row.calling_ae_title,
                     row.peer_address,
@@ -164,7 +164,7 @@ class Commitments(Book):
             held = update(instance).where(instance.c.sop_instance_uid.in_(sop_instance_uids), shorter)
             tx.sql.execute(held.values(held_until=until))
 
-    def answered(self, request: CommitRequest, ok: Sequence[str], failed: Sequence[str], now: datetime) -> None:
+    def answered(self, request: PendingCommitRequest, ok: Sequence[str], failed: Sequence[str], now: datetime) -> None:
         """The answer, with these SOP Instance UIDs, has reached the modality."""
         with self._transaction("answered") as tx:
             done = update(commit_request).where(commit_request.c.id == request.id)
@@ -172,7 +172,7 @@ class Commitments(Book):
             detail = {"transaction_uid": request.transaction_uid, "committed": list(ok), "failed": list(failed)}
             tx.trail.add("COMMIT_ANSWERED", now, actor=request.calling_ae_title, detail=detail)
 
-    def not_answered(self, request: CommitRequest, next_attempt_at: datetime | None) -> None:
+    def not_answered(self, request: PendingCommitRequest, next_attempt_at: datetime | None) -> None:
         """The answer did not reach the modality: try again then, or, with None, never."""
         with self._transaction("not_answered") as tx:
             failed = update(commit_request).where(commit_request.c.id == request.id)

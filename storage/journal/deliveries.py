@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, bindparam, func, select, text, update
 
 from storage.database import reading
 from storage.journal.transactions import Book, Transaction, conclude_deliveries, deliver_again
-from storage.records import Delivery, Sending, SendResult, Sent, State
+from storage.records import Attempt, Delivery, Sending, Sent, State
 from storage.schema import PENDING, delivery, result_object, study
 
 _DUE = (
@@ -62,16 +62,14 @@ class Deliveries(Book):
         with reading(self._engine) as connection:
             return connection.execute(query).scalar()
 
-    def sent(
-        self, delivery_id: int, result: SendResult, now: datetime, next_attempt_at: datetime | None = None
-    ) -> None:
+    def sent(self, delivery_id: int, result: Sent, now: datetime, next_attempt_at: datetime | None = None) -> None:
         """Write down how an attempt ended; UNREACHABLE needs `next_attempt_at`, and stays pending until then.
 
         With a study's last delivery the study moves on: DELIVERED, or QUARANTINED where one was refused.
         """
-        self.sent_many([Sent(delivery_id, result, next_attempt_at)], now)
+        self.sent_many([Attempt(delivery_id, result, next_attempt_at)], now)
 
-    def sent_many(self, results: Sequence[Sent], now: datetime) -> None:
+    def sent_many(self, results: Sequence[Attempt], now: datetime) -> None:
         """As `sent`, for several in one transaction."""
         if not results:
             return
@@ -113,7 +111,7 @@ class Deliveries(Book):
             return number
 
 
-def _write(tx: Transaction, sent: Sent, now: datetime) -> int | None:
+def _write(tx: Transaction, sent: Attempt, now: datetime) -> int | None:
     """One attempt's end; the study's key if the delivery came to its end with it."""
     row = tx.sql.execute(_OUTCOME, {"key": sent.delivery_id}).one()
     if row.state != "PENDING":

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from storage.journal.transactions import Book, Transaction, conclude_deliveries
-from storage.records import Outcome, ResultObject, State, Study
+from storage.records import AnalysisOutcome, ResultObject, State, Study
 from storage.schema import delivery, finding, instance, result_object
 
 _VERDICT = (
@@ -30,7 +30,7 @@ _OLD_FINDINGS = delete(finding).where(finding.c.study_id == bindparam("key"))
 class Outcomes(Book):
     """The journal's verbs for the end of an analysis."""
 
-    def analysed(self, taken: Study, outcome: Outcome, now: datetime) -> None:
+    def analysed(self, taken: Study, outcome: AnalysisOutcome, now: datetime) -> None:
         """Write down what became of a study: verdicts, summary, result objects and their deliveries.
 
         An object that is here already, from the same images, keeps its bytes and its deliveries. Where images came
@@ -38,7 +38,7 @@ class Outcomes(Book):
         """
         self.analysed_many([(taken, outcome)], now)
 
-    def analysed_many(self, outcomes: Sequence[tuple[Study, Outcome]], now: datetime) -> None:
+    def analysed_many(self, outcomes: Sequence[tuple[Study, AnalysisOutcome]], now: datetime) -> None:
         """As `analysed`, for several in one transaction."""
         if not outcomes:
             return
@@ -47,7 +47,7 @@ class Outcomes(Book):
                 _write(tx, taken, outcome, now)
 
 
-def _write(tx: Transaction, taken: Study, outcome: Outcome, now: datetime) -> None:
+def _write(tx: Transaction, taken: Study, outcome: AnalysisOutcome, now: datetime) -> None:
     row = tx.study(taken.id)
     _write_verdicts(tx, outcome)
     _write_findings(tx, taken.id, outcome)
@@ -70,14 +70,14 @@ def _write(tx: Transaction, taken: Study, outcome: Outcome, now: datetime) -> No
         conclude_deliveries(tx, tx.study(row.id), now)
 
 
-def _write_verdicts(tx: Transaction, outcome: Outcome) -> None:
+def _write_verdicts(tx: Transaction, outcome: AnalysisOutcome) -> None:
     if outcome.instances:
         names = ("key", "new_verdict", "new_reason", "new_result")
         rows = [(i.instance_id, i.verdict, i.reason, i.result) for i in outcome.instances]
         tx.sql.execute(_VERDICT, [dict(zip(names, row, strict=True)) for row in rows])
 
 
-def _write_findings(tx: Transaction, study_id: int, outcome: Outcome) -> None:
+def _write_findings(tx: Transaction, study_id: int, outcome: AnalysisOutcome) -> None:
     tx.sql.execute(_OLD_FINDINGS, {"key": study_id})
     rows = [
         {

@@ -18,7 +18,7 @@ from daemon.runtime import log
 from daemon.runtime.clock import now
 from daemon.syslog.messages import Interpreter
 from daemon.syslog.shipper import READER, Shipper, reachable
-from daemon.syslog.transport import Server, SyslogUnreachable, send, syslog_message
+from daemon.syslog.transport import SyslogServer, SyslogUnreachable, send, syslog_message
 from dicom_io.network.tls import TlsFiles, client_context, server_context
 from storage.store import Store, open_store
 from tests.conftest import require, wait_for
@@ -137,7 +137,7 @@ def test_a_server_that_dies_with_messages_unread_gets_them_again(
         assert rsyslog.process
         rsyslog.process.send_signal(signal.SIGSTOP)  # the kernel goes on to accept and acknowledge
         with pytest.raises(SyslogUnreachable):
-            send(Server("127.0.0.1", rsyslog.port, "tcp", timeout_seconds=0.5), [b"lost"])
+            send(SyslogServer("127.0.0.1", rsyslog.port, "tcp", timeout_seconds=0.5), [b"lost"])
     note(store, 1)
     ours = shipper(rsyslog, files, store)
     with rsyslog:
@@ -158,7 +158,7 @@ def test_a_tls_server_that_dies_with_messages_unread_is_noticed(authority: Autho
         thread.start()
         port = listening.getsockname()[1]
         with pytest.raises(SyslogUnreachable):
-            send(Server("127.0.0.1", port, "tls", lambda: client_context(files)), [b"lost"])
+            send(SyslogServer("127.0.0.1", port, "tls", lambda: client_context(files)), [b"lost"])
         thread.join()
 
 

@@ -14,8 +14,8 @@ from daemon.syslog.messages import ANALYSES, OTHERS, SILENT, TRANSFERS, Interpre
 from storage.database import open_database
 from storage.errors import SpoolDamaged
 from storage.journal import Journal
-from storage.outbox import Entry, Outbox
-from storage.records import CommitRequest
+from storage.outbox import Outbox, OutboxEntry
+from storage.records import PendingCommitRequest
 from tests.conftest import ROOT
 from tests.dicom_io.test_audit_message import validated
 from tests.support.studies import REFUSED, analysed, at, deliver, image, outcome, report, take_up
@@ -73,7 +73,7 @@ def record_life(journal: Journal) -> None:
     journal.received(image("1.2"), at(600))
     (damaged,) = take_up(journal, 700)
     journal.quarantine(damaged.id, "objects/00/x was altered: found ..., expected ...", at(701), "spool-damaged")
-    asked = CommitRequest("1.8.2", "MODALITY1", "127.0.0.1", (("1.2", "1.1.1"),))
+    asked = PendingCommitRequest("1.8.2", "MODALITY1", "127.0.0.1", (("1.2", "1.1.1"),))
     journal.remember_request(asked, at(800))
     journal.answered(journal.unanswered(at(801))[0], ["1.1.1"], [], at(801))
     journal.expired(at(10_000), at(10_000))
@@ -87,7 +87,7 @@ def interpreter(*destinations: dict[str, object]) -> Interpreter:
     return Interpreter(settings, "hilum.example", "sqlite:////var/lib/hilum/hilum.db")
 
 
-def by_event(entries: list[Entry]) -> dict[str, list[etree._Element]]:
+def by_event(entries: list[OutboxEntry]) -> dict[str, list[etree._Element]]:
     """The valid messages of each row by its event."""
     found: dict[str, list[etree._Element]] = {}
     for entry in entries:

@@ -10,7 +10,7 @@ from pydicom.sr._cid_dict import cid_concepts
 from pydicom.sr._concepts_dict import concepts
 
 from dicom_io.audit import codes
-from dicom_io.audit.codes import CREATED, MAJOR_FAILURE, NODE_AUTHENTICATION, NODE_ID, READ, Code
+from dicom_io.audit.codes import CREATED, MAJOR_FAILURE, NODE_AUTHENTICATION, NODE_ID, READ, AuditCode
 from dicom_io.audit.message import (
     AuditSource,
     Event,
@@ -70,11 +70,11 @@ def test_the_schema_refuses_what_is_wrong() -> None:
         assert not SCHEMA.validate(etree.fromstring(bad))
 
 
-CODES = [code for code in vars(codes).values() if isinstance(code, Code) and code.scheme == "DCM"]
+CODES = [code for code in vars(codes).values() if isinstance(code, AuditCode) and code.scheme == "DCM"]
 
 
 @pytest.mark.parametrize("code", CODES, ids=lambda code: code.value)
-def test_codes_are_those_of_the_context_groups(code: Code) -> None:
+def test_codes_are_those_of_the_context_groups(code: AuditCode) -> None:
     """Every DCM code stands in CID 400, 401, 402, 403 or 404 with this meaning (PS3.16)."""
     names = {name for cid in (400, 401, 402, 403, 404) for name in cid_concepts[cid]["DCM"]}
     known = {value: said[0] for name in names for value, said in concepts["DCM"][name].items()}

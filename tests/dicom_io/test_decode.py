@@ -23,11 +23,11 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from dicom_io.image import codecs
 from dicom_io.image.decode import decode
 from dicom_io.image.header import read_header
-from dicom_io.image.refusals import (
+from dicom_io.image.no_picture import (
     Constant,
     NoDecoder,
+    NoPicture,
     NoPixels,
-    Refused,
     TooLarge,
     Truncated,
     Undecodable,
@@ -414,7 +414,7 @@ def test_eight_bit_table_in_bytes(tmp_path: Path) -> None:
 # --- refusals
 
 
-def refused(kind: type[Refused], path: Path, **options: Any) -> str:
+def refused(kind: type[NoPicture], path: Path, **options: Any) -> str:
     with pytest.raises(kind) as caught:
         decode(path, **options)
     return caught.value.reason
@@ -445,7 +445,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
         whole = path.read_bytes()
         for part in (0.3, 0.6, 0.9, 0.999):
             path.write_bytes(whole[: int(len(whole) * part)])
-            with pytest.raises(Refused):
+            with pytest.raises(NoPicture):
                 decode(path)
 
 
@@ -462,7 +462,7 @@ def test_a_codestream_cut_inside_whole_fragments_is_refused(tmp_path: Path, synt
 def test_a_codestream_of_another_size_is_refused(tmp_path: Path, syntax: str) -> None:
     """What the codestream says of its size must be what the header says, before anything is allocated."""
     path = write_compressed(tmp_path, draw_thorax(5, "none", 200, 160), syntax, Rows=100, Columns=160)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(NoPicture) as caught:
         decode(path)
     if syntax != uid.RLELossless:
         assert "the header says" in caught.value.reason
@@ -497,7 +497,7 @@ def test_damaged_codestreams_give_a_picture_or_a_refusal(tmp_path: Path, syntax:
     path = write(tmp_path / "damaged.dcm", bytes(frame), syntax, Rows=64, Columns=48, BitsStored=12)
     try:
         picture = decode(path, max_pixels=1_000_000)
-    except Refused:
+    except NoPicture:
         return
     assert picture.shape == (64, 48)
     assert 0 <= picture.min() <= picture.max() <= 1

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dicom_io.image.decode import decode
 from dicom_io.image.header import read_header
-from dicom_io.image.refusals import Refused
+from dicom_io.image.no_picture import NoPicture
 from dicom_io.image.selection import select
 from dicom_io.phantom.studies import BITS, FINDINGS, PhantomStudy, draw_thorax, phantom_studies
 
@@ -113,7 +113,7 @@ def test_each_study_meets_the_fate_that_it_announces(studies: list[PhantomStudy]
         verdict = select(read_header(path))
         assert verdict.eligible == (study.expectation != "ignored"), study.name
         if study.expectation == "refused":
-            with pytest.raises(Refused):
+            with pytest.raises(NoPicture):
                 decode(path)
         elif study.expectation == "analysed":
             picture = decode(path)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from inference.allowed import ALLOWED, vet
-from inference.bundle import Bundle, digest, load
+from inference.bundle import Bundle, digest, load_bundle
 from inference.errors import BundleError, BundleForbidden, BundleNotFound, DigestMismatch, WeightsMismatch
 from inference.networks import build_network
 from tests.support.bundles import LABELS, small_bundle
@@ -70,15 +70,15 @@ def test_link_is_refused(copy: Path) -> None:
     """A link could point to what the digest does not cover."""
     (copy / "models/link").symlink_to("/etc/hostname")
     with pytest.raises(BundleError, match="link"):
-        load(copy)
+        load_bundle(copy)
 
 
 def test_pinned_digest(made: Bundle, copy: Path) -> None:
-    """With its digest pinned a bundle loads as pinned; after a change it does not load."""
-    assert load(copy, made.digest).pinned
+    """With its digest pinned a bundle loads as pinned; after a change it does not load_bundle."""
+    assert load_bundle(copy, made.digest).pinned
     change(copy, "metadata.json", version="2")
     with pytest.raises(DigestMismatch, match="is pinned"):
-        load(copy, made.digest)
+        load_bundle(copy, made.digest)
 
 
 EVIL = [
@@ -98,13 +98,13 @@ def test_configuration_may_not_run_code(copy: Path, config: dict[str, Any]) -> N
     """Expressions, macros, modes, downloads and classes off the list are refused before anything is instantiated."""
     change(copy, "inference.json", preprocessing=config)
     with pytest.raises(BundleForbidden):
-        load(copy)
+        load_bundle(copy)
 
 
 def test_administrator_may_pin_an_expression(copy: Path) -> None:
     """What is refused by itself runs once its digest is pinned."""
     change(copy, "inference.json", size="$32 * 2")
-    assert load(copy, digest(copy)).inference["size"] == "$32 * 2"
+    assert load_bundle(copy, digest(copy)).inference["size"] == "$32 * 2"
 
 
 def test_every_allowed_name_exists() -> None:
@@ -127,7 +127,7 @@ def test_pickle_is_not_run(copy: Path) -> None:
     (copy / "models/model.safetensors").unlink()
     torch.save({"a": Evil()}, copy / "models/model.pt")
     with pytest.raises(BundleForbidden, match="weights_only"):
-        build_network(load(copy))
+        build_network(load_bundle(copy))
     assert not Path("/tmp/hilum-pickle-ran").exists()
 
 
@@ -136,7 +136,7 @@ def test_plain_state_dict_loads_as_pt(made: Bundle, copy: Path) -> None:
     state = build_network(made).state_dict()
     (copy / "models/model.safetensors").unlink()
     torch.save({"state_dict": state}, copy / "models/model.pt")
-    loaded = build_network(load(copy)).state_dict()
+    loaded = build_network(load_bundle(copy)).state_dict()
     assert all(torch.equal(state[name], loaded[name]) for name in state)
 
 
@@ -145,7 +145,7 @@ def test_weights_of_another_network(copy: Path) -> None:
     config = json.loads((copy / "configs/inference.json").read_text())["network_def"]
     change(copy, "inference.json", network_def=config | {"out_channels": 4})
     with pytest.raises(WeightsMismatch, match=r"class_layers\.out"):
-        build_network(load(copy))
+        build_network(load_bundle(copy))
 
 
 @pytest.mark.parametrize(
@@ -161,10 +161,10 @@ def test_bad_metadata_is_explained(copy: Path, changes: dict[str, Any], message:
     """What is wrong with the metadata is said by its key."""
     change(copy, "metadata.json", **changes)
     with pytest.raises(BundleError, match=message):
-        load(copy)
+        load_bundle(copy)
 
 
 def test_no_bundle(tmp_path: Path) -> None:
     """An empty directory is no bundle."""
     with pytest.raises(BundleNotFound):
-        load(tmp_path)
+        load_bundle(tmp_path)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from inference.bundle import Bundle, load
+from inference.bundle import Bundle, load_bundle
 from inference.errors import BadImage, BundleError, EngineError, SelfCheckFailed
 from inference.networks import build_network
 from inference.prediction import Finding, Prediction, most_likely, summary
@@ -46,7 +46,7 @@ def copy(bundle: Bundle, tmp_path: Path) -> Path:
 
 def configure(directory: Path, file: str, content: dict[str, Any]) -> Bundle:
     (directory / "configs" / file).write_text(json.dumps(content))
-    return load(directory)
+    return load_bundle(directory)
 
 
 def plain_torch(bundle: Bundle, batch: np.ndarray) -> np.ndarray:
@@ -164,7 +164,7 @@ def test_golden_input(bundle: Bundle, copy: Path) -> None:
     expected["probabilities"]["Mass"] += 0.1
     path.write_text(json.dumps(expected))
     with pytest.raises(SelfCheckFailed, match="Mass"):
-        Classifier(load(copy), "openvino").self_check()
+        Classifier(load_bundle(copy), "openvino").self_check()
 
 
 def test_mirrored_pictures_are_averaged(bundle: Bundle, copy: Path) -> None:
@@ -262,7 +262,7 @@ def logistic_gate(directory: Path, classifier: Classifier, good: np.ndarray, bad
     image_gate.save(
         tensors, directory, {"features": ["statistics", "penultimate"], "threshold": 0.5, "expects": "noise"}
     )
-    return load(directory)
+    return load_bundle(directory)
 
 
 def test_gate_refuses_what_it_was_fitted_against(bundle: Bundle, copy: Path) -> None:
@@ -284,7 +284,7 @@ def test_gate_of_another_network_is_refused(bundle: Bundle, copy: Path) -> None:
     tensors = {"mean": np.zeros(3), "scale": np.ones(3), "weight0": np.ones((1, 3)), "bias0": np.zeros(1)}
     image_gate.save(tensors, copy, {"features": ["penultimate"], "threshold": 0.5})
     with pytest.raises(BundleError, match="is for 3 features"):
-        Classifier(load(copy), "openvino").predict(noise(1))
+        Classifier(load_bundle(copy), "openvino").predict(noise(1))
 
 
 def test_statistics_ignore_brightness_and_contrast() -> None:

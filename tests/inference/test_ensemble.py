@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from inference.bundle import load
+from inference.bundle import load_bundle
 from inference.ensemble import Ensemble, combined
 from inference.evaluation.data import read_table
 from inference.networks import define_network, read_state
@@ -36,7 +36,7 @@ def test_the_mean_of_the_members(network: dict[str, Any], tmp_path: Path) -> Non
     batch = preprocess_all(Classifier(bundles[0], "torch", "cpu").transform, noise(5))
     expected = np.mean([Classifier(b, "torch", "cpu", precision="f32").run(batch).logits for b in bundles], axis=0)
     for engine in ("torch", "openvino"):
-        outputs = Classifier(load(together.directory), engine, "cpu", precision="f32").run(batch)
+        outputs = Classifier(load_bundle(together.directory), engine, "cpu", precision="f32").run(batch)
         assert np.abs(outputs.logits - expected).max() < 1e-4
         rest = outputs.logits - outputs.maps.mean(axis=(2, 3))
         assert np.abs(rest - rest[0]).max() < 1e-3

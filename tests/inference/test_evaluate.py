@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.bundle import load
+from inference.bundle import load_bundle
 from inference.errors import DataError
 from inference.evaluation.data import pictures, read_table
 from inference.evaluation.evaluate import evaluate
@@ -92,8 +92,8 @@ def test_the_gate_is_judged_too(tmp_path: Path) -> None:
     table = read_table(tmp_path / "data")
     chests = [Example(p, "made", r.patient_id) for p, r in zip(pictures(table), table.rows, strict=True)]
     fit_gate(Classifier(bundle, "torch", threads=1), chests, [], per_kind=30)
-    result = evaluate(tmp_path / "data", load(bundle.directory), tmp_path / "out", engine="torch", rounds=20, threads=1,
-                      others=tmp_path / "data/made")  # fmt: skip
+    fitted, made = load_bundle(bundle.directory), tmp_path / "data/made"
+    result = evaluate(tmp_path / "data", fitted, tmp_path / "out", engine="torch", rounds=20, threads=1, others=made)
     gate = result["gate"]
     assert gate["refused"]["other pictures"] == {"pictures": 60, "share": pytest.approx(1 - gate["passed"])}
     assert gate["refused"]["page"]["share"] > 0.9
@@ -136,10 +136,10 @@ def test_the_gate_is_fitted_to_what_it_is_shown(tmp_path: Path) -> None:
 
     chests = [Example(chest(), "chest", str(i)) for i in range(120)]
     others = [Example(1 - c.picture, "negative", c.patient) for c in chests[:10]]
-    worth = fit_gate(Classifier(load(tmp_path / "bundle"), "torch", threads=1), chests, others, per_kind=60)
+    worth = fit_gate(Classifier(load_bundle(tmp_path / "bundle"), "torch", threads=1), chests, others, per_kind=60)
     assert worth["auroc"] > 0.95
     assert worth["refused_unseen"]["negative"] == {"pictures": 10, "share": 1.0}
-    classifier = Classifier(load(tmp_path / "bundle"), "torch", threads=1)
+    classifier = Classifier(load_bundle(tmp_path / "bundle"), "torch", threads=1)
     strange = [rng.random((48, 48)).astype(np.float32), np.ascontiguousarray(chest()[::-1])]
     assert sum(p.analysed for p in classifier.predict([chest() for _ in range(20)])) >= 16
     assert [p.analysed for p in classifier.predict(strange)] == [False, False]

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn.functional import avg_pool2d, relu
 
-from inference.bundle import Bundle, load
+from inference.bundle import Bundle, load_bundle
 from inference.bundle_writer import LABELS
 from inference.errors import ImportRefused
 from inference.importing.importer import XRAYVISION, Wanted, import_model
@@ -365,4 +365,4 @@ def test_existing_directory_is_left_alone(tmp_path: Path) -> None:
     bundle = small_bundle(tmp_path / "there")
     with pytest.raises(ImportRefused, match="exists already"):
         import_model(bundle.weights, tmp_path / "there")
-    assert load(tmp_path / "there").digest == bundle.digest
+    assert load_bundle(tmp_path / "there").digest == bundle.digest

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from daemon.cli.main import app
 from dicom_io.composite.codes import check_findings
 from dicom_io.network.tls import TlsFiles
-from inference.bundle import load
+from inference.bundle import load_bundle
 from inference.errors import DigestMismatch, ImportRefused, PullFailed, Unreachable
-from inference.importing.catalogue import Entry, find, read_catalogue
+from inference.importing.catalogue import CatalogueEntry, find, read_catalogue
 from inference.importing.download import download
 from inference.importing.importer import XRAYVISION
 from inference.importing.pull import Confirm, pull, remembered
@@ -50,10 +50,10 @@ def server(weights: bytes, certificate: TlsFiles, monkeypatch: pytest.MonkeyPatc
         yield publisher
 
 
-def entry(*urls: str, pickle: bool = False) -> Entry:
+def entry(*urls: str, pickle: bool = False) -> CatalogueEntry:
     thresholds = dict.fromkeys(XRAYVISION, 0.25)
-    return Entry("mine", "A small net", urls, "CC0-1.0", "https://example.org", "Nobody 2026", pickle, "xrayvision",
-                 XRAYVISION, thresholds)  # fmt: skip
+    source = ("CC0-1.0", "https://example.org", "Nobody 2026")
+    return CatalogueEntry("mine", "A small net", urls, *source, pickle, "xrayvision", XRAYVISION, thresholds)
 
 
 def hexdigest(content: bytes) -> str:
@@ -242,7 +242,7 @@ def test_the_command(server: Publisher, tmp_path: Path) -> None:
     assert CliRunner().invoke(app, words, input="").exit_code == 1
     said_yes = CliRunner().invoke(app, words, input="y\n")
     assert said_yes.exit_code == 0, said_yes.output
-    bundle = load(tmp_path / "models/mine")
+    bundle = load_bundle(tmp_path / "models/mine")
     assert f'bundle = "{bundle.directory}"\ndigest = "{bundle.digest}"' in said_yes.stdout
     assert CliRunner().invoke(app, [*words[:2], "other"]).exit_code == 1
     assert CliRunner().invoke(app, ["model", "verify", str(bundle.directory)]).exit_code == 0

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from daemon.cli.main import app
-from inference.bundle import Bundle, load
+from inference.bundle import Bundle, load_bundle
 from inference.errors import BundleNotFound, DigestMismatch, EngineError
 from inference.training.tracking import MlflowTracker, fetch_registered, registered_models
 from inference.training.train import train
@@ -84,7 +84,7 @@ def test_commands(run: tuple[Bundle, str], tmp_path: Path) -> None:
     assert command("verify", "models:/hilum/1", "--sha256", "0" * 64, uri=uri).exit_code == 1
     imported = command("import", "models:/hilum/1", tmp_path / "copy", uri=uri)
     assert imported.exit_code == 0, imported.output
-    assert load(tmp_path / "copy").digest == bundle.digest
+    assert load_bundle(tmp_path / "copy").digest == bundle.digest
 
 
 def test_an_alias(run: tuple[Bundle, str], tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_an_alias(run: tuple[Bundle, str], tmp_path: Path) -> None:
 
     bundle, uri = run
     mlflow.MlflowClient(uri).set_registered_model_alias("hilum", "champion", "1")
-    assert load(fetch_registered("models:/hilum@champion", tmp_path, uri)).digest == bundle.digest
+    assert load_bundle(fetch_registered("models:/hilum@champion", tmp_path, uri)).digest == bundle.digest
 
 
 @pytest.mark.parametrize("name", ["models:/hilum/9", "models:/other/1", "models:/hilum", "models:/hilum@nobody"])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from inference.bundle import load
+from inference.bundle import load_bundle
 from inference.evaluation.data import read_table
 from inference.networks import read_state
 from inference.serving.classifier import Classifier
@@ -42,7 +42,7 @@ def write_data(directory: Path, count: int) -> None:
 
 
 def weights(directory: Path) -> dict[str, np.ndarray]:
-    return {name: tensor.float().numpy() for name, tensor in read_state(load(directory)).items()}
+    return {name: tensor.float().numpy() for name, tensor in read_state(load_bundle(directory)).items()}
 
 
 def test_a_bundle_comes_out_that_has_learnt(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from storage.database import open_database, writing
 from storage.journal import Journal
 from storage.outbox import Outbox
 from storage.queries import Queries
-from storage.records import Fault
+from storage.records import TrailFault
 from tests.support.studies import analysed, at, deliver, image
 
 pytest_plugins = ["tests.support.postgres"]
@@ -61,7 +61,7 @@ def reseal(number: int, event: str) -> Callable[[Engine], None]:
     return forge
 
 
-def named(faults: list[Fault]) -> list[tuple[int, str]]:
+def named(faults: list[TrailFault]) -> list[tuple[int, str]]:
     return [(fault.id, fault.kind) for fault in faults]
 
 

@@ -15,7 +15,7 @@ from storage.errors import UnknownStudy, WrongState
 from storage.journal import Journal
 from storage.journal.transactions import FAULT_VERBS
 from storage.queries import Queries
-from storage.records import Arrival, CommitRequest, Held, InstanceOutcome, Outcome, SendResult, Sent
+from storage.records import AnalysisOutcome, Arrival, Attempt, Held, InstanceOutcome, PendingCommitRequest, Sent
 from tests.conftest import ROOT
 from tests.support.studies import (
     ACCEPTED,
@@ -270,7 +270,7 @@ def test_verdicts_and_findings_are_kept(engine: Engine, journal: Journal) -> Non
         InstanceOutcome(study.instances[0].id, "analysed", "", {"pathology": True}),
         InstanceOutcome(study.instances[1].id, "refused", "truncated"),
     )
-    journal.analysed(study, Outcome(verdicts, (), "ANALYSED", "one refused", [found], "sha256:abc"), at(61))
+    journal.analysed(study, AnalysisOutcome(verdicts, (), "ANALYSED", "one refused", [found], "sha256:abc"), at(61))
     detail = Queries(engine).study_detail("1.2.3")
     assert detail is not None
     assert [(i["verdict"], i["reason"], i["result"]) for i in detail["instances"]] == [
@@ -313,7 +313,7 @@ def test_unreachable_waits_for_its_time(engine: Engine, journal: Journal) -> Non
     assert journal.next_due("pacs") == at(160)
     (again,) = journal.due("pacs", at(160), 10)
     assert (again.attempts, again.data) == (1, delivery.data)
-    journal.sent(again.id, SendResult("WARNING", 0xB000), at(161))
+    journal.sent(again.id, Sent("WARNING", 0xB000), at(161))
     assert (state(engine), journal.next_due("pacs")) == ("DELIVERED", None)
     (row,) = Queries(engine).studies()
     assert row["delivered_at"] == at(161).isoformat()
@@ -358,7 +358,7 @@ def test_an_end_is_written_once(engine: Engine, journal: Journal) -> None:
     analysed(journal, "1.2.3", "pacs")
     (delivery,) = journal.due("pacs", at(100), 10)
     for _ in range(2):
-        journal.sent_many([Sent(delivery.id, ACCEPTED)], at(101))
+        journal.sent_many([Attempt(delivery.id, ACCEPTED)], at(101))
     assert [row["event"] for row in Queries(engine).events()].count("SENT") == 1
 
 
@@ -489,7 +489,7 @@ def test_a_modality_s_request_is_remembered_until_it_is_answered(engine: Engine,
 
     journal.received(image(), at(0))
     obj = image()
-    asked = CommitRequest("1.9.1", "MODALITY1", "127.0.0.1", ((obj.sop_class_uid, obj.sop_instance_uid),))
+    asked = PendingCommitRequest("1.9.1", "MODALITY1", "127.0.0.1", ((obj.sop_class_uid, obj.sop_instance_uid),))
     assert journal.remember_request(asked, at(1))
     assert not journal.remember_request(asked, at(2))
     (request,) = Journal(engine).unanswered(at(3))
@@ -536,14 +536,14 @@ def test_what_was_set_aside_or_answered_goes_in_the_end(journal: Journal) -> Non
     assert journal.received(other, at(1)) is Arrival.CONFLICT
     reference = ((first.sop_class_uid, first.sop_instance_uid),)
     for uid in ("1.9.1", "1.9.2"):
-        journal.remember_request(CommitRequest(uid, "MODALITY1", "127.0.0.1", reference), at(1))
+        journal.remember_request(PendingCommitRequest(uid, "MODALITY1", "127.0.0.1", reference), at(1))
     journal.answered(journal.unanswered(at(2))[0], [], [], at(2))
     assert journal.expired(at(1), at(100)) == []
     assert journal.expired(at(50), at(100)) == [other.spooled.name]
     assert not journal.knows(other.spooled.name)
     assert journal.knows(first.spooled.name), "its study is not finished"
     assert [r.transaction_uid for r in journal.unanswered(at(99))] == ["1.9.2"]
-    assert journal.remember_request(CommitRequest("1.9.1", "MODALITY1", "127.0.0.1", reference), at(3))
+    assert journal.remember_request(PendingCommitRequest("1.9.1", "MODALITY1", "127.0.0.1", reference), at(3))
 
 
 def test_counts(journal: Journal) -> None:

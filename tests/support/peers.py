@@ -30,7 +30,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from dicom_io.network.admission import Gate, Limits, Peer
+from dicom_io.network.admission import Admission, Limits, Peer
 from dicom_io.network.statuses import Status
 from dicom_io.services.store_scp import Answer, Arrived, Callbacks, StoreScp, start_scp
 from dicom_io.services.store_scu import Destination, Sender
@@ -102,7 +102,7 @@ def running_scp(
     """Our SCP as HILUM on a free port of 127.0.0.1; no peers: anybody may send."""
     limits = limits or Limits()
     before, tempfile.tempdir = tempfile.tempdir, str(incoming)
-    gate = Gate("HILUM", peers, limits, accept_any_peer=not peers)
+    gate = Admission("HILUM", peers, limits, accept_any_peer=not peers)
     scp = start_scp("HILUM", "127.0.0.1", 0, gate, limits, syntaxes, recorder.callbacks(), tls=tls, digest=True)
     try:
         yield scp

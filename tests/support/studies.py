@@ -5,19 +5,19 @@ from typing import Any
 
 from storage.journal import Journal
 from storage.records import (
+    AnalysisOutcome,
     InstanceOutcome,
-    Outcome,
     ReceivedObject,
     ResultObject,
-    SendResult,
+    Sent,
     Spooled,
     Study,
 )
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-ACCEPTED = SendResult("ACCEPTED", 0x0000)
-REFUSED = SendResult("REFUSED", 0xA900, "does not match")
-UNREACHABLE = SendResult("UNREACHABLE", None, "no answer")
+ACCEPTED = Sent("ACCEPTED", 0x0000)
+REFUSED = Sent("REFUSED", 0xA900, "does not match")
+UNREACHABLE = Sent("UNREACHABLE", None, "no answer")
 
 
 def at(seconds: float) -> datetime:
@@ -52,10 +52,10 @@ def report(uid: str, *destinations: str, kind: str = "sr", committing: tuple[str
     return ResultObject(kind, sop_class_uid, uid, transfer_syntax_uid, uid.encode(), destinations, committing)
 
 
-def outcome(study: Study, *objects: ResultObject, **more: Any) -> Outcome:
+def outcome(study: Study, *objects: ResultObject, **more: Any) -> AnalysisOutcome:
     """All images of a study analysed, with these results."""
     instances = tuple(InstanceOutcome(i.id, "analysed", "", {"analysed": True}) for i in study.instances)
-    return Outcome(**{"instances": instances, "objects": objects, **more})
+    return AnalysisOutcome(**{"instances": instances, "objects": objects, **more})
 
 
 def take_up(journal: Journal, seconds: float = 60, worker: str = "worker", limit: int = 10) -> list[Study]:
@@ -71,7 +71,7 @@ def analysed(journal: Journal, study: str = "1.2.3", *destinations: str, committ
     return taken
 
 
-def deliver(journal: Journal, destination: str, result: SendResult = ACCEPTED, seconds: float = 100) -> list[str]:
+def deliver(journal: Journal, destination: str, result: Sent = ACCEPTED, seconds: float = 100) -> list[str]:
     """Everything that is due at a destination ends in `result`; the SOP Instance UIDs."""
     due = journal.due(destination, at(seconds), 100)
     for delivery in due:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from inference.bundle import Bundle, load
+from inference.bundle import Bundle, load_bundle
 from inference.bundle_writer import LABELS, base_metadata, write_bundle
 from inference.networks import define_network
 from inference.preprocess import standard_preprocessing
@@ -22,14 +22,14 @@ def write_untrained(
     directory: Path, labels: tuple[str, ...] = LABELS, size: int = 128, network: dict[str, Any] | None = None,
     seed: int = 0,
 ) -> Bundle:  # fmt: skip
-    """Write a bundle with random weights (the same for the same seed) into `directory`, and load it."""
+    """Write a bundle with random weights (the same for the same seed) into `directory`, and load_bundle it."""
     inference = {"preprocessing": standard_preprocessing(size), "network_def": network or densenet121(len(labels))}
     metadata = base_metadata("untrained", "0", "Random weights: its answers mean nothing.", labels, size, trained=False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         state = _settled(define_network(inference, str(directory)), size).state_dict()
     write_bundle(directory, metadata, inference, state)
-    return load(directory)
+    return load_bundle(directory)
 
 
 def _settled(network: nn.Module, size: int) -> nn.Module:

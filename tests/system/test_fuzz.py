@@ -18,7 +18,7 @@ from dicom_io.composite.analysis import FindingResult, ModelIdentity, ReportOpti
 from dicom_io.image.decode import decode
 from dicom_io.image.elements import element_text
 from dicom_io.image.header import Header, read_header
-from dicom_io.image.refusals import NotDicom, Refused
+from dicom_io.image.no_picture import NoPicture, NotDicom
 from dicom_io.image.selection import SelectionRules, select
 from dicom_io.results.report import structured_report
 from dicom_io.results.secondary_capture import secondary_capture
@@ -54,7 +54,7 @@ def written(path: Path, seed: Seed) -> Path:
           suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])  # fmt: skip
 @given(number=st.integers(0, 2**32))
 def test_no_mutation_gets_past_the_borders(tmp_path: Path, corpus: list[Seed], number: int) -> None:
-    """Header, selection, decoder, report and picture answer any mutation with a value or with `Refused`."""
+    """Header, selection, decoder, report and picture answer any mutation with a value or with `NoPicture`."""
     chance = random.Random(number)
     path = written(tmp_path / "a.dcm", mutated(chance.choice(corpus), chance, "1.2.3", "1.2.3.4"))
     with warnings.catch_warnings():
@@ -69,7 +69,7 @@ def test_no_mutation_gets_past_the_borders(tmp_path: Path, corpus: list[Seed], n
         pixels, reason = None, ""
         try:
             pixels = decode(path, 10_000_000, 512, header)
-        except Refused as refusal:
+        except NoPicture as refusal:
             reason = refusal.reason
         assert reason or pixels is not None
         image = SourceImage(header.dataset, FINDINGS if pixels is not None else (), reason, None)

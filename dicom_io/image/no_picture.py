@@ -1,6 +1,6 @@
 """Why a file gives no picture.
 
-    Refused                 carries `reason`, a sentence for the journal and the report
+    NoPicture               carries `reason`, a sentence for the journal and the report
     ├── NotDicom            not a DICOM Part 10 file, or its header cannot be read
     ├── NoPixels            an object without Pixel Data
     ├── Truncated           Pixel Data ends early
@@ -15,7 +15,7 @@ found and what was expected, and hold no patient data.
 """
 
 
-class Refused(Exception):
+class NoPicture(Exception):
     """An image that gives no picture to analyse; `reason` says why."""
 
     def __init__(self, reason: str) -> None:
@@ -23,33 +23,33 @@ class Refused(Exception):
         self.reason = reason
 
 
-class NotDicom(Refused):
+class NotDicom(NoPicture):
     """Not a DICOM Part 10 file, or its header cannot be read."""
 
 
-class NoPixels(Refused):
+class NoPixels(NoPicture):
     """The object has no Pixel Data."""
 
 
-class Truncated(Refused):
+class Truncated(NoPicture):
     """Pixel Data is shorter than the header promises, or the file ends inside it."""
 
 
-class TooLarge(Refused):
+class TooLarge(NoPicture):
     """More pixels than the limit: nothing was allocated."""
 
 
-class Unsupported(Refused):
+class Unsupported(NoPicture):
     """A kind of image that is not read here."""
 
 
-class NoDecoder(Refused):
+class NoDecoder(NoPicture):
     """No decoder for the transfer syntax."""
 
 
-class Undecodable(Refused):
+class Undecodable(NoPicture):
     """The decoder failed, or its output contradicts the header."""
 
 
-class Constant(Refused):
+class Constant(NoPicture):
     """One value everywhere: a failed exposure or a failed decoder, never a chest."""

@@ -9,7 +9,7 @@ from dicom_io.network.statuses import Outcome, outcome_of
 
 
 @dataclass(frozen=True)
-class Sent:
+class Reply:
     """How a request to a peer went. `status` is the peer's, None where it gave none."""
 
     outcome: Outcome
@@ -17,16 +17,16 @@ class Sent:
     comment: str
 
 
-def unreachable(comment: str) -> Sent:
+def unreachable(comment: str) -> Reply:
     """The peer gave no answer; another try may do better."""
-    return Sent("UNREACHABLE", None, error_comment(comment))
+    return Reply("UNREACHABLE", None, error_comment(comment))
 
 
-def as_sent(status: Any) -> Sent | None:
+def as_reply(status: Any) -> Reply | None:
     """A response's status as the library gives it: empty where none came."""
     if "Status" not in status:
         return None
-    return Sent(outcome_of(status.Status), int(status.Status), error_comment(str(status.get("ErrorComment") or "")))
+    return Reply(outcome_of(status.Status), int(status.Status), error_comment(str(status.get("ErrorComment") or "")))
 
 
 def why(assoc: Association) -> str:
