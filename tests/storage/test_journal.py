@@ -576,7 +576,7 @@ def test_kill_before_and_after_every_commit(engine: Engine, database_url: str, t
     script = (
         "import os, signal, sys; from pathlib import Path\n"
         "from storage.database import open_database; from storage.journal import Journal\n"
-        "from tests import test_journal\n"
+        "from tests.storage import test_journal\n"
         "fault = lambda here: here == sys.argv[3] and os.kill(os.getpid(), signal.SIGKILL)\n"
         "test_journal.walk(Journal(open_database(sys.argv[1], Path(sys.argv[2])), fault))\n"
     )

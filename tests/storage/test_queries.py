@@ -122,6 +122,6 @@ def test_quarantine_is_listed(tmp_path: Path) -> None:
 
 def test_asking_needs_neither_torch_nor_pydicom() -> None:
     """The audit database is asked without loading what analyses images."""
-    script = "import sys, storage.query, storage.audit; print(*sys.modules)"
+    script = "import sys, storage.store; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert not {"torch", "pydicom", "pynetdicom", "numpy", "monai"} & set(done.stdout.split())
