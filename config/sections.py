@@ -78,19 +78,35 @@ class PeerSettings(Section):
 
 
 class DestinationSettings(Section):
-    """Where results go."""
+    """Where results go: the keys that every type of destination has. Each type adds its own in a subclass."""
 
+    type: str
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")
-    ae_title: AeTitle
-    host: str
-    port: Port
-    outputs: tuple[Literal["sr", "sc"], ...] = ("sr", "sc")
-    storage_commitment: bool = False
+    outputs: tuple[str, ...] = ("sr", "sc")
     sr_class: Literal["comprehensive-3d", "comprehensive", "enhanced"] = "comprehensive-3d"
     sr_title: Literal["imaging-measurement-report", "ai-chest-radiograph-result"] = "ai-chest-radiograph-result"
     language: Literal["en-US"] = "en-US"
-    tls: bool = False
     report_ignored: bool = False
+
+    @property
+    def title(self) -> str:
+        """What the destination is called on the network."""
+        return self.name
+
+    @property
+    def address(self) -> str:
+        """The host that it is at; "" where it is at none."""
+        return ""
+
+    @property
+    def commits(self) -> bool:
+        """Whether this destination is asked for storage commitment."""
+        return False
+
+    @property
+    def needs_tls_files(self) -> bool:
+        """Whether the files of [tls] are used on the way to it."""
+        return False
 
 
 class StorageSettings(Section):

@@ -6,11 +6,19 @@ key stands with its default and unit in `config/example.toml`; a test keeps the 
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError, model_validator
+from pydantic import (
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from config.sections import (
     AuditSettings,
@@ -35,13 +43,44 @@ class ConfigurationError(Exception):
     """The configuration cannot be used; the text has one line for each fault, with the key's name."""
 
 
+@dataclass(frozen=True)
+class Offer:
+    """What the program can make and where it can send it. A configuration may name these and nothing else."""
+
+    outputs: Collection[str] = ()
+    destination_types: Mapping[str, type[DestinationSettings]] = field(default_factory=dict)
+    """The settings of each type of destination, by the value of `type`."""
+
+
+DEFAULT_DESTINATION_TYPE = "dicom"
+
+
+def _of_its_type(item: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> DestinationSettings:
+    """A [[destination]] table as the settings of the type that it names. Raises ValueError for what is not offered."""
+    offer: Offer = info.context or Offer()
+    if not isinstance(item, dict):
+        return handler(item)  # type: ignore[no-any-return]
+    kind = item.get("type", DEFAULT_DESTINATION_TYPE)
+    if kind not in offer.destination_types:
+        raise ValueError(f"type is {kind!r}, expected {_listed(offer.destination_types)}")
+    destination = offer.destination_types[kind].model_validate({**item, "type": kind})
+    unknown = [name for name in destination.outputs if name not in offer.outputs]
+    if unknown:
+        raise ValueError(f"outputs names {unknown[0]!r}, expected some of {_listed(offer.outputs)}")
+    return destination
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(map(repr, names)) or "nothing: this program offers none"
+
+
 class Settings(Section):
     """Everything that can be configured."""
 
     dicom: DicomSettings = DicomSettings()
     tls: TlsSettings = TlsSettings()
     peer: tuple[PeerSettings, ...] = ()
-    destination: tuple[DestinationSettings, ...] = ()
+    destination: tuple[Annotated[SerializeAsAny[DestinationSettings], WrapValidator(_of_its_type)], ...] = ()
     storage: StorageSettings = StorageSettings()
     study: StudySettings = StudySettings()
     select: SelectSettings = SelectSettings()
@@ -56,7 +95,7 @@ class Settings(Section):
         names = [d.name for d in self.destination]
         if len(set(names)) != len(names):
             raise ValueError(f"destination.name must be unique, found {names}")
-        if any(d.tls for d in self.destination) and not self.tls.enabled:
+        if any(d.needs_tls_files for d in self.destination) and not self.tls.enabled:
             raise ValueError("a destination has tls = true, which needs [tls] certificate, key and ca")
         return self
 
@@ -68,10 +107,11 @@ class Settings(Section):
         return self
 
 
-def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
+def load(path: Path | None, environ: Mapping[str, str], offer: Offer = Offer()) -> Settings:
     """The settings of the TOML file at `path` (None: defaults), overridden by `HILUM__SECTION__KEY` in `environ`.
 
-    A value from the environment is read as JSON where it is JSON (numbers, true, lists), else as a string.
+    A value from the environment is read as JSON where it is JSON (numbers, true, lists), else as a string. `offer` says
+    which types of destination and which kinds of result object there are; `daemon.wiring.read_settings` hands them in.
     Raises ConfigurationError with a line for each fault.
     """
     try:
@@ -84,7 +124,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         if name.startswith(PREFIX):
             _override(data, name.removeprefix(PREFIX).lower().split("__"), text)
     try:
-        return Settings.model_validate(data)
+        return Settings.model_validate(data, context=offer)
     except ValidationError as error:
         raise ConfigurationError("\n".join(_sentence(path, fault) for fault in error.errors())) from error
 

@@ -7,6 +7,7 @@ anything else                      a person must look; the text is not kept, for
 
 from dataclasses import dataclass
 
+from daemon.retries import TROUBLE_SECONDS
 from storage.errors import DatabaseUnavailable, SpoolDamaged, SpoolUnavailable
 
 
@@ -37,15 +38,15 @@ def decide(error: Exception) -> Decision:
     """What to do with the study that `error` befell."""
     match error:
         case DatabaseUnavailable():
-            return Wait(5.0, "the database is not to be reached")
+            return Wait(TROUBLE_SECONDS, "the database cannot be reached")
         case SpoolUnavailable():
-            return Wait(5.0, "the spool is not to be read or written")
+            return Wait(TROUBLE_SECONDS, "the spool cannot be read or written")
         case SpoolDamaged():
             return Quarantine(str(error), "spool-damaged")
         case MemoryError():
             return Quarantine("memory ran out; raise model.memory_limit_bytes or look at the image")
         case OSError():
-            return Wait(5.0, f"the operating system refused: {error.strerror or type(error).__name__}")
+            return Wait(TROUBLE_SECONDS, f"the operating system refused: {error.strerror or type(error).__name__}")
         case _:
             return Quarantine(f"unforeseen {type(error).__name__} in {place(error)}; see docs/operations.md")
 

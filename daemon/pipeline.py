@@ -12,24 +12,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from config.sections import DestinationSettings
 from config.settings import Settings
-from daemon import translate
+from daemon import outputs, translate
+from daemon.delivery.channel import Channel
+from dicom_io.composite.analysis import Analysis, Heatmap
 from dicom_io.image.decode import decode
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.no_picture import NoPicture
 from dicom_io.image.selection import SelectionRules, select
 from dicom_io.network.errors import InstanceConflict, ObjectMismatch
 from dicom_io.network.statuses import Status
-from dicom_io.results.picture import Heatmap
-from dicom_io.results.report import structured_report
-from dicom_io.results.secondary_capture import secondary_capture
 from dicom_io.services.store_scp import Answer, Arrived
-from dicom_io.services.store_scu import Sender
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
 from storage.records import (
@@ -62,7 +61,6 @@ def receive(arrived: Arrived, spool: Spool, journal: Journal, now: datetime) -> 
     Raises ObjectMismatch, InstanceConflict, NotDicom, SpoolUnavailable or DatabaseUnavailable. After the last the
     spooled file stays for a minute at least, for the commit may have taken effect; then it goes if no row knows it.
     """
-    spool.settle(journal.knows)
     header = read_header(arrived.path)
     _agrees(header, arrived)
     spooled = spool.adopt(arrived.path, arrived.sha256)
@@ -179,34 +177,38 @@ def _objects(
 
     Images that are out of scope by their tags are answered only where all of a study are, and the destination asks.
     """
-    model = translate.model_identity(classifier.bundle)
-    sources = [translate.source_image(i.header, i.prediction, i.reason) for i in in_scope or images]
+    analysis = _analysis(in_scope or images, classifier, started)
     asking = [d for d in destinations if in_scope or d.report_ignored]
-    for options, group in translate.by_report_options(asking).items():
-        earlier = translate.predecessors(study.reports, group)
-        report = structured_report(sources, model, options, earlier, started)
-        yield translate.result_object("sr", report, group)
-    picturing = [d for d in asking if "sc" in d.outputs]
-    if picturing:
-        shown = next((i for i in in_scope if i.pixels is not None), None)
-        pixels, heatmap = (shown.pixels, _heatmap(shown, classifier)) if shown else (None, None)
-        yield translate.result_object("sc", secondary_capture(sources, model, started, pixels, heatmap), picturing)
+    for name in outputs.MODULES:
+        for options, group in outputs.grouped(name, asking):
+            earlier = translate.predecessors(study.earlier, name, group)
+            for encoded in outputs.kind(name).make(analysis, options, earlier):
+                yield translate.result_object(name, encoded, group)
+
+
+def _analysis(images: Sequence[Looked], classifier: Classifier, started: datetime) -> Analysis:
+    """What the result objects are made from; the first image that was decoded is the one that is shown."""
+    sources = tuple(translate.source_image(i.header, i.prediction, i.reason) for i in images)
+    model = translate.model_identity(classifier.bundle)
+    shown = next((i for i in images if i.pixels is not None), None)
+    if shown is None:
+        return Analysis(sources, model, started)
+    return Analysis(sources, model, started, shown.pixels, partial(_heatmap, shown, classifier))
 
 
 def _heatmap(image: Looked, classifier: Classifier) -> Heatmap | None:
     """Where the network looked for the most likely finding, if that is present."""
+    from inference.serving.explain import heatmaps
+
     likely = image.prediction and image.prediction.most_likely
     if image.pixels is None or not likely or likely.call != "present":
         return None
-    from inference.serving.explain import heatmaps
-
     return Heatmap(likely.finding, heatmaps(classifier, image.pixels)[likely.finding])
 
 
 # --- deliver -----------------------------------------------------------------------------------------------------
 
 
-def deliver(delivery: Delivery, sender: Sender) -> Sent:
-    """Send one result object, the bytes that the journal holds. Trouble of the peer is a result, not an exception."""
-    sent = sender.send(delivery.sop_class_uid, delivery.sop_instance_uid, delivery.transfer_syntax_uid, delivery.data)
-    return Sent(sent.outcome, sent.status, sent.comment)
+def deliver(delivery: Delivery, channel: Channel) -> Sent:
+    """Send one result object, the bytes that the journal holds. Trouble of the peer is a value, not an exception."""
+    return channel.send(delivery)

@@ -13,13 +13,12 @@ from dicom_io.composite.analysis import (
     ModelIdentity,
     Pathology,
     PredecessorRef,
-    ReportOptions,
     SourceImage,
 )
 from dicom_io.image.header import Header
 from dicom_io.image.selection import SelectionRules
 from dicom_io.services.store_scp import Arrived
-from storage.records import ReceivedObject, Report, ResultObject, Spooled
+from storage.records import EarlierObject, ReceivedObject, ResultObject, Spooled
 
 if TYPE_CHECKING:
     from inference.bundle import Bundle
@@ -73,20 +72,16 @@ def source_image(header: Header, prediction: Prediction | None, reason: str) -> 
     return SourceImage(header.dataset, finding_results(prediction), reason, pathology)
 
 
-def by_report_options(destinations: Sequence[DestinationSettings]) -> dict[ReportOptions, list[DestinationSettings]]:
-    """The destinations that get a report, grouped by how they want it."""
-    groups: dict[ReportOptions, list[DestinationSettings]] = {}
-    for destination in destinations:
-        if "sr" in destination.outputs:
-            options = ReportOptions(destination.sr_class, destination.sr_title, destination.language)
-            groups.setdefault(options, []).append(destination)
-    return groups
-
-
-def predecessors(reports: Sequence[Report], destinations: Sequence[DestinationSettings]) -> list[PredecessorRef]:
-    """Of the earlier reports on a study those that all of these destinations were to get."""
+def predecessors(
+    earlier: Sequence[EarlierObject], kind: str, destinations: Sequence[DestinationSettings]
+) -> list[PredecessorRef]:
+    """Of the earlier objects on a study those of this kind that were made for all of these destinations."""
     names = {d.name for d in destinations}
-    return [PredecessorRef(r.sop_class_uid, r.sop_instance_uid) for r in reports if names <= r.destinations]
+    return [
+        PredecessorRef(made.sop_class_uid, made.sop_instance_uid)
+        for made in earlier
+        if made.kind == kind and names <= made.destinations
+    ]
 
 
 def result_object(kind: str, encoded: Encoded, destinations: Sequence[DestinationSettings]) -> ResultObject:
@@ -98,7 +93,7 @@ def result_object(kind: str, encoded: Encoded, destinations: Sequence[Destinatio
         transfer_syntax_uid=encoded.transfer_syntax_uid,
         data=encoded.data,
         destinations=tuple(d.name for d in destinations),
-        committing=tuple(d.name for d in destinations if d.storage_commitment),
+        committing=tuple(d.name for d in destinations if d.commits),
     )
 
 

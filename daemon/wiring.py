@@ -6,28 +6,36 @@ The libraries of dicom_io and inference are imported where they are used: the au
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.sections import DestinationSettings, PeerSettings
-from config.settings import Settings
+from config.settings import Offer, Settings, load
+from daemon import outputs
 from daemon.decisions import CannotWork
-from daemon.runtime.certificates import syslog_files, tls_files
+from daemon.delivery.channel import Channel, Hooks
+from daemon.delivery.destinations import TYPES
+from daemon.runtime.certificates import client_tls, server_tls
 from daemon.runtime.shared import FaultHook, no_fault
 from storage import store
 from storage.errors import DatabaseError, DatabaseUnavailable, SpoolError
 from storage.spool import Spool
 
 if TYPE_CHECKING:
-    from ssl import SSLContext
-
     from dicom_io.network.admission import Peer as Listed
-    from dicom_io.network.tls import TlsFiles
-    from dicom_io.services.storage_commitment import CommitReport
     from dicom_io.services.store_scp import Callbacks, StoreScp
     from dicom_io.services.store_scu import Sender
     from inference.serving.classifier import Classifier
+
+
+def read_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """The settings of the TOML file at `path` (None: defaults), with what `environ` overrides.
+
+    Raises ConfigurationError with a line for each fault.
+    """
+    types = {name: kind.settings for name, kind in TYPES.items()}
+    return load(path, environ, Offer(tuple(outputs.MODULES), types))
 
 
 def open_spool(settings: Settings, fault: FaultHook = no_fault) -> Spool:
@@ -88,25 +96,9 @@ def listed_peers(settings: Settings) -> list[Listed]:
     return [Listed(peer.ae_title, peer.host) for peer in settings.peer]
 
 
-def open_sender(
-    settings: Settings,
-    destination: DestinationSettings,
-    on_commit_report: Callable[[CommitReport], None] = lambda report: None,
-    on_event: Callable[[str, dict[str, str]], None] = lambda kind, detail: None,
-) -> Sender:
-    """Our way to one destination, nothing connected yet; the callbacks get reports on commitment, security events."""
-    from dicom_io.services.store_scu import Destination as Way
-    from dicom_io.services.store_scu import Sender
-
-    way = Way(
-        destination.ae_title, destination.host, destination.port,
-        tls=client_tls(settings) if destination.tls else None, storage_commitment=destination.storage_commitment,
-    )  # fmt: skip
-    delivery = settings.delivery
-    return Sender(
-        settings.dicom.ae_title, way, delivery.timeout_seconds, delivery.idle_release_seconds,
-        on_commit_report, on_event,
-    )  # fmt: skip
+def open_channel(settings: Settings, destination: DestinationSettings, hooks: Hooks | None = None) -> Channel:
+    """Our channel to one destination; nothing is connected yet. Raises CannotWork where its files cannot be used."""
+    return TYPES[destination.type].open(settings, destination, hooks or Hooks())
 
 
 def open_peer(settings: Settings, peer: PeerSettings, address: str) -> Sender:
@@ -121,36 +113,6 @@ def open_peer(settings: Settings, peer: PeerSettings, address: str) -> Sender:
     tls = client_tls(settings) if settings.tls.enabled else None
     way = Way(peer.ae_title, address, peer.port, tls, tls_name="" if is_network(peer.host) else peer.host)
     return Sender(settings.dicom.ae_title, way, settings.delivery.timeout_seconds)
-
-
-def server_tls(settings: Settings) -> SSLContext | None:
-    """How we let peers in; None: TLS is off. Raises CannotWork where the files are no good."""
-    from dicom_io.network.tls import server_context
-
-    return _tls("tls", tls_files(settings), server_context) if settings.tls.enabled else None
-
-
-def client_tls(settings: Settings) -> SSLContext:
-    """How we go out. Raises CannotWork where the files are no good."""
-    from dicom_io.network.tls import client_context
-
-    return _tls("tls", tls_files(settings), client_context)
-
-
-def syslog_tls(settings: Settings) -> SSLContext:
-    """How we go to the syslog server, by its own files or those of [tls]. Raises CannotWork where they are no good."""
-    from dicom_io.network.tls import client_context
-
-    return _tls("audit", syslog_files(settings), client_context)
-
-
-def _tls(section: str, files: TlsFiles, context: Callable[[TlsFiles], SSLContext]) -> SSLContext:
-    from dicom_io.network.errors import TlsFault
-
-    try:
-        return context(files)
-    except TlsFault as fault:
-        raise CannotWork(f"{section}: {fault}") from fault
 
 
 def _cache(settings: Settings) -> Path | None:

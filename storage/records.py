@@ -80,9 +80,10 @@ class Instance:
 
 
 @dataclass(frozen=True)
-class Report:
-    """A report made earlier, and who was to get it."""
+class EarlierObject:
+    """A result object made earlier, and which destinations it was made for."""
 
+    kind: str
     sop_class_uid: str
     sop_instance_uid: str
     destinations: frozenset[str]
@@ -100,8 +101,8 @@ class Study:
     """This try included."""
     received_at: datetime
     instances: tuple[Instance, ...]
-    reports: tuple[Report, ...] = ()
-    """The reports (kind "sr") made so far, newest last."""
+    earlier: tuple[EarlierObject, ...] = ()
+    """The result objects made so far, newest last."""
     priority: int = 1
 
 
@@ -122,7 +123,7 @@ class ResultObject:
     """An encoded result and where it goes."""
 
     kind: str
-    """"sr" or "sc"."""
+    """Its name among the kinds of result objects: "sr", "sc"."""
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
@@ -178,11 +179,12 @@ class Sent:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A result for `Journal.sent_many`."""
+    """An attempt to deliver, as `Journal.sent` writes it down."""
 
     delivery_id: int
-    result: Sent
+    sent: Sent
     next_attempt_at: datetime | None = None
+    """When the next attempt is due; needed after UNREACHABLE, and None after every other outcome."""
 
 
 @dataclass(frozen=True)

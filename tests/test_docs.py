@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import typer
 
-from config.sections import Section
+from config.sections import PeerSettings, Section
 from config.settings import Settings
 from daemon.cli.main import app
+from daemon.delivery.destinations import TYPES
 from dicom_io.composite import codes
 from dicom_io.image.codecs import readable_transfer_syntaxes
 from dicom_io.network import association, errors
@@ -28,9 +29,11 @@ PAPERS = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 def sections() -> Iterator[tuple[str, type[Section]]]:
     """Heading and model of each section; those that repeat have double brackets."""
     for name, field in Settings.model_fields.items():
-        repeats = name in ("peer", "destination")
-        model = field.annotation.__args__[0] if repeats else field.annotation  # type: ignore[union-attr]
-        yield (f"## [[{name}]]" if repeats else f"## [{name}]"), model  # type: ignore[misc]
+        repeating = {"peer": PeerSettings, "destination": TYPES["dicom"].settings}
+        if name in repeating:
+            yield f"## [[{name}]]", repeating[name]
+        else:
+            yield f"## [{name}]", field.annotation  # type: ignore[misc]
 
 
 def rows(heading: str) -> dict[str, str]:

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from config.settings import ConfigurationError, load
+from config.settings import ConfigurationError
 from daemon.cli.tables import show
 from daemon.runtime.clock import now
 from daemon.runtime.person import login
+from daemon.wiring import read_settings
 from storage.errors import DatabaseError, StorageError
 from storage.journal import Journal
 from storage.store import Store, open_store
@@ -33,7 +34,7 @@ quarantine = typer.Typer(help="Studies that need a person.", no_args_is_help=Tru
 
 def _store(config: Path | None) -> Store:
     try:
-        settings = load(config, os.environ)
+        settings = read_settings(config, os.environ)
         return open_store(settings.storage.database_url(), settings.storage.directory)
     except (ConfigurationError, StorageError, OSError) as fault:
         typer.echo(str(fault), err=True)

@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable, Iterator
 
-from config.sections import DestinationSettings
 from config.settings import Settings
 from daemon import wiring
 from daemon.decisions import CannotWork
@@ -27,8 +26,7 @@ def check(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "bundle", _tried(lambda: wiring.open_classifier(settings).self_check())
     if settings.audit.syslog:
         yield "syslog", _tried(lambda: shipper.reachable(settings))
-    for destination in settings.destination:
-        yield f"C-ECHO to {destination.name}", _echo(settings, destination)
+    yield from _channels(settings)
 
 
 def _tried(action: Callable[[], object]) -> str:
@@ -59,11 +57,13 @@ def _decoders() -> str:
     return "" if len(readable_transfer_syntaxes()) > 4 else "no decoder for compressed images is installed"
 
 
-def _echo(settings: Settings, destination: DestinationSettings) -> str:
-    sender = wiring.open_sender(settings, destination)
-    try:
-        answer = sender.echo()
-    finally:
-        sender.close()
-    where = f"{destination.ae_title}@{destination.host}:{destination.port}"
-    return "" if answer.outcome == "ACCEPTED" else f"{where}: {answer.comment}"
+def _channels(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The test of each destination's connection, by what its type does."""
+    for destination in settings.destination:
+        try:
+            channel = wiring.open_channel(settings, destination)
+        except CannotWork as fault:
+            yield f"destination {destination.name}", str(fault)
+            continue
+        yield f"{channel.test_name} to {destination.name}", channel.test()
+        channel.close()

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from config.settings import ConfigurationError, Settings, load
+from config.settings import ConfigurationError, Settings
 from daemon.cli import audit, model, training
+from daemon.wiring import read_settings
 
 Config = Annotated[
     Path | None,
@@ -35,7 +36,7 @@ app.command()(training.crossvalidate)
 def settings_of(config: Path | None) -> Settings:
     """The settings, or the faults on standard error and exit status 2."""
     try:
-        return load(config, os.environ)
+        return read_settings(config, os.environ)
     except ConfigurationError as fault:
         typer.echo(str(fault), err=True)
         raise typer.Exit(2) from None
@@ -49,7 +50,7 @@ def serve(config: Config = None) -> None:
     """
     from daemon.parts.serve import serve as run
 
-    raise typer.Exit(run(settings_of(config), lambda: load(config, os.environ)))
+    raise typer.Exit(run(settings_of(config), lambda: read_settings(config, os.environ)))
 
 
 @app.command()

@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from uuid import uuid4
 
-from config.sections import DeliverySettings, DestinationSettings, PeerSettings
+from config.sections import DeliverySettings, PeerSettings
 from config.settings import Settings
+from daemon.delivery.dicom import DicomChannel
+from daemon.retries import COMMIT_REPORT_SECONDS, MOST_COMMIT_REPORTS, MOST_COMMIT_REQUESTS
 from daemon.runtime import log
 from daemon.runtime.clock import now
 from dicom_io.network.errors import NotAuthorized
@@ -15,13 +17,10 @@ from dicom_io.services.storage_commitment import CommitReport, CommitRequest, Re
 from dicom_io.services.store_scu import Sender
 from storage.errors import SpoolDamaged
 from storage.journal import Journal
-from storage.records import PendingCommitRequest, Uncommitted
+from storage.records import PendingCommitRequest, Sending, Uncommitted
 from storage.spool import Spool
 
 TOGETHER = 50  # objects in one request
-MOST_REQUESTS = 3
-MOST_ANSWERS = 10
-AGAIN_SECONDS = 60.0
 OpenPeer = Callable[[Settings, PeerSettings, str], Sender]
 NOWHERE = "no [[peer]] with this AE title has a port to report to"
 
@@ -29,47 +28,44 @@ NOWHERE = "no [[peer]] with this AE title has a port to report to"
 # --- as SCU: we ask a destination to commit what we delivered ------------------------------------------------------
 
 
-def ask(policy: DeliverySettings, journal: Journal, destination: DestinationSettings, sender: Sender) -> bool:
+def ask(policy: DeliverySettings, journal: Journal, destination: str, channel: DicomChannel) -> bool:
     """Ask `destination` to commit what it accepted and was not asked for yet, or did not answer for in time.
 
-    False where there was nothing to ask, or nobody: a request counts, so none is made to a PACS that is away.
+    False where there was nothing to ask for, or where the destination cannot be reached: a request counts, so none is
+    made to a PACS that is away.
     """
-    if not destination.storage_commitment:
+    objects = journal.commit_due(destination, TOGETHER, _late_before(policy), MOST_COMMIT_REQUESTS)
+    if not objects or not channel.is_reachable():
         return False
-    objects = journal.commit_due(destination.name, TOGETHER, _patience_began(policy), MOST_REQUESTS)
-    if not objects or sender.echo().outcome == "UNREACHABLE":
-        return False
-    _request(journal, destination, sender, objects)
+    _request(journal, destination, channel, objects)
     return True
 
 
 def give_up(settings: Settings, journal: Journal) -> None:
     """Have a person look at what was asked for three times in vain, and at what nobody can be asked for any more."""
-    asking = [d.name for d in settings.destination if d.storage_commitment]
-    overdue = journal.overdue(_patience_began(settings.delivery), MOST_REQUESTS, asking)
+    asking = [d.name for d in settings.destination if d.commits]
+    overdue = journal.overdue(_late_before(settings.delivery), MOST_COMMIT_REQUESTS, asking)
     for name, group in groupby(sorted(overdue, key=lambda o: o.destination), key=lambda o: o.destination):
         ids = [o.delivery_id for o in group]
         journal.commit_failed(ids, f"{name} never answered the request for storage commitment", now())
         log.get().warning("commitment given up", destination=name, objects=len(ids))
 
 
-def _patience_began(policy: DeliverySettings) -> datetime:
-    """Who was asked before then is late."""
+def _late_before(policy: DeliverySettings) -> datetime:
+    """Requests sent before this time have timed out."""
     return now() - timedelta(seconds=policy.commitment_timeout_seconds)
 
 
-def _request(
-    journal: Journal, destination: DestinationSettings, sender: Sender, objects: Sequence[Uncommitted]
-) -> None:
+def _request(journal: Journal, destination: str, channel: DicomChannel, objects: Sequence[Uncommitted]) -> None:
     """Note the request, then send it: a report may come before we know that the request arrived."""
     transaction_uid, ids = f"2.25.{uuid4().int}", [o.delivery_id for o in objects]
     journal.commit_requested(transaction_uid, ids, now())
-    sent = sender.request_commitment(transaction_uid, [Reference(o.sop_class_uid, o.sop_instance_uid) for o in objects])
-    if sent.outcome == "REFUSED":
-        reason = f"{destination.name} refused the request for storage commitment with status 0x{sent.status or 0:04X}"
+    sent = channel.ask_to_commit(transaction_uid, objects)
+    if sent.outcome == Sending.REFUSED:
+        reason = f"{destination} refused the request for storage commitment with status 0x{sent.status or 0:04X}"
         journal.commit_failed(ids, reason, now())
     log.get().info(
-        "asked to commit", destination=destination.name, objects=len(ids), outcome=sent.outcome, status=sent.status
+        "asked to commit", destination=destination, objects=len(ids), outcome=sent.outcome, status=sent.status
     )
 
 
@@ -81,7 +77,7 @@ def reported(journal: Journal, report: CommitReport) -> None:
         [(r.sop_instance_uid, reason) for r, reason in report.failed],
         now(),
         resend=[int(Status.NO_SUCH_OBJECT_INSTANCE)],
-        max_requests=MOST_REQUESTS,
+        max_requests=MOST_COMMIT_REQUESTS,
     )
     log.get().info("commitment reported", committed=len(report.committed), failed=len(report.failed))
 
@@ -118,8 +114,8 @@ def answer(settings: Settings, journal: Journal, spool: Spool, open_peer: OpenPe
         if sent and sent.outcome in ("ACCEPTED", "WARNING"):
             journal.answered(request, [u for _, u in committed], [r.sop_instance_uid for r, _ in report.failed], now())
         else:
-            last = peer is None or request.attempts >= MOST_ANSWERS
-            journal.not_answered(request, None if last else now() + timedelta(seconds=AGAIN_SECONDS))
+            last = peer is None or request.attempts >= MOST_COMMIT_REPORTS
+            journal.not_answered(request, None if last else now() + timedelta(seconds=COMMIT_REPORT_SECONDS))
             comment = sent.comment if sent else NOWHERE
             log.get().warning("commitment not answered", peer=request.calling_ae_title, comment=comment, last=last)
 

@@ -45,7 +45,7 @@ def run(settings: Settings, shared: Shared, name: str) -> None:
         try:
             studies = journal.settled(now(), settings.study.settle_seconds, settings.model.batch, worker)
         except DatabaseUnavailable:
-            log.get().warning("the database is not to be reached")
+            log.get().warning("the database cannot be reached")
             persistently(partial(journal.release_claims, worker))  # the commit may have taken effect
             continue
         if studies:

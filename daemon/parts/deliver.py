@@ -7,6 +7,7 @@ from config.sections import DestinationSettings
 from config.settings import Settings
 from daemon import wiring
 from daemon.delivery import commitment
+from daemon.delivery.channel import Hooks
 from daemon.delivery.courier import LOOK_SECONDS, Courier
 from daemon.runtime.clock import now
 from daemon.runtime.events import Events
@@ -54,5 +55,6 @@ def _ring_if_due(journal: Journal, destination: str, shared: Shared) -> None:
 def _courier(
     settings: Settings, destination: DestinationSettings, journal: Journal, shared: Shared, stop: threading.Event
 ) -> Courier:
-    sender = wiring.open_sender(settings, destination, partial(commitment.reported, journal), Events(journal).security)
-    return Courier(settings.delivery, destination, sender, journal, shared.deliver[destination.name], stop)
+    hooks = Hooks(Events(journal).security, partial(commitment.reported, journal))
+    channel = wiring.open_channel(settings, destination, hooks)
+    return Courier(settings.delivery, destination, channel, journal, shared.deliver[destination.name], stop)

@@ -13,7 +13,7 @@ from config.settings import ConfigurationError, Settings
 from daemon import pipeline, wiring
 from daemon.decisions import CannotWork
 from daemon.delivery import commitment
-from daemon.runtime import log
+from daemon.runtime import certificates, log
 from daemon.runtime.clock import now
 from daemon.runtime.events import Events
 from daemon.runtime.person import login
@@ -62,7 +62,7 @@ def _reload(scp: StoreScp, reception: "Reception", shared: Shared) -> None:
     """Take over what can be without closing the port; open associations go on."""
     try:
         settings = shared.reload()
-        scp.replace(wiring.listed_peers(settings), wiring.server_tls(settings))
+        scp.replace(wiring.listed_peers(settings), certificates.server_tls(settings))
     except (ConfigurationError, CannotWork) as refused:
         log.get().error("configuration refused, the old one stays", fault=str(refused))
         return
@@ -91,6 +91,7 @@ class Reception:
         began = time.monotonic()
         arrived = replace(arrived, priority=self._priority(arrived))
         try:
+            self._spool.settle(self._journal.knows)
             answer = pipeline.receive(arrived, self._spool, self._journal, now())
         except NotDicom as refusal:
             raise CannotUnderstand(refusal.reason) from refusal

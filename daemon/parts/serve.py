@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from config.settings import ConfigurationError, Settings
 from daemon.decisions import CannotWork, place
+from daemon.retries import restart_pause
 from daemon.runtime import certificates, log
 from daemon.runtime.clock import now
 from daemon.runtime.shared import FaultHook, Shared, no_fault
@@ -20,7 +21,6 @@ from daemon.runtime.stopping import end_with
 
 RECEIVER, HOUSE = "receive", "house"
 HEARD = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
-LONGEST_PAUSE_SECONDS = 30.0
 LONGEST_LOOK_SECONDS = 1.0  # the signal that a part ended may have come while others were being stopped
 STEADY_SECONDS = 60.0  # a part that ran this long starts with a clean slate
 STOP_SECONDS = 60.0  # what is in flight has this long to finish
@@ -141,7 +141,7 @@ def _lives_on(part: Part) -> bool:
     code = os.waitstatus_to_exitcode(status)
     steady = time.monotonic() - part.started > STEADY_SECONDS
     part.failures = 1 if steady else part.failures + 1
-    pause = min(0.1 * 2.0 ** (part.failures - 1), LONGEST_PAUSE_SECONDS)
+    pause = restart_pause(part.failures)
     part.due = time.monotonic() + pause
     cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
     log.get().error("part ended", of=part.name, cause=cause, again_in_seconds=round(pause, 1))

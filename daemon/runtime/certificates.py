@@ -1,25 +1,31 @@
-"""What the daemon knows of its TLS files: faults before they matter, and when they expire."""
+"""The TLS files that the configuration names: contexts made of them, their faults, and when they expire."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.settings import Settings
+from daemon.decisions import CannotWork
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from dicom_io.network.tls import TlsFiles
 
 WARN_BEFORE = timedelta(days=30)
 
 
-def tls_files(settings: Settings) -> "TlsFiles":
+def tls_files(settings: Settings) -> TlsFiles:
     """The files of [tls]."""
     from dicom_io.network.tls import TlsFiles
 
     return TlsFiles(Path(settings.tls.certificate), Path(settings.tls.key), Path(settings.tls.ca))
 
 
-def syslog_files(settings: Settings) -> "TlsFiles":
+def syslog_files(settings: Settings) -> TlsFiles:
     """The files for the syslog server: those of [audit], else those of [tls]."""
     from dicom_io.network.tls import TlsFiles
 
@@ -60,3 +66,33 @@ def soon(settings: Settings, now: datetime) -> list[str]:
         for name, ends in expiries(settings).items()
         if now < ends <= now + WARN_BEFORE
     ]
+
+
+def server_tls(settings: Settings) -> SSLContext | None:
+    """How we let peers in; None: TLS is off. Raises CannotWork where the files are no good."""
+    from dicom_io.network.tls import server_context
+
+    return _tls("tls", tls_files(settings), server_context) if settings.tls.enabled else None
+
+
+def client_tls(settings: Settings) -> SSLContext:
+    """How we go out. Raises CannotWork where the files are no good."""
+    from dicom_io.network.tls import client_context
+
+    return _tls("tls", tls_files(settings), client_context)
+
+
+def syslog_tls(settings: Settings) -> SSLContext:
+    """How we go to the syslog server, by its own files or those of [tls]. Raises CannotWork where they are no good."""
+    from dicom_io.network.tls import client_context
+
+    return _tls("audit", syslog_files(settings), client_context)
+
+
+def _tls(section: str, files: TlsFiles, context: Callable[[TlsFiles], SSLContext]) -> SSLContext:
+    from dicom_io.network.errors import TlsFault
+
+    try:
+        return context(files)
+    except TlsFault as fault:
+        raise CannotWork(f"{section}: {fault}") from fault

@@ -62,7 +62,7 @@ class Interpreter:
         self._host = host
         self._we = Participant(title, title, host, "hilum")
         self._source = AuditSource(settings.audit.source_id, settings.audit.enterprise_site_id, audit_log)
-        self._destinations = {d.name: Participant(d.ae_title, d.ae_title, d.host) for d in settings.destination}
+        self._destinations = {d.name: Participant(d.title, d.title, d.address) for d in settings.destination}
 
     def messages(self, entries: Sequence[OutboxEntry]) -> Iterator[Message]:
         """The messages of these rows, in their order; rows next to each other on one transfer are one message."""

@@ -6,9 +6,10 @@ import time
 from functools import partial
 
 from config.settings import Settings
-from daemon import wiring
+from daemon import retries
 from daemon.decisions import CannotWork
 from daemon.runtime import log
+from daemon.runtime.certificates import syslog_tls
 from daemon.syslog.messages import Interpreter, Message
 from daemon.syslog.transport import NOTICE, WARNING, SyslogServer, SyslogUnreachable, send, syslog_message
 from storage.errors import DatabaseUnavailable
@@ -16,13 +17,12 @@ from storage.outbox import Outbox
 
 READER = "syslog"
 BATCH = 200
-LONGEST_PAUSE_SECONDS = 60.0
 
 
 def server(settings: Settings) -> SyslogServer:
     """The syslog server of the settings; nothing is connected yet."""
     audit = settings.audit
-    tls = partial(wiring.syslog_tls, settings) if audit.transport == "tls" else None
+    tls = partial(syslog_tls, settings) if audit.transport == "tls" else None
     return SyslogServer(audit.syslog, audit.port, audit.transport, tls)
 
 
@@ -38,7 +38,7 @@ class Shipper:
         self._outbox, self._server = outbox, server(settings)
         self._host, self._application = socket.gethostname(), settings.audit.source_id
         self._interpreter = Interpreter(settings, self._host, outbox.uri())
-        self._pause, self._not_before = 0.0, 0.0
+        self._failures, self._not_before = 0, 0.0
         if self._server.tls:
             self._server.tls()  # files that cannot work end the daemon now, not an hour later
 
@@ -50,13 +50,14 @@ class Shipper:
             while self._ship_batch():
                 pass
         except (SyslogUnreachable, DatabaseUnavailable, CannotWork) as trouble:
-            self._pause = min(LONGEST_PAUSE_SECONDS, max(1.0, self._pause * 2))
-            self._not_before = time.monotonic() + self._pause
-            log.get().warning("audit trail not sent", fault=str(trouble), again_in_seconds=self._pause)
+            self._failures += 1
+            pause = retries.doubled(retries.FIRST_SYSLOG_SECONDS, self._failures - 1, retries.LONGEST_SYSLOG_SECONDS)
+            self._not_before = time.monotonic() + pause
+            log.get().warning("audit trail not sent", fault=str(trouble), again_in_seconds=pause)
             return
-        if self._pause:
+        if self._failures:
             log.get().info("audit trail sent again")
-            self._pause = 0.0
+            self._failures = 0
 
     def finish(self) -> None:
         """At the end: one more try, without regard to the pause."""

@@ -21,7 +21,7 @@ def application(settings: Settings, store: Store, spool: Spool) -> FastAPI:
 
     @app.exception_handler(DatabaseUnavailable)
     def database_unavailable(_request: Any, _error: Exception) -> JSONResponse:
-        return JSONResponse({"error": "the database is not to be reached"}, status_code=503)
+        return JSONResponse({"error": "the database cannot be reached"}, status_code=503)
 
     @app.get("/health")
     def health() -> JSONResponse:

@@ -1,10 +1,12 @@
 """What goes into a result object and what comes out, as frozen dataclasses, and the UID that follows from it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from dicom_io.composite import codes, copying
@@ -74,11 +76,42 @@ class ReportOptions:
 
 
 @dataclass(frozen=True)
+class NoOptions:
+    """The options of a kind of object that is the same for every destination."""
+
+
+@dataclass(frozen=True)
 class PredecessorRef:
-    """An earlier report on the same study, made here; its series is derived from it."""
+    """An earlier object of the same kind on the same study, made here; its series is derived from it."""
 
     sop_class_uid: str
     sop_instance_uid: str
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """Where the network looked for `finding`: float [rows, columns] in 0..1, of any size, over the whole radiograph."""
+
+    finding: str
+    values: NDArray[np.floating[Any]]
+
+
+def no_heatmap() -> None:
+    """For an analysis that cannot say where the network looked."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What the result objects of one study are made from."""
+
+    images: tuple[SourceImage, ...]
+    model: ModelIdentity
+    started: datetime
+    """When the analysis began: an aware time."""
+    pixels: NDArray[np.floating[Any]] | None = None
+    """The image to show, float [rows, columns], 0 black to 1 white; None where no image could be decoded."""
+    heatmap: Callable[[], Heatmap | None] = no_heatmap
+    """Computes where the network looked in `pixels`; called only by a kind of object that shows it."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +122,20 @@ class Encoded:
     sop_instance_uid: str
     transfer_syntax_uid: str
     data: bytes
+
+
+@dataclass(frozen=True)
+class ResultKind:
+    """A kind of result object. Each module of `dicom_io.results` that makes one has it as `KIND`."""
+
+    sop_classes: tuple[str, ...]
+    """The SOP classes that its objects may have."""
+    options: type
+    """A frozen dataclass whose fields are keys of a destination: those that the object depends on. Destinations that
+    agree in them share one object."""
+    make: Callable[[Analysis, Any, Sequence[PredecessorRef]], Iterable[Encoded]]
+    """The objects for these options; `Sequence` holds the earlier ones of this kind that these destinations have,
+    newest last."""
 
 
 def highest(images: Iterable[SourceImage]) -> tuple[FindingResult, ...]:

@@ -5,7 +5,6 @@ patient is in it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from dicom_io.composite import codes, iod
-from dicom_io.composite.analysis import ModelIdentity, SourceImage, highest, highest_pathology
+from dicom_io.composite.analysis import Heatmap, ModelIdentity, SourceImage, highest, highest_pathology
 from dicom_io.composite.codes import coded
 from dicom_io.composite.encode import plain
 from dicom_io.results import wording
@@ -43,14 +42,6 @@ CALL_COLOURS = {"present": (255, 138, 76), "undetermined": (240, 214, 110), "abs
 HEAT = ((0, 0, 0), (88, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-
-@dataclass(frozen=True)
-class Heatmap:
-    """Where the network looked for `finding`: float [rows, columns] in 0..1, of any size, over the whole radiograph."""
-
-    finding: str
-    values: NDArray[np.floating[Any]]
 
 
 @cache

@@ -16,6 +16,7 @@ from pydicom.uid import Comprehensive3DSRStorage, ComprehensiveSRStorage, Enhanc
 
 from dicom_io.composite import codes, copying, encode, iod
 from dicom_io.composite.analysis import (
+    Analysis,
     Encoded,
     FindingResult,
     ModelIdentity,
@@ -23,6 +24,7 @@ from dicom_io.composite.analysis import (
     PredecessorRef,
     ReportError,
     ReportOptions,
+    ResultKind,
     SourceImage,
     check_analysis,
     percent,
@@ -235,3 +237,10 @@ def _algorithm(model: ModelIdentity, class_name: str, threshold: float | None) -
     if not model.trained:
         parameters.append("trained=no (UNTRAINED weights)")
     return tid.tid_4019_algorithm(model.name, model.version, parameters)
+
+
+def _make(analysis: Analysis, options: ReportOptions, earlier: Sequence[PredecessorRef]) -> list[Encoded]:
+    return [structured_report(analysis.images, analysis.model, options, earlier, analysis.started)]
+
+
+KIND = ResultKind(tuple(SOP_CLASSES.values()), ReportOptions, _make)

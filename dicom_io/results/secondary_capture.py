@@ -12,12 +12,22 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
 
 from dicom_io.composite import codes, copying, encode, iod
-from dicom_io.composite.analysis import Encoded, ModelIdentity, ReportError, SourceImage, check_analysis, result_uid
+from dicom_io.composite.analysis import (
+    Analysis,
+    Encoded,
+    Heatmap,
+    ModelIdentity,
+    NoOptions,
+    PredecessorRef,
+    ReportError,
+    ResultKind,
+    SourceImage,
+    check_analysis,
+    result_uid,
+)
 from dicom_io.composite.encode import element, item, number, sequence
 from dicom_io.composite.macros import code_item
-from dicom_io.results.picture import Heatmap, draw
-
-__all__ = ["Heatmap", "secondary_capture"]
+from dicom_io.results.picture import draw
 
 SERIES_NUMBER = "9911"
 JPEG_QUALITY = 90
@@ -110,3 +120,11 @@ def _jpeg(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling="4:2:2")
     return buffer.getvalue()
+
+
+def _make(analysis: Analysis, _options: NoOptions, _earlier: Sequence[PredecessorRef]) -> list[Encoded]:
+    heatmap = analysis.heatmap() if analysis.pixels is not None else None
+    return [secondary_capture(analysis.images, analysis.model, analysis.started, analysis.pixels, heatmap)]
+
+
+KIND = ResultKind((str(SecondaryCaptureImageStorage),), NoOptions, _make)

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, bindparam, func, select, text, update
 
 from storage.database import reading
 from storage.journal.transactions import Book, Transaction, conclude_deliveries, deliver_again
-from storage.records import Attempt, Delivery, Sending, Sent, State
+from storage.records import Attempt, Delivery, Sending, State
 from storage.schema import PENDING, delivery, result_object, study
 
 _DUE = (
@@ -62,19 +62,19 @@ class Deliveries(Book):
         with reading(self._engine) as connection:
             return connection.execute(query).scalar()
 
-    def sent(self, delivery_id: int, result: Sent, now: datetime, next_attempt_at: datetime | None = None) -> None:
-        """Write down how an attempt ended; UNREACHABLE needs `next_attempt_at`, and stays pending until then.
+    def sent(self, attempt: Attempt, now: datetime) -> None:
+        """Write down how an attempt to deliver ended. After UNREACHABLE the object stays pending until its next time.
 
         With a study's last delivery the study moves on: DELIVERED, or QUARANTINED where one was refused.
         """
-        self.sent_many([Attempt(delivery_id, result, next_attempt_at)], now)
+        self.sent_many([attempt], now)
 
-    def sent_many(self, results: Sequence[Attempt], now: datetime) -> None:
+    def sent_many(self, attempts: Sequence[Attempt], now: datetime) -> None:
         """As `sent`, for several in one transaction."""
-        if not results:
+        if not attempts:
             return
         with self._transaction("sent") as tx:
-            studies = {key: None for sent in results if (key := _write(tx, sent, now)) is not None}
+            studies = {key: None for attempt in attempts if (key := _write(tx, attempt, now)) is not None}
             for study_id in studies:
                 conclude_deliveries(tx, tx.study(study_id), now)
 
@@ -111,25 +111,25 @@ class Deliveries(Book):
             return number
 
 
-def _write(tx: Transaction, sent: Attempt, now: datetime) -> int | None:
+def _write(tx: Transaction, attempt: Attempt, now: datetime) -> int | None:
     """One attempt's end; the study's key if the delivery came to its end with it."""
-    row = tx.sql.execute(_OUTCOME, {"key": sent.delivery_id}).one()
+    row = tx.sql.execute(_OUTCOME, {"key": attempt.delivery_id}).one()
     if row.state != "PENDING":
         return None  # said before: the answer to a commit got lost, or a person cancelled it
-    result = sent.result
-    values = {"key": row.id, "attempts": row.attempts + 1, "status": result.status, "comment": result.comment}
-    if result.outcome == Sending.UNREACHABLE:
-        if sent.next_attempt_at is None:
+    sent = attempt.sent
+    values = {"key": row.id, "attempts": row.attempts + 1, "status": sent.status, "comment": sent.comment}
+    if sent.outcome == Sending.UNREACHABLE:
+        if attempt.next_attempt_at is None:
             raise ValueError("found no next_attempt_at for an unreachable destination, expected a time")
-        tx.sql.execute(_CHANGE, {"next_attempt_at": sent.next_attempt_at, **values})
+        tx.sql.execute(_CHANGE, {"next_attempt_at": attempt.next_attempt_at, **values})
         return None
-    tx.sql.execute(_CHANGE, {"state": str(Sending(result.outcome)), "finished_at": now, **values})
+    tx.sql.execute(_CHANGE, {"state": str(Sending(sent.outcome)), "finished_at": now, **values})
     tx.trail.add(
         "SENT",
         now,
         actor=row.destination,
         study_instance_uid=row.study_instance_uid,
         sop_instance_uid=row.sop_instance_uid,
-        detail={"outcome": result.outcome, "status": result.status, "attempts": row.attempts + 1},
+        detail={"outcome": sent.outcome, "status": sent.status, "attempts": row.attempts + 1},
     )
     return int(row.study_id)

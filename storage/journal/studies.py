@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
@@ -10,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, upd
 from storage.database import reading
 from storage.errors import WrongState
 from storage.journal.transactions import Book, Transaction, deliver_again
-from storage.records import Instance, Report, State, Study
+from storage.records import EarlierObject, Instance, State, Study
 from storage.schema import delivery, instance, result_object, study
 
 _OPEN = (
@@ -145,7 +146,7 @@ def _choose(tx: Transaction, ready: ColumnElement[bool], limit: int, max_attempt
 
 
 def _load(connection: Connection, rows: Sequence[Any]) -> list[Study]:
-    """The studies with their images and the reports made so far."""
+    """The studies with their images and the result objects made so far."""
     ids = [row.id for row in rows]
     instances: dict[int, list[Instance]] = defaultdict(list)
     images = select(instance).where(instance.c.study_id.in_(ids)).order_by(instance.c.id)
@@ -161,7 +162,7 @@ def _load(connection: Connection, rows: Sequence[Any]) -> list[Study]:
                 i.sha256,
             )
         )
-    reports = _load_reports(connection, ids)
+    earlier = _load_earlier(connection, ids)
     return [
         Study(
             row.id,
@@ -170,26 +171,26 @@ def _load(connection: Connection, rows: Sequence[Any]) -> list[Study]:
             row.attempts + 1,
             row.received_at,
             tuple(instances[row.id]),
-            tuple(reports[row.id]),
+            tuple(earlier[row.id]),
             row.priority,
         )
         for row in rows
     ]
 
 
-def _load_reports(connection: Connection, study_ids: Sequence[int]) -> dict[int, list[Report]]:
-    """The reports made so far of each study, newest last."""
-    columns = (result_object.c.study_id, result_object.c.sop_class_uid, result_object.c.sop_instance_uid)
+def _load_earlier(connection: Connection, study_ids: Sequence[int]) -> dict[int, list[EarlierObject]]:
+    """The result objects made so far of each study, newest last."""
+    columns = [result_object.c[name] for name in ("id", "study_id", "kind", "sop_class_uid", "sop_instance_uid")]
     made = (
         select(*columns, delivery.c.destination)
         .outerjoin(delivery, delivery.c.object_id == result_object.c.id)
-        .where(result_object.c.study_id.in_(study_ids), result_object.c.kind == "sr")
+        .where(result_object.c.study_id.in_(study_ids))
         .order_by(result_object.c.id)
     )
-    to: dict[tuple[int, str, str], set[str]] = defaultdict(set)
-    for study_id, class_uid, uid, destination in connection.execute(made):
-        to[study_id, class_uid, uid] |= {destination} - {None}
-    reports: dict[int, list[Report]] = defaultdict(list)
-    for (study_id, class_uid, uid), destinations in to.items():
-        reports[study_id].append(Report(class_uid, uid, frozenset(destinations)))
-    return reports
+    objects: dict[int, list[EarlierObject]] = defaultdict(list)
+    for _, rows in groupby(connection.execute(made), key=lambda row: row.id):
+        first, *others = rows
+        destinations = frozenset(row.destination for row in (first, *others) if row.destination is not None)
+        made_before = EarlierObject(first.kind, first.sop_class_uid, first.sop_instance_uid, destinations)
+        objects[first.study_id].append(made_before)
+    return objects

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from config.sections import Section
+from config.sections import PeerSettings, Section
 from config.settings import ConfigurationError, Settings, load
+from daemon.delivery.destinations import TYPES
+from daemon.wiring import read_settings
 from tests.conftest import ROOT
 
 EXAMPLE = ROOT / "config" / "example.toml"
@@ -27,9 +29,12 @@ def test_every_key_is_documented_with_its_default() -> None:
     data = tomllib.loads(EXAMPLE.read_text())
     assert set(data) == set(Settings.model_fields)
     for name, field in Settings.model_fields.items():
-        if name in ("peer", "destination"):
-            (item,) = field.annotation.__args__[:1]
-            documented(data[name][0], item)
+        if name == "peer":
+            documented(data[name][0], PeerSettings)
+        elif name == "destination":
+            for table in data[name]:
+                documented(table, TYPES[table["type"]].settings)
+            assert [table["type"] for table in data[name]] == list(TYPES)
         else:
             documented(data[name], field.annotation)
 
@@ -43,7 +48,7 @@ def test_every_key_has_a_comment() -> None:
 
 def test_the_example_loads_and_the_environment_wins() -> None:
     """HILUM__SECTION__KEY overrides the file, lists as JSON."""
-    settings = load(
+    settings = read_settings(
         EXAMPLE,
         {
             "HILUM__DICOM__PORT": "104",
@@ -65,6 +70,13 @@ def test_the_example_loads_and_the_environment_wins() -> None:
         ("[tls]\ncertificate = 'x'", "needed together"),
         ("[[destination]]\nname='a'\nae_title='A'\nhost='h'\nport=1\ntls=true", "needs [tls]"),
         ("[[destination]]\nname='a'\nae_title='A'\nhost='h'\nport=1\n" * 2, "unique"),
+        ("[[destination]]\nname='a'\nae_title='A'\nhost='h'\nport=70000\n", "destination.0.port"),
+        ("[[destination]]\nname='a'\nae_title='A'\nhost='h'\nport=1\nurl='x'", "destination.0.url: no such key"),
+        ("[[destination]]\nname='a'\ntype='pigeon'", "type is 'pigeon', expected 'dicom'"),
+        (
+            "[[destination]]\nname='a'\nae_title='A'\nhost='h'\nport=1\noutputs=['film']",
+            "outputs names 'film', expected some of 'sr', 'sc'",
+        ),
         ("x", "is no TOML"),
     ],
 )
@@ -73,7 +85,7 @@ def test_a_fault_is_named(tmp_path: Path, text: str, said: str) -> None:
     file = tmp_path / "hilum.toml"
     file.write_text(text)
     with pytest.raises(ConfigurationError, match=said.replace("[", r"\[").replace(".", r"\.")):
-        load(file, {})
+        read_settings(file, {})
 
 
 def test_the_database_url_can_be_a_secret_file(tmp_path: Path) -> None:

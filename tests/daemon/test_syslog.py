@@ -12,13 +12,14 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from config.settings import ConfigurationError, Settings, load
+from config.settings import ConfigurationError, Settings
 from daemon.cli.check import check
 from daemon.runtime import log
 from daemon.runtime.clock import now
 from daemon.syslog.messages import Interpreter
 from daemon.syslog.shipper import READER, Shipper, reachable
 from daemon.syslog.transport import SyslogServer, SyslogUnreachable, send, syslog_message
+from daemon.wiring import read_settings
 from dicom_io.network.tls import TlsFiles, client_context, server_context
 from storage.store import Store, open_store
 from tests.conftest import require, wait_for
@@ -65,7 +66,7 @@ def settings_for(server: Rsyslog, files: TlsFiles, **more: str) -> dict[str, str
 
 def shipper(server: Rsyslog, files: TlsFiles, store: Store) -> Shipper:
     log.configure("error", "test")
-    return Shipper(load(None, settings_for(server, files)), store.outbox)
+    return Shipper(read_settings(None, settings_for(server, files)), store.outbox)
 
 
 def note(store: Store, *numbers: int) -> None:
@@ -176,7 +177,7 @@ def test_only_who_shows_a_certificate_is_heard_and_we_notice(
             shipper(rsyslog, wrong, store).ship()
             assert store.outbox.waiting(READER) == 1
             with pytest.raises(SyslogUnreachable):
-                reachable(load(None, settings_for(rsyslog, wrong)))
+                reachable(read_settings(None, settings_for(rsyslog, wrong)))
         assert rsyslog.lines() == []
         shipper(rsyslog, files, store).ship()
         wait_for(lambda: numbers(rsyslog) == [1], 20, "the message")
@@ -199,7 +200,7 @@ def test_check_tries_the_server(files: TlsFiles, tmp_path: Path, authority: Auth
     """`hilum check` says whether the server is there."""
     server = Rsyslog(tmp_path / "rsyslog", "tls", authority.issue("server"))
     quick = {"HILUM__STORAGE__DIRECTORY": str(tmp_path), "HILUM__MODEL__BUNDLE": str(tmp_path / "none")}
-    settings = load(None, settings_for(server, files) | quick)
+    settings = read_settings(None, settings_for(server, files) | quick)
     said = dict(check(settings))
     assert "Connection refused" in said["syslog"]
     assert said["certificates"] == ""
@@ -224,7 +225,7 @@ def test_strange_names_stay_out_of_the_header() -> None:
 def test_settings_that_cannot_work_are_refused(environ: dict[str, str], said: str) -> None:
     """TLS needs files, and the source a name that fits into a syslog header."""
     with pytest.raises(ConfigurationError, match=said):
-        load(None, environ)
+        read_settings(None, environ)
 
 
 # --- through the daemon ----------------------------------------------------------------------------------------------

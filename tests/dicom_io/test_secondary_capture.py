@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from dicom_io.composite.analysis import Encoded
+from dicom_io.composite.analysis import Encoded, Heatmap
 from dicom_io.identity import MANUFACTURER
 from dicom_io.results.picture import LONG_SIDE, TABLE_WIDTH, draw
 from dicom_io.results.report import ReportError, ReportOptions, structured_report
-from dicom_io.results.secondary_capture import Heatmap, secondary_capture
+from dicom_io.results.secondary_capture import secondary_capture
 from dicom_io.services.store_request import as_uncompressed
 from tests.conftest import require
 from tests.support.sample_results import (

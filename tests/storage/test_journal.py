@@ -306,14 +306,14 @@ def test_unreachable_waits_for_its_time(engine: Engine, journal: Journal) -> Non
     """An unreachable destination is tried again at the time given; another destination does not wait."""
     analysed(journal, "1.2.3", "pacs", "archive")
     (delivery,) = journal.due("pacs", at(100), 10)
-    journal.sent(delivery.id, UNREACHABLE, at(100), at(160))
+    journal.sent(Attempt(delivery.id, UNREACHABLE, at(160)), at(100))
     assert deliver(journal, "archive") == ["1.2.3.9"]
     assert state(engine) == "ANALYSED"
     assert journal.due("pacs", at(159), 10) == []
     assert journal.next_due("pacs") == at(160)
     (again,) = journal.due("pacs", at(160), 10)
     assert (again.attempts, again.data) == (1, delivery.data)
-    journal.sent(again.id, Sent("WARNING", 0xB000), at(161))
+    journal.sent(Attempt(again.id, Sent("WARNING", 0xB000)), at(161))
     assert (state(engine), journal.next_due("pacs")) == ("DELIVERED", None)
     (row,) = Queries(engine).studies()
     assert row["delivered_at"] == at(161).isoformat()
@@ -346,7 +346,7 @@ def test_retry_makes_waiting_deliveries_due(journal: Journal) -> None:
     """A person need not wait for the schedule."""
     analysed(journal, "1.2.3", "pacs")
     (delivery,) = journal.due("pacs", at(100), 10)
-    journal.sent(delivery.id, UNREACHABLE, at(100), at(9999))
+    journal.sent(Attempt(delivery.id, UNREACHABLE, at(9999)), at(100))
     assert journal.retry("1.2.3", at(101)) == 1
     assert len(journal.due("pacs", at(101), 10)) == 1
     with pytest.raises(UnknownStudy):

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from config.settings import load
 from daemon import pipeline
 from daemon.parts.serve import serve
+from daemon.wiring import read_settings
 
 
 def tell(header: Any) -> None:
@@ -52,4 +52,4 @@ if __name__ == "__main__":
         if not times and here == point:
             os.kill(os.getpid(), signal.SIGSEGV)
 
-    sys.exit(serve(load(None, os.environ), lambda: load(None, os.environ), fault))
+    sys.exit(serve(read_settings(None, os.environ), lambda: read_settings(None, os.environ), fault))

@@ -6,6 +6,7 @@ from typing import Any
 from storage.journal import Journal
 from storage.records import (
     AnalysisOutcome,
+    Attempt,
     InstanceOutcome,
     ReceivedObject,
     ResultObject,
@@ -75,5 +76,5 @@ def deliver(journal: Journal, destination: str, result: Sent = ACCEPTED, seconds
     """Everything that is due at a destination ends in `result`; the SOP Instance UIDs."""
     due = journal.due(destination, at(seconds), 100)
     for delivery in due:
-        journal.sent(delivery.id, result, at(seconds + 1))
+        journal.sent(Attempt(delivery.id, result), at(seconds + 1))
     return [delivery.sop_instance_uid for delivery in due]

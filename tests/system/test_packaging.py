@@ -13,8 +13,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from config.sections import HttpSettings, StorageSettings
-from config.settings import load
 from daemon.parts.serve import STOP_SECONDS
+from daemon.wiring import read_settings
 from tests.conftest import ROOT, require, wait_for
 from tests.support.peers import Orthanc, dx_file, free_port, run, running_orthanc, storescp
 
@@ -172,7 +172,7 @@ def test_the_composition_fits_our_settings() -> None:
     for line in compose_values("hilum", "environment"):
         name, _, value = line.partition(": ")
         environ[name] = value.strip("\"'")
-    settings = load(None, environ)
+    settings = read_settings(None, environ)
     shipped = json.loads((ORTHANC / "orthanc.json").read_text())
     assert settings.peer[0].ae_title == settings.destination[0].ae_title == shipped["DicomAet"]
     assert settings.destination[0].port == shipped["DicomPort"]

@@ -19,8 +19,8 @@ from pydicom import dcmread
 from pydicom.uid import DigitalXRayImageStorageForPresentation as DX
 from pydicom.uid import ExplicitVRLittleEndian
 
-from config.settings import load
 from daemon.cli.check import check
+from daemon.wiring import read_settings
 from dicom_io.network.tls import TlsFiles, client_context, validity
 from dicom_io.services.store_scu import Destination, Sender
 from tests.conftest import require, wait_for
@@ -142,7 +142,9 @@ def test_files_that_are_no_good_change_nothing(tmp_path: Path, line: Line) -> No
         assert fault in line.logged("configuration refused, the old one stays")[-1]["fault"]
         assert sender.echo().outcome == "ACCEPTED"
         sender.close()
-        found = next(said for subject, said in check(load(None, line.daemon.environ)) if subject == "certificates")
+        found = next(
+            said for subject, said in check(read_settings(None, line.daemon.environ)) if subject == "certificates"
+        )
         assert fault in found
     line.put(line.ours.issue("first"), line.ours)
 

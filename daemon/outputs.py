@@ -1,0 +1,45 @@
+"""The kinds of result objects that a destination may ask for: one row of `MODULES` each.
+
+To add one: a module in `dicom_io/results` with a `KIND` (see `dicom_io.composite.analysis.ResultKind`), and its row.
+The journal, the couriers and the configuration then know it by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from config.sections import DestinationSettings
+
+if TYPE_CHECKING:
+    from dicom_io.composite.analysis import ResultKind
+
+# by the name that `destination.outputs` and the journal use; imported when used, for `hilum audit` needs no pydicom
+MODULES = {
+    "sr": "dicom_io.results.report",
+    "sc": "dicom_io.results.secondary_capture",
+}
+
+
+def kind(name: str) -> ResultKind:
+    """The kind of result object of this name."""
+    found: ResultKind = import_module(MODULES[name]).KIND
+    return found
+
+
+def sop_classes(names: Sequence[str]) -> tuple[str, ...]:
+    """The SOP classes that objects of these kinds may have, each once."""
+    return tuple(dict.fromkeys(uid for name in names for uid in kind(name).sop_classes))
+
+
+def grouped(name: str, destinations: Sequence[DestinationSettings]) -> Iterator[tuple[Any, list[DestinationSettings]]]:
+    """The destinations that get objects of this kind, by the options on which these depend: one object for each."""
+    keys = [field.name for field in fields(kind(name).options)]
+    groups: dict[Any, list[DestinationSettings]] = {}
+    for destination in destinations:
+        if name in destination.outputs:
+            options = kind(name).options(**{key: getattr(destination, key) for key in keys})
+            groups.setdefault(options, []).append(destination)
+    yield from groups.items()

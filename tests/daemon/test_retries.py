@@ -1,0 +1,46 @@
+"""When what failed is tried again."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from config.sections import DeliverySettings
+from daemon import retries
+from storage.records import Delivery, Sent
+
+BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+AWAY = Sent("UNREACHABLE", None, "no answer")
+
+
+def delivery(attempts: int) -> Delivery:
+    """An object that was made at `BEGAN` and has been tried so often."""
+    return Delivery(1, 1, "1.2.3", "pacs", "sr", "1.2", "1.3", "1.2.1", b"", attempts, BEGAN)
+
+
+@pytest.mark.parametrize(("attempts", "seconds"), [(0, 5), (1, 10), (3, 40), (6, 320), (7, 600), (10_000, 600)])
+def test_the_pause_doubles_up_to_the_longest(attempts: int, seconds: float) -> None:
+    """5 s after the first failure, then twice as long each time, at most 600 s."""
+    attempt = retries.after_sending(delivery(attempts), AWAY, BEGAN, DeliverySettings())
+    assert attempt.next_attempt_at == BEGAN + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("outcome", ["ACCEPTED", "WARNING", "REFUSED"])
+def test_an_answer_is_final(outcome: str) -> None:
+    """Only UNREACHABLE is tried again."""
+    sent = Sent(outcome, 0x0000)
+    attempt = retries.after_sending(delivery(0), sent, BEGAN, DeliverySettings())
+    assert (attempt.sent, attempt.next_attempt_at) == (sent, None)
+
+
+def test_it_is_given_up_after_the_configured_time() -> None:
+    """Past `give_up_after_seconds` it counts as refused, with the last trouble in its comment; 0 is never."""
+    late = BEGAN + timedelta(seconds=101)
+    given_up = retries.after_sending(delivery(4), AWAY, late, DeliverySettings(give_up_after_seconds=100))
+    assert (given_up.sent.outcome, given_up.sent.comment) == ("REFUSED", "given up: no answer")
+    assert given_up.next_attempt_at is None
+    assert retries.after_sending(delivery(4), AWAY, late, DeliverySettings()).next_attempt_at is not None
+
+
+def test_a_part_that_keeps_ending_waits_longer_and_longer() -> None:
+    """0.1 s after the first end, at most 30 s."""
+    assert [retries.restart_pause(n) for n in (1, 2, 3, 9, 10, 99)] == [0.1, 0.2, 0.4, 25.6, 30.0, 30.0]
