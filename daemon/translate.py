@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from config.sections import DestinationSettings, SelectSettings
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
 def received_object(header: Header, arrived: Arrived, spooled: Spooled) -> ReceivedObject:
     """What the journal notes of an object."""
+    return _received_object(header, arrived.calling_ae_title, arrived.peer_address, spooled, arrived.priority)
+
+
+def _received_object(
+    header: Header, calling_ae_title: str, peer_address: str, spooled: Spooled, priority: int = 1
+) -> ReceivedObject:
     return ReceivedObject(
         study_instance_uid=header.study_instance_uid,
         series_instance_uid=header.series_instance_uid,
@@ -37,11 +43,17 @@ def received_object(header: Header, arrived: Arrived, spooled: Spooled) -> Recei
         accession_number=header.accession_number,
         study_date=header.study_date,
         modality=header.modality,
-        calling_ae_title=arrived.calling_ae_title,
-        peer_address=arrived.peer_address,
+        calling_ae_title=calling_ae_title,
+        peer_address=peer_address,
         spooled=spooled,
-        priority=arrived.priority,
+        priority=priority,
     )
+
+
+def object_of_conflict(header: Header, conflict: Mapping[str, Any]) -> ReceivedObject:
+    """What the journal notes of the other object of a conflict, once a person takes it."""
+    spooled = Spooled(conflict["spool_name"], conflict["size"], conflict["sha256"])
+    return _received_object(header, conflict["calling_ae_title"], conflict["peer_address"], spooled)
 
 
 def selection_rules(select: SelectSettings) -> SelectionRules:

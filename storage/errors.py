@@ -10,6 +10,7 @@ StorageError
 |   +-- DatabaseTooNew       written by a later version of hilum
 +-- JournalError
     +-- UnknownStudy         no such study in the journal
+    +-- UnknownConflict      no such conflict in the journal
     +-- WrongState           the study is not in a state that allows this
 """
 
@@ -55,6 +56,10 @@ class JournalError(StorageError):
 
 class UnknownStudy(JournalError, LookupError):
     """No study with this Study Instance UID was ever received."""
+
+
+class UnknownConflict(JournalError, LookupError):
+    """No conflict has this number."""
 
 
 class WrongState(JournalError):

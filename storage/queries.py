@@ -30,6 +30,15 @@ _STUDY_COLUMNS = (
 )
 
 
+_CONFLICTS = select(
+    *(c for c in conflict.c if c.name != "spool_name"),
+    *(
+        instance.c[name].label(f"held_{name}")
+        for name in ("sha256", "size", "calling_ae_title", "peer_address", "received_at")
+    ),
+).join(instance, instance.c.sop_instance_uid == conflict.c.sop_instance_uid)
+
+
 class Queries:
     """What administrators ask; each method reads and changes nothing."""
 
@@ -132,11 +141,24 @@ class Queries:
         """Studies that wait for a person, newest first."""
         return self.studies(state=State.QUARANTINED, limit=limit)
 
-    def conflicts(self, limit: int = 1000) -> list[dict[str, Any]]:
-        """Objects that were set aside because other bytes were here under their SOP Instance UID, newest first."""
-        query = select(conflict).order_by(conflict.c.id.desc()).limit(limit)
+    def conflicts(self, limit: int = 1000, settled: bool = False) -> list[dict[str, Any]]:
+        """Conflicts that wait for a person, newest first, those that are settled too where asked for.
+
+        Each is what came under a SOP Instance UID that is held; the keys that begin with "held" are of the object that
+        counts.
+        """
+        query = _CONFLICTS.order_by(conflict.c.id.desc()).limit(limit)
+        if not settled:
+            query = query.where(conflict.c.state == "OPEN")
         with reading(self._engine) as connection:
-            return [_plain(row, skip=("id",)) for row in connection.execute(query).mappings()]
+            return [_plain(row) for row in connection.execute(query).mappings()]
+
+    def conflict(self, conflict_id: int) -> dict[str, Any] | None:
+        """One conflict, with the names of both files in the spool; None where there is none of this number."""
+        query = _CONFLICTS.add_columns(conflict.c.spool_name, instance.c.spool_name.label("held_spool_name"))
+        with reading(self._engine) as connection:
+            row = connection.execute(query.where(conflict.c.id == conflict_id)).mappings().one_or_none()
+        return _plain(row) if row else None
 
     def deliveries(
         self,

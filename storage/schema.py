@@ -120,6 +120,8 @@ class ConflictRow(Base):
     calling_ae_title: Mapped[str]
     peer_address: Mapped[str]
     received_at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(server_default="OPEN")
+    """OPEN: waits for a person. REPLACED: it counted until a person took the other bytes."""
 
 
 class ObjectRow(Base):

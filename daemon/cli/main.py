@@ -3,43 +3,40 @@
 import os
 import sys
 from enum import StrEnum
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from config.settings import ConfigurationError, Settings
-from daemon.cli import audit, model, training
+from daemon.cli.audit import audit
+from daemon.cli.conflicts import conflicts
+from daemon.cli.model import model
+from daemon.cli.options import AsJson, Config, settings_of
+from daemon.cli.quarantine import quarantine, replay, retry
+from daemon.cli.training import crossvalidate, evaluate, train
 from daemon.wiring import read_settings
-
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", envvar="HILUM_CONFIG", help="The configuration file (TOML).", show_default=False),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 app = typer.Typer(
     help="Chest radiographs in by C-STORE, a Structured Report back in the same study.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.add_typer(audit.audit, name="audit")
-app.add_typer(audit.quarantine, name="quarantine")
-app.add_typer(model.model, name="model")
-app.command()(audit.retry)
-app.command()(audit.replay)
-app.command()(training.train)
-app.command()(training.evaluate)
-app.command()(training.crossvalidate)
 
 
-def settings_of(config: Path | None) -> Settings:
-    """The settings, or the faults on standard error and exit status 2."""
-    try:
-        return read_settings(config, os.environ)
-    except ConfigurationError as fault:
-        typer.echo(str(fault), err=True)
-        raise typer.Exit(2) from None
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hilum {metadata.version('hilum')}")
+        raise typer.Exit
+
+
+@app.callback()
+def hilum(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and end.")
+    ] = False,
+) -> None:
+    """Chest radiographs in by C-STORE, a Structured Report back in the same study."""
 
 
 @app.command()
@@ -123,3 +120,12 @@ def demo(
     from daemon.cli.demo import demo as run
 
     raise typer.Exit(run(input_directory, keep, stay=sys.stdout.isatty()))
+
+
+# after the commands above, which are thus the first that --help shows
+app.add_typer(audit, name="audit")
+app.add_typer(quarantine, name="quarantine")
+app.add_typer(conflicts, name="conflicts")
+app.add_typer(model, name="model")
+for command in (retry, replay, train, evaluate, crossvalidate):
+    app.command()(command)

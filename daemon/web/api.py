@@ -1,8 +1,8 @@
-"""HTTP for programs: health, metrics, and the audit database read-only."""
+"""HTTP for programs: health and metrics, and under /api/v1 the audit database, read-only."""
 
 from typing import Any
 
-from fastapi import FastAPI, Query, Response
+from fastapi import APIRouter, FastAPI, Query, Response
 from fastapi.responses import JSONResponse
 
 from config.settings import Settings
@@ -10,20 +10,29 @@ from daemon.runtime import certificates
 from daemon.syslog.shipper import READER
 from daemon.web.metrics import render
 from storage.errors import DatabaseUnavailable
+from storage.queries import Queries
 from storage.spool import Spool
 from storage.store import Store
 
 
 def application(settings: Settings, store: Store, spool: Spool) -> FastAPI:
-    """The routes, over one store and spool."""
-    expiries = certificates.expiries(settings)  # of the files that this daemon started or reloaded with
+    """Every route, over one database and one spool."""
     app = FastAPI(title="hilum", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
 
     @app.exception_handler(DatabaseUnavailable)
     def database_unavailable(_request: Any, _error: Exception) -> JSONResponse:
         return JSONResponse({"error": "the database cannot be reached"}, status_code=503)
 
-    @app.get("/health")
+    app.include_router(_monitoring(settings, store, spool))
+    app.include_router(_studies(store.queries), prefix="/api/v1")
+    return app
+
+
+def _monitoring(settings: Settings, store: Store, spool: Spool) -> APIRouter:
+    router = APIRouter()
+    expiries = certificates.expiries(settings)  # of the files that this daemon started or reloaded with
+
+    @router.get("/health")
     def health() -> JSONResponse:
         """200 while new studies can be taken: the database answers and the spool has room."""
         store.journal.counts()
@@ -32,13 +41,20 @@ def application(settings: Settings, store: Store, spool: Spool) -> FastAPI:
         body = {"status": "ok" if room else "spool is full", "spool_free_bytes": free}
         return JSONResponse(body, status_code=200 if room else 503)
 
-    @app.get("/metrics")
+    @router.get("/metrics")
     def metrics() -> Response:
+        """Prometheus' text format."""
         pending = store.outbox.waiting(READER) if settings.audit.syslog else None
         page = render(store.journal, spool, expiries, pending)
         return Response(page, media_type="text/plain; version=0.0.4")
 
-    @app.get("/studies")
+    return router
+
+
+def _studies(queries: Queries) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/studies")
     def studies(
         patient_id: str = "",
         accession_number: str = "",
@@ -46,7 +62,8 @@ def application(settings: Settings, store: Store, spool: Spool) -> FastAPI:
         state: str = "",
         limit: int = Query(100, ge=1, le=10_000),
     ) -> list[dict[str, Any]]:
-        return store.queries.studies(
+        """The studies, newest first, as `hilum audit studies --json` prints them."""
+        return queries.studies(
             patient=patient_id or None,
             accession=accession_number or None,
             finding=finding or None,
@@ -54,13 +71,14 @@ def application(settings: Settings, store: Store, spool: Spool) -> FastAPI:
             limit=limit,
         )
 
-    @app.get("/studies/{study_instance_uid}/results")
+    @router.get("/studies/{study_instance_uid}/results")
     def results(study_instance_uid: str) -> list[dict[str, Any]]:
         """For each image the object that `hilum predict --json` prints."""
-        return store.queries.results(study_instance_uid)
+        return queries.results(study_instance_uid)
 
-    @app.get("/studies/{study_instance_uid}/events")
+    @router.get("/studies/{study_instance_uid}/events")
     def events(study_instance_uid: str) -> list[dict[str, Any]]:
-        return store.queries.events(study_instance_uid)
+        """The study's rows of the audit trail."""
+        return queries.events(study_instance_uid)
 
-    return app
+    return router

@@ -82,7 +82,7 @@ def _receive(tx: Transaction, obj: ReceivedObject, now: datetime) -> Arrival:
 def _add(tx: Transaction, obj: ReceivedObject, now: datetime) -> None:
     row = tx.sql.execute(_STUDY, {"uid": obj.study_instance_uid}).one_or_none()
     if row is None:
-        study_id, from_state, to_state = _begin_study(tx, obj, now), "", str(State.RECEIVED)
+        study_id, from_state, to_state = begin_study(tx, obj, now), "", str(State.RECEIVED)
     else:
         study_id, (from_state, to_state) = row.id, _extend_study(tx, row, obj, now)
     values = {
@@ -97,7 +97,8 @@ def _add(tx: Transaction, obj: ReceivedObject, now: datetime) -> None:
     _note(tx, "RECEIVED", obj, now, from_state, to_state)
 
 
-def _begin_study(tx: Transaction, obj: ReceivedObject, now: datetime) -> int:
+def begin_study(tx: Transaction, obj: ReceivedObject, now: datetime) -> int:
+    """A row for the study of this object, which is not here yet; its key."""
     values = {
         "study_instance_uid": obj.study_instance_uid,
         "patient_id": obj.patient_id,

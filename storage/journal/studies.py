@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, upd
 
 from storage.database import reading
 from storage.errors import WrongState
-from storage.journal.transactions import Book, Transaction, deliver_again
+from storage.journal.transactions import Book, Transaction, analyse_again, deliver_again
 from storage.records import EarlierObject, Instance, State, Study
 from storage.schema import delivery, instance, result_object, study
 
@@ -94,7 +94,7 @@ class Studies(Book):
             if deliver_again(tx, row.id, now):
                 tx.move(row, State.ANALYSED, "RELEASED", now, actor=actor, delivered_at=None)
             else:
-                _analyse_again(tx, row, "RELEASED", now, actor)
+                analyse_again(tx, row, "RELEASED", now, actor)
 
     def discard(self, study_instance_uid: str, now: datetime, actor: str = "administrator") -> None:
         """Out of quarantine for good: IGNORED, and what was still to be delivered is not.
@@ -115,7 +115,7 @@ class Studies(Book):
             gone = exists().where(instance.c.study_id == row.id, instance.c.spool_name == "")
             if tx.sql.execute(select(gone)).scalar():
                 raise WrongState("the study's images are no longer in the spool, their time was over: send them again")
-            _analyse_again(tx, row, "REPLAYED", now, actor)
+            analyse_again(tx, row, "REPLAYED", now, actor)
 
 
 def _quarantined(tx: Transaction, study_instance_uid: str) -> Any:
@@ -123,12 +123,6 @@ def _quarantined(tx: Transaction, study_instance_uid: str) -> Any:
     if row.state != State.QUARANTINED:
         raise WrongState(f"found the study in state {row.state}, expected QUARANTINED")
     return row
-
-
-def _analyse_again(tx: Transaction, row: Any, event: str, now: datetime, actor: str) -> None:
-    """Back to RECEIVED, with the tries and the claim of before forgotten."""
-    values = {"revision": row.revision + 1, "attempts": 0, "claimed_by": "", "not_before": None}
-    tx.move(row, State.RECEIVED, event, now, actor=actor, **values)
 
 
 def _choose(tx: Transaction, ready: ColumnElement[bool], limit: int, max_attempts: int, now: datetime) -> list[Any]:

@@ -46,6 +46,7 @@ class Transaction:
         actor: str = "hilum",
         reason: str = "",
         detail: dict[str, Any] | None = None,
+        sop_instance_uid: str = "",
         **values: Any,
     ) -> None:
         """Move a study to a state and note it: the one place where a study changes its state."""
@@ -55,6 +56,7 @@ class Transaction:
             now,
             actor=actor,
             study_instance_uid=row.study_instance_uid,
+            sop_instance_uid=sop_instance_uid,
             from_state=row.state,
             to_state=state,
             detail={**(detail or {}), **({"reason": reason} if reason else {})},
@@ -138,3 +140,28 @@ def deliver_again(tx: Transaction, study_id: int, now: datetime) -> int:
     values = {"state": "PENDING", "next_attempt_at": now, "finished_at": None, "commit_requests": 0}
     statement = update(delivery).where(delivery.c.study_id == study_id, failed)
     return tx.sql.execute(statement.values(commitment=wanted, **values)).rowcount
+
+
+def analyse_again(
+    tx: Transaction,
+    row: Any,
+    event: str,
+    now: datetime,
+    actor: str,
+    sop_instance_uid: str = "",
+    detail: dict[str, Any] | None = None,
+) -> None:
+    """Move a study back to RECEIVED, with its earlier tries and its claim forgotten, and note why."""
+    tx.move(
+        row,
+        State.RECEIVED,
+        event,
+        now,
+        actor=actor,
+        detail=detail,
+        sop_instance_uid=sop_instance_uid,
+        revision=row.revision + 1,
+        attempts=0,
+        claimed_by="",
+        not_before=None,
+    )

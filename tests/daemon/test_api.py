@@ -38,7 +38,7 @@ def client(tmp_path: Path) -> TestClient:
 
 def test_each_image_has_its_result_or_its_reason(client: TestClient) -> None:
     """The objects of `hilum predict --json`, also for what was refused or still waits."""
-    assert client.get("/studies/1.2.1/results").json() == [
+    assert client.get("/api/v1/studies/1.2.1/results").json() == [
         dict(SEEN),
         {"file": "1.2.1.2", "analysed": False, "reason": "every pixel has the stored value 7"},
         {"file": "1.2.1.3", "analysed": False, "reason": "not analysed yet"},
@@ -47,10 +47,10 @@ def test_each_image_has_its_result_or_its_reason(client: TestClient) -> None:
 
 def test_studies_are_found_by_what_administrators_know(client: TestClient) -> None:
     """By accession number, with every event of the one that was found."""
-    (row,) = client.get("/studies", params={"accession_number": "ACC9"}).json()
-    events = client.get(f"/studies/{row['study_instance_uid']}/events").json()
+    (row,) = client.get("/api/v1/studies", params={"accession_number": "ACC9"}).json()
+    events = client.get(f"/api/v1/studies/{row['study_instance_uid']}/events").json()
     assert [e["to_state"] for e in events if e["from_state"] != e["to_state"]] == ["RECEIVED", "ANALYSED", "RECEIVED"]
-    assert client.get("/studies", params={"limit": 0}).status_code == 422
+    assert client.get("/api/v1/studies", params={"limit": 0}).status_code == 422
 
 
 def test_metrics_count_and_name_nobody(client: TestClient) -> None:

@@ -1,5 +1,6 @@
 """Every row that the journal writes has its DICOM audit message, valid by the standard's schema, or none on purpose."""
 
+import json
 import re
 from base64 import b64decode
 from pathlib import Path
@@ -8,9 +9,9 @@ import pytest
 from lxml import etree
 from sqlalchemy import Engine
 
-from config.settings import Settings
 from daemon.decisions import Quarantine, decide
 from daemon.syslog.messages import ANALYSES, OTHERS, SILENT, TRANSFERS, Interpreter
+from daemon.wiring import read_settings
 from storage.database import open_database
 from storage.errors import SpoolDamaged
 from storage.journal import Journal
@@ -76,13 +77,20 @@ def record_life(journal: Journal) -> None:
     asked = PendingCommitRequest("1.8.2", "MODALITY1", "127.0.0.1", (("1.2", "1.1.1"),))
     journal.remember_request(asked, at(800))
     journal.answered(journal.unanswered(at(801))[0], ["1.1.1"], [], at(801))
+    journal.take(1, image("1.1", sha256="other"), at(900), "operator jörg")
+    journal.discard_conflict(1, at(901), "operator jörg")
     journal.expired(at(10_000), at(10_000))
     journal.record("STOPPED", at(10_001), detail={"pid": 1, "user": "hilum"})
 
 
 def interpreter(*destinations: dict[str, object]) -> Interpreter:
-    settings = Settings.model_validate(
-        {"destination": destinations, "audit": {"source_id": "hilum", "enterprise_site_id": "ward 7"}}
+    settings = read_settings(
+        None,
+        {
+            "HILUM__DESTINATION": json.dumps(destinations),
+            "HILUM__AUDIT__SOURCE_ID": "hilum",
+            "HILUM__AUDIT__ENTERPRISE_SITE_ID": "ward 7",
+        },
     )
     return Interpreter(settings, "hilum.example", "sqlite:////var/lib/hilum/hilum.db")
 

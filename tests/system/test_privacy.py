@@ -112,7 +112,7 @@ def test_nothing_of_a_patient_leaves_the_daemon(tmp_path: Path, untrained: dict[
         assert any("unforeseen LookupError" in reason for reason in reasons), reasons
         assert any("missing from the spool" in reason for reason in reasons), reasons
         assert any("analysis died twice" in reason for reason in reasons), reasons
-        said += [page(port, path) for path in ("/health", "/metrics", "/nowhere", "/studies?limit=x")]
+        said += [page(port, path) for path in ("/health", "/metrics", "/nowhere", "/api/v1/studies?limit=x")]
         said += [command(daemon, *words) for words in (["check"], ["audit", "verify"], ["quarantine", "show", "9"])]
         files = [tmp_path / f"{name}.dcm" for name in ("good", "short", "astray", "hand")]
         (tmp_path / "broken.dcm").write_bytes(good.read_bytes()[:900])

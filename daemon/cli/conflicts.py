@@ -1,0 +1,100 @@
+"""`hilum conflicts`: other bytes under a SOP Instance UID that is held, and which of the two counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from daemon.cli.database import actor, carry_out, note_reading, store_of
+from daemon.cli.options import AsJson, Config, settings_of
+from daemon.cli.tables import show
+from daemon.runtime.clock import now
+from storage.errors import SpoolError
+from storage.spool import Spool
+
+if TYPE_CHECKING:
+    from dicom_io.image.header import Header
+
+Number = Annotated[int, typer.Argument(help="The conflict's number, as hilum conflicts list prints it.")]
+COMPARED = (
+    "PatientID", "PatientName", "PatientBirthDate", "AccessionNumber", "StudyInstanceUID", "StudyDate", "StudyTime",
+    "Modality", "SeriesInstanceUID", "BodyPartExamined", "ViewPosition", "StationName", "Rows", "Columns",
+)  # fmt: skip
+
+conflicts = typer.Typer(help="Objects that came under a SOP Instance UID that is held.", no_args_is_help=True)
+
+
+@conflicts.command("list")
+def listed(
+    context: typer.Context,
+    config: Config = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also those that a person has settled.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The conflicts that wait for a person: what came, from whom, and what is held."""
+    store = store_of(config)
+    rows = store.queries.conflicts(settled=everything)
+    note_reading(store, context)
+    columns = ["id", "state", "received_at", "calling_ae_title", "size", "held_calling_ae_title", "held_size"]
+    show(rows, [*columns, "sop_instance_uid"], as_json)
+
+
+@conflicts.command("show")
+def shown(context: typer.Context, number: Number, config: Config = None, as_json: AsJson = False) -> None:
+    """What the two objects say of themselves, side by side; an asterisk marks where they differ."""
+    store, spool = store_of(config), _spool(config)
+    found = _found(store.queries.conflict(number), number)
+    note_reading(store, context)
+    show(
+        _compared(_header(spool, found, "held_"), _header(spool, found)),
+        ["element", "held", "other", "differs"],
+        as_json,
+    )
+
+
+@conflicts.command()
+def take(number: Number, config: Config = None) -> None:
+    """Let the other object count, and analyse its study again. What counted so far is kept: taking it undoes this."""
+    from daemon import translate
+
+    store, spool = store_of(config), _spool(config)
+    found = _found(store.queries.conflict(number), number)
+    taken = translate.object_of_conflict(_header(spool, found), found)
+    carry_out(config, lambda journal: journal.take(number, taken, now(), actor()), "taken; the study is analysed again")
+
+
+@conflicts.command()
+def discard(number: Number, config: Config = None) -> None:
+    """Give up the object that does not count; its digest stays in the audit trail."""
+    spool = _spool(config)
+    carry_out(config, lambda journal: spool.remove(journal.discard_conflict(number, now(), actor())), "discarded")
+
+
+def _spool(config: Path | None) -> Spool:
+    return Spool(settings_of(config).storage.directory / "spool")
+
+
+def _found(conflict: dict[str, Any] | None, number: int) -> dict[str, Any]:
+    if conflict is None:
+        typer.echo(f"there is no conflict {number}; hilum conflicts list shows those that there are", err=True)
+        raise typer.Exit(1)
+    return conflict
+
+
+def _header(spool: Spool, conflict: dict[str, Any], which: str = "") -> Header:
+    """The header of the other object, or with "held_" of the one that counts."""
+    from dicom_io.image.header import read_header
+    from dicom_io.image.no_picture import NoPicture
+
+    try:
+        return read_header(spool.verified(conflict[f"{which}spool_name"], conflict[f"{which}sha256"]))
+    except (SpoolError, NoPicture) as fault:
+        typer.echo(f"the {'held' if which else 'other'} object cannot be read: {fault}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _compared(held: Header, other: Header) -> list[dict[str, Any]]:
+    pairs = ((keyword, held.text(keyword), other.text(keyword)) for keyword in COMPARED)
+    return [{"element": k, "held": a, "other": b, "differs": "*" if a != b else ""} for k, a, b in pairs]

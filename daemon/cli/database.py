@@ -1,0 +1,54 @@
+"""What the commands that use the database have in common: opening it, and who is on record for what."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from daemon.cli.options import settings_of
+from daemon.runtime.clock import now
+from daemon.runtime.person import login
+from storage.errors import DatabaseError, StorageError
+from storage.journal import Journal
+from storage.store import Store, open_store
+
+
+def store_of(config: Path | None) -> Store:
+    """The database of the configuration; or a sentence on standard error, and exit status 2."""
+    settings = settings_of(config)
+    try:
+        return open_store(settings.storage.database_url(), settings.storage.directory)
+    except (StorageError, OSError) as fault:
+        typer.echo(str(fault), err=True)
+        raise typer.Exit(2) from None
+
+
+def note_reading(store: Store, context: typer.Context) -> None:
+    """A row in the audit trail: who read it, asking for what. Whoever may only read the database leaves none."""
+    asked = {k: v for k, v in context.params.items() if v and k not in ("config", "as_json", "as_csv")}
+    command = f"{context.parent.info_name if context.parent else ''} {context.info_name}".lstrip()
+    words = " ".join([command, *(f"--{name.replace('_', '-')}={value}" for name, value in asked.items())])
+    note(store, "AUDIT_READ", {"command": words})
+
+
+def note(store: Store, event: str, detail: dict[str, Any]) -> None:
+    """A row in the audit trail, where this user may write one."""
+    with suppress(DatabaseError):
+        store.journal.record(event, now(), actor=actor(), detail=detail)
+
+
+def actor() -> str:
+    """Who is at the keyboard, as the audit trail names them."""
+    return f"operator {login()}"
+
+
+def carry_out(config: Path | None, action: Callable[[Journal], int | None], done: str) -> None:
+    """Do something to the journal and say so; a refusal is a sentence on standard error, and exit status 1."""
+    try:
+        number = action(store_of(config).journal)
+    except StorageError as fault:
+        typer.echo(str(fault), err=True)
+        raise typer.Exit(1) from None
+    typer.echo(done if number is None else f"{number} {done}")

@@ -1,0 +1,27 @@
+"""Options that several commands have, and the settings that they read."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from config.settings import ConfigurationError, Settings
+from daemon.wiring import read_settings
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", envvar="HILUM_CONFIG", help="The configuration file (TOML).", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")]
+StudyUid = Annotated[str, typer.Argument(help="The Study Instance UID.", metavar="STUDY_UID")]
+
+
+def settings_of(config: Path | None) -> Settings:
+    """The settings; or a line on standard error for each fault, and exit status 2."""
+    try:
+        return read_settings(config, os.environ)
+    except ConfigurationError as fault:
+        typer.echo(str(fault), err=True)
+        raise typer.Exit(2) from None
