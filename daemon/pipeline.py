@@ -20,7 +20,7 @@ import numpy as np
 from config.sections import DestinationSettings
 from config.settings import Settings
 from daemon import outputs, translate
-from daemon.delivery.channel import Channel
+from daemon.channel import Channel
 from dicom_io.composite.analysis import Analysis, Heatmap
 from dicom_io.image.decode import decode
 from dicom_io.image.header import Header, read_header

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from config.sections import DestinationSettings, PeerSettings
 from config.settings import Offer, Settings, load
 from daemon import outputs
+from daemon.channel import Channel, Hooks
 from daemon.decisions import CannotWork
-from daemon.delivery.channel import Channel, Hooks
 from daemon.delivery.destinations import TYPES
 from daemon.runtime.certificates import client_tls, server_tls
 from daemon.runtime.shared import FaultHook, no_fault

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from config.sections import DeliverySettings, DestinationSettings
 from daemon import pipeline, retries
+from daemon.channel import Channel
 from daemon.delivery import commitment
-from daemon.delivery.channel import Channel
 from daemon.delivery.dicom import DicomChannel
 from daemon.runtime import log
 from daemon.runtime.clock import now

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from config.sections import AeTitle, DestinationSettings, Port
 from config.settings import Settings
 from daemon import outputs
-from daemon.delivery.channel import Channel, DestinationType, Hooks
+from daemon.channel import Channel, DestinationType, Hooks
 from daemon.runtime.certificates import client_tls
 from storage.records import Delivery, Sent, Uncommitted
 

@@ -6,8 +6,8 @@ from functools import partial
 from config.sections import DestinationSettings
 from config.settings import Settings
 from daemon import wiring
+from daemon.channel import Hooks
 from daemon.delivery import commitment
-from daemon.delivery.channel import Hooks
 from daemon.delivery.courier import LOOK_SECONDS, Courier
 from daemon.runtime.clock import now
 from daemon.runtime.events import Events

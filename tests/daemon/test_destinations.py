@@ -8,8 +8,8 @@ import pytest
 
 from config.sections import DestinationSettings
 from config.settings import ConfigurationError, Settings
+from daemon.channel import Channel, DestinationType, Hooks
 from daemon.cli.check import check
-from daemon.delivery.channel import Channel, DestinationType, Hooks
 from daemon.delivery.courier import Courier
 from daemon.delivery.destinations import TYPES
 from daemon.runtime.doorbell import Doorbell
