@@ -144,7 +144,7 @@ class Queries:
     def conflicts(self, limit: int = 1000, settled: bool = False) -> list[dict[str, Any]]:
         """Return the objects set aside because other bytes had arrived under their SOP Instance UID, newest first.
 
-        Keys that begin with "held" describe the object that is in use. Conflicts that a person has decided by `take` are
+        Keys that begin with "held" describe the object that is in use. Conflicts that a person has decided are
         returned only with `settled`.
         """
         query = _CONFLICTS.order_by(conflict.c.id.desc()).limit(limit)

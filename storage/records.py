@@ -86,7 +86,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class EarlierObject:
-    """A result object made earlier, and which destinations it was made for."""
+    """A result object that was made earlier, and the names of the destinations that it was made for."""
 
     kind: str
     sop_class_uid: str
@@ -128,7 +128,7 @@ class ResultObject:
     """An encoded result and the names of the destinations that get it."""
 
     kind: str
-    """Its name among the kinds of result objects: "sr", "sc"."""
+    """The name of its kind, for example "sr" or "sc"."""
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str

@@ -121,7 +121,7 @@ class ConflictRow(Base):
     peer_address: Mapped[str]
     received_at: Mapped[datetime]
     state: Mapped[str] = mapped_column(server_default="OPEN")
-    """OPEN: waits for a person. REPLACED: it counted until a person took the other bytes."""
+    """OPEN: it waits for a person to decide. REPLACED: it was in use until a person took the other object."""
 
 
 class ObjectRow(Base):

@@ -99,7 +99,7 @@ def _add(tx: Transaction, obj: ReceivedObject, now: datetime) -> None:
 
 
 def begin_study(tx: Transaction, obj: ReceivedObject, now: datetime) -> int:
-    """A row for the study of this object, which is not here yet; its key."""
+    """Add a row for the study of this object, which must not have one yet, and return its key."""
     values = {
         "study_instance_uid": obj.study_instance_uid,
         "patient_id": obj.patient_id,

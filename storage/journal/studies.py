@@ -144,7 +144,7 @@ def _choose(tx: Transaction, ready: ColumnElement[bool], limit: int, max_attempt
 
 
 def _load(connection: Connection, rows: Sequence[Any]) -> list[Study]:
-    """The studies with their images and the result objects made so far."""
+    """Return the studies with their images and the result objects made so far."""
     ids = [row.id for row in rows]
     instances: dict[int, list[Instance]] = defaultdict(list)
     images = select(instance).where(instance.c.study_id.in_(ids)).order_by(instance.c.id)
@@ -177,7 +177,7 @@ def _load(connection: Connection, rows: Sequence[Any]) -> list[Study]:
 
 
 def _load_earlier(connection: Connection, study_ids: Sequence[int]) -> dict[int, list[EarlierObject]]:
-    """The result objects made so far of each study, newest last."""
+    """Return the result objects made so far, by study, newest last."""
     columns = [result_object.c[name] for name in ("id", "study_id", "kind", "sop_class_uid", "sop_instance_uid")]
     made = (
         select(*columns, delivery.c.destination)

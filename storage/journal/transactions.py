@@ -154,7 +154,7 @@ def analyse_again(
     sop_instance_uid: str = "",
     detail: dict[str, Any] | None = None,
 ) -> None:
-    """Move a study back to RECEIVED, with its earlier tries and its claim forgotten, and note why."""
+    """Set a study back to RECEIVED, without attempts and without a claim, and write the audit row."""
     tx.move(
         row,
         State.RECEIVED,
