@@ -1,1 +1,1 @@
-"""What must outlive the process: spooled objects, the journal of every study, the audit trail."""
+"""Everything that must outlive the process: the files of received objects, the journal of studies, the audit trail."""

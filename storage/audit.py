@@ -1,7 +1,7 @@
-"""The audit trail: append-only rows, each sealed by a digest over itself and the digest of the row before it.
+"""The audit trail: append-only rows. Each row's digest covers the row itself and the digest of the row before it.
 
-What the chain shows: a row that was changed, removed or inserted by somebody who does not write all later rows anew.
-The triggers of the schema refuse UPDATE and DELETE to everybody who does not remove them first.
+This chain shows that a row was changed, removed or inserted, unless all later rows were written anew as well. The
+schema's triggers refuse UPDATE and DELETE to everybody who does not remove the triggers first.
 """
 
 import hashlib
@@ -24,9 +24,9 @@ _CHUNK = 5000
 
 
 def seal(row: Mapping[Any, Any], at: datetime | str, detail: str) -> str:
-    """SHA-256, in hexadecimal, of the canonical JSON of a row, its `previous` included.
+    """Return the SHA-256, in hexadecimal, of the canonical JSON of a row, its `previous` included.
 
-    `at` and `detail` as they are stored: ISO 8601 in UTC with microseconds, and canonical JSON text.
+    A string `at` is ISO 8601 text in UTC with microseconds, as it is stored; `detail` is canonical JSON text.
     """
     moment = at if isinstance(at, str) else at.astimezone(UTC).isoformat(timespec="microseconds")
     content = {name: row[name] for name in _SEALED}
@@ -35,7 +35,7 @@ def seal(row: Mapping[Any, Any], at: datetime | str, detail: str) -> str:
 
 
 class TrailWriter:
-    """The audit rows of one transaction. Its writer holds the turn, so that the newest row stays the newest."""
+    """The audit rows of one transaction. Only one transaction writes at a time, so no other row can come between."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -53,7 +53,7 @@ class TrailWriter:
         to_state: str = "",
         detail: dict[str, Any] | None = None,
     ) -> None:
-        """Note what happened. `from_state` and `to_state` are those of the study, empty where it did not move."""
+        """Add a row for an event. `from_state` and `to_state` are the study's; empty if it did not change its state."""
         self._rows.append(
             {
                 "at": now,
@@ -68,7 +68,7 @@ class TrailWriter:
         )
 
     def write(self) -> None:
-        """Seal the rows and write them; called once, at the end of the transaction."""
+        """Compute the digests of the rows and insert them. Called once, at the end of the transaction."""
         if not self._rows:
             return
         last, previous = self._connection.execute(_HEAD).one()
@@ -80,22 +80,22 @@ class TrailWriter:
 
 
 class Trail:
-    """The audit trail as it stands in the database."""
+    """The audit trail in the database, for checks."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def verify(self, anchors: Mapping[int, str] | None = None) -> list[TrailFault]:
-        """Check the whole trail; the faults found, in the order of the rows. None: it is as it was written.
+        """Check the whole trail and return the faults in the order of the rows; an empty list if there are none.
 
-        `anchors`: digests by row number that were kept outside of the database, e.g. by a syslog server. They show what
-        the chain alone cannot: that somebody with all rights cut off the last rows, or wrote the chain anew.
+        `anchors` are digests by row number that were kept outside of the database, for example by a syslog server. They
+        show what the chain alone cannot: that somebody with all rights removed the last rows, or wrote the chain anew.
         """
         with reading(self._engine) as connection:
             newest, digest = connection.execute(_HEAD).one_or_none() or (0, "")
             faults: dict[int, TrailFault] = {}
             for fault in _faults(_rows(connection), newest, digest):
-                faults.setdefault(fault.id, fault)  # a row put in another's place breaks the links on both sides
+                faults.setdefault(fault.id, fault)  # a replaced row breaks the links on both sides; one fault is enough
             for number, kept in sorted((anchors or {}).items()):
                 found = connection.execute(select(audit.c.digest).where(audit.c.id == number)).scalar()
                 if found != kept.lower():
@@ -103,14 +103,14 @@ class Trail:
             return [faults[number] for number in sorted(faults)]
 
     def newest(self) -> tuple[int, str]:
-        """Number and digest of the row that was written last: to be kept elsewhere. (0, "") before the first."""
+        """Return number and digest of the newest row, to be kept elsewhere; (0, "") while there is no row."""
         with reading(self._engine) as connection:
             last, digest = connection.execute(_HEAD).one_or_none() or (0, "")
             return last, digest
 
 
 def _rows(connection: Connection) -> Iterator[Mapping[Any, Any]]:
-    """All rows by their id, with `at` and `detail` as they are stored."""
+    """Yield all rows in order of their id, with `at` and `detail` as they are stored."""
     raw = Text() if connection.dialect.name == "sqlite" else audit.c.at.type
     stored = {"at": raw, "detail": Text()}
     query = select(*(type_coerce(c, stored[c.name]).label(c.name) if c.name in stored else c for c in audit.c))
@@ -125,9 +125,9 @@ def _rows(connection: Connection) -> Iterator[Mapping[Any, Any]]:
 
 
 def _faults(rows: Iterator[Mapping[Any, Any]], newest: int, digest: str) -> Iterator[TrailFault]:
-    """Walk the chain. `newest` and `digest` are those of the last row that was written."""
+    """Yield the faults of the chain. `newest` and `digest` are number and digest of the row that was written last."""
     expected, previous = 1, ""
-    suspect: Mapping[Any, Any] | None = None  # a sound row that does not follow from the one before it
+    suspect: Mapping[Any, Any] | None = None  # its digest is right, but its link to the row before is not
     for row in rows:
         number = row["id"]
         if number < 1 or number > newest:
@@ -153,7 +153,7 @@ def _faults(rows: Iterator[Mapping[Any, Any]], newest: int, digest: str) -> Iter
 
 
 def _blame(row: Mapping[Any, Any], successor_names: str) -> TrailFault:
-    """Which side of a broken link was forged: what comes after a row vouches for it, or not."""
+    """Say which side of a broken link was forged: a row that the next row links to is genuine."""
     number = row["id"]
     if successor_names == row["digest"]:
         return TrailFault(number - 1, "changed", f"row {number - 1} is not the one that row {number} was linked to")

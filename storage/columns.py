@@ -1,4 +1,4 @@
-"""The column types: what dirty headers hold fits, times are aware, and one JSON value has one text."""
+"""The column types. Any text from a header can be stored, times have a zone, and equal JSON values are equal texts."""
 
 import json
 from datetime import UTC, datetime
@@ -9,17 +9,17 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
 def clean(words: str) -> str:
-    """Text that every database can hold: dirty headers bring NUL bytes and lone surrogates."""
+    """Return text that every database can store: headers may hold NUL characters and lone surrogates."""
     return words.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def canonical_json(value: Any) -> str:
-    """One text for one value: keys sorted, no white space, no NaN (ValueError)."""
+    """Encode a value so that equal values give equal text: keys sorted, no white space. Raises ValueError for NaN."""
     return clean(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False))
 
 
 class Words(TypeDecorator[str]):
-    """Text that may come from outside."""
+    """Text that may come from a header; stored after `clean`."""
 
     impl = Text
     cache_ok = True
@@ -29,7 +29,7 @@ class Words(TypeDecorator[str]):
 
 
 class Json(TypeDecorator[Any]):
-    """A JSON value, stored as canonical text, so that its digest is the same on every database."""
+    """A JSON value, stored as canonical text, so that its digest is the same in every database."""
 
     impl = Text
     cache_ok = True
@@ -42,7 +42,7 @@ class Json(TypeDecorator[Any]):
 
 
 class Moment(TypeDecorator[datetime]):
-    """An aware time in UTC. On SQLite ISO 8601 text of fixed width, which sorts as the times do."""
+    """A time with a zone, returned in UTC. SQLite holds ISO 8601 text of fixed width, which sorts in order of time."""
 
     impl = DateTime
     cache_ok = True

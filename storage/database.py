@@ -1,4 +1,4 @@
-"""The database: opened, migrated, and the one border where its trouble becomes ours."""
+"""Opens and migrates the database, and turns errors of the database that may pass into `DatabaseUnavailable`."""
 
 import fcntl
 import os
@@ -17,9 +17,10 @@ from storage.errors import DatabaseError, DatabaseUnavailable
 from storage.migrate import is_current, migrate
 
 BUSY_SECONDS = 30
+"""How long a statement waits for a lock that another process holds, before the database counts as unavailable."""
 
 _PRAGMAS = (
-    # busy_timeout first: the others may have to wait for another process.
+    # busy_timeout comes first, because the others may have to wait for another process.
     f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
@@ -30,16 +31,16 @@ _PRAGMAS = (
 
 
 def open_database(url: str, directory: Path) -> Engine:
-    """The database behind a SQLAlchemy URL, at the newest schema; "" is SQLite in `directory`.
+    """Open the database behind a SQLAlchemy URL and migrate it to the newest schema; "" is SQLite in `directory`.
 
-    Several processes may open it at the same time. Raises `DatabaseUnavailable` where it cannot be reached,
-    `DatabaseTooNew` where a later version of hilum wrote it, `DatabaseError` for a URL that cannot serve.
+    Several processes may do so at the same time. Raises `DatabaseUnavailable` if it cannot be reached, `DatabaseTooNew`
+    if a later version of hilum wrote it, and `DatabaseError` for a URL that names no usable database.
     """
     engine = _engine(_complete(url, directory))
     try:
         with reading(engine) as connection:
             current = is_current(connection)
-        if not current:  # else whoever only asks needs no right to write
+        if not current:  # a current schema can be opened by a user who may only read
             with writing(engine) as connection:
                 migrate(connection)
     except BaseException:
@@ -50,9 +51,9 @@ def open_database(url: str, directory: Path) -> Engine:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """One transaction that writes: committed at the end, undone on an exception; one at a time over all processes.
+    """Open a transaction that writes. It is committed at the end of the block, and undone if the block raises.
 
-    Raises `DatabaseUnavailable` for trouble that passes.
+    Only one process writes at a time; the others wait. Raises `DatabaseUnavailable` for an error that may pass.
     """
     with _database_trouble(), _turn(engine):
         connection = engine.connect().execution_options(hilum_writes=True)
@@ -64,22 +65,26 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """One transaction that reads: never waits for a writer. Raises `DatabaseUnavailable` for trouble that passes."""
+    """Open a transaction that reads and never waits for a writer.
+
+    Raises `DatabaseUnavailable` for an error that may pass.
+    """
     with _database_trouble(), engine.connect() as connection, connection.begin():
         yield connection
 
 
-# Writers on PostgreSQL take turns by this advisory lock, which ends with the transaction: each audit row needs the
-# digest of the one before it. The number is "hilum" in ASCII.
+# On PostgreSQL this advisory lock lets one transaction write at a time, because each audit row needs the digest of the
+# row before it. The lock ends with the transaction. Its number is "hilum" in ASCII.
 _TAKE_TURN = text("SELECT pg_advisory_xact_lock(448411854189)")
 
 
 @contextmanager
 def _turn(engine: Engine) -> Iterator[None]:
-    """Queue for SQLite's write lock in order of arrival, by flock() on the database's directory.
+    """Wait for SQLite's write lock in order of arrival, by flock() on the database's directory.
 
-    BEGIN IMMEDIATE alone is safe, but its waiters poll with pauses of up to 100 ms and may starve. This queue costs
-    microseconds, is no file, and ends with the process. Where the file system has no flock(), polling remains.
+    BEGIN IMMEDIATE alone would be safe, but processes that wait for it poll with pauses of up to 100 ms and may never
+    get their turn. flock() costs microseconds, needs no file of its own, and is released when the process ends. On a
+    file system without flock() the polling remains.
     """
     if engine.dialect.name != "sqlite" or not engine.url.database:
         yield
@@ -93,7 +98,7 @@ def _turn(engine: Engine) -> Iterator[None]:
 
 
 def _complete(url: str, directory: Path) -> URL:
-    """The URL with what hilum needs: a file for SQLite, psycopg for PostgreSQL."""
+    """Return the URL, with psycopg as PostgreSQL's driver. Raises `DatabaseError` if it names no usable database."""
     try:
         parsed = make_url(url or f"sqlite:///{directory / 'hilum.db'}")
     except SQLAlchemyError as error:
@@ -118,7 +123,7 @@ def _engine(url: URL) -> Engine:
         "connect_timeout": 5,
         "application_name": "hilum",
         "options": f"-c lock_timeout={BUSY_SECONDS}s",
-        # A server that vanished without a word is noticed within half a minute.
+        # These four make a server that vanished without closing the connection noticed within half a minute.
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
@@ -128,10 +133,10 @@ def _engine(url: URL) -> Engine:
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
+    connection.isolation_level = None  # switches off the implicit BEGIN of sqlite3; _begin_sqlite says BEGIN
     for pragma in _PRAGMAS:
         connection.execute(pragma)
-    # Kept in the file, so only the first process changes it.
+    # The journal mode is stored in the file, so only the first process has to set it.
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         connection.execute("PRAGMA journal_mode = WAL")
 
@@ -152,7 +157,7 @@ PASSING_SQLITE = {
     sqlite3.SQLITE_PERM: "permission is denied",
     sqlite3.SQLITE_NOMEM: "memory ran out",
 }
-"""Primary result codes of SQLite that a later try may not meet again. https://www.sqlite.org/rescode.html"""
+"""Primary result codes of SQLite for which a later attempt may succeed. https://www.sqlite.org/rescode.html"""
 
 PASSING_POSTGRESQL = {
     "08": "the connection broke",
@@ -164,12 +169,12 @@ PASSING_POSTGRESQL = {
     "57": "the server shuts down, starts or cancelled the statement",
     "58": "the server reports a system error",
 }
-"""SQLSTATE classes and codes of PostgreSQL that a later try may not meet again. PostgreSQL manual, Appendix A."""
+"""SQLSTATE classes and codes for which a later attempt may succeed. PostgreSQL manual, Appendix A."""
 
 
 @contextmanager
 def _database_trouble() -> Iterator[None]:
-    """The one border where trouble of the database becomes `DatabaseUnavailable`. The cause keeps no parameters."""
+    """The one place where a database error that may pass becomes `DatabaseUnavailable`; other errors are passed on."""
     try:
         yield
     except PoolTimeout:
@@ -177,13 +182,13 @@ def _database_trouble() -> Iterator[None]:
     except DBAPIError as error:
         reason = _passing(error.orig, error.connection_invalidated)
         if reason is None:
-            error.hide_parameters = True  # they hold patient data, and this error may be printed
+            error.hide_parameters = True  # they hold patient data, and the error may be printed
             raise
         raise DatabaseUnavailable(f"the database cannot be used: {reason}") from error.orig
 
 
 def _passing(error: Any, invalidated: bool) -> str | None:
-    """Why a later try may succeed; None where it will not."""
+    """Return why a later attempt may succeed, as the end of a sentence; None if it will not succeed."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", None)
         return PASSING_SQLITE.get(code & 0xFF) if code is not None else None  # the low byte is the primary code
@@ -191,5 +196,5 @@ def _passing(error: Any, invalidated: bool) -> str | None:
         state = error.sqlstate
         return PASSING_POSTGRESQL.get(state) or PASSING_POSTGRESQL.get(state[:2])
     if isinstance(error, psycopg.OperationalError) or invalidated:
-        return "the server is not to be reached"  # libpq's own errors carry no SQLSTATE
+        return "the server cannot be reached"  # errors of libpq itself have no SQLSTATE
     return None

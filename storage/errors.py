@@ -1,4 +1,4 @@
-"""Everything that the storage package raises.
+"""The errors that the storage package raises.
 
 StorageError
 +-- SpoolError
@@ -11,7 +11,7 @@ StorageError
 +-- JournalError
     +-- UnknownStudy         no such study in the journal
     +-- UnknownConflict      no such conflict in the journal
-    +-- WrongState           the study is not in a state that allows this
+    +-- WrongState           the study is in a state in which this cannot be done
 """
 
 
@@ -20,29 +20,30 @@ class StorageError(Exception):
 
 
 class SpoolError(StorageError):
-    """Trouble with the files of received objects."""
+    """A problem with the files of received objects."""
 
 
 class SpoolUnavailable(SpoolError):
-    """The disk is full, read-only or broken. Nothing half-written remains; try again later."""
+    """The disk is full, read-only or broken. No half-written file remains, and the same call may succeed later."""
 
 
 class SpoolDamaged(SpoolError):
-    """A spooled object is missing, or its bytes are not those that were received."""
+    """A spooled object is missing, or its bytes differ from those that were received."""
 
 
 class UnsafeName(SpoolError, ValueError):
-    """A name that the spool did not give out."""
+    """A name that the spool did not make, so its path might lead out of the spool."""
 
 
 class DatabaseError(StorageError):
-    """Trouble with the database itself."""
+    """A problem with the database itself."""
 
 
 class DatabaseUnavailable(DatabaseError):
     """The database is locked, full or gone.
 
-    Whether a commit under way took effect is unknown; every verb of the journal may be repeated.
+    If it was raised during a commit, nobody knows whether the commit took effect. Every method of the journal may be
+    called again with the same arguments.
     """
 
 
@@ -63,4 +64,4 @@ class UnknownConflict(JournalError, LookupError):
 
 
 class WrongState(JournalError):
-    """The study is in a state that does not allow this."""
+    """The study is in a state in which this cannot be done."""

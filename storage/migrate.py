@@ -1,4 +1,4 @@
-"""Alembic, driven from the package's own files inside the caller's transaction."""
+"""Runs Alembic with the migrations of this package, inside the caller's transaction."""
 
 from pathlib import Path
 
@@ -12,15 +12,16 @@ from storage.errors import DatabaseTooNew
 
 
 def is_current(connection: Connection) -> bool:
-    """Whether the schema is at the newest version."""
+    """Return whether the schema is at the newest version."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
     return MigrationContext.configure(connection).get_current_revision() == head
 
 
 def migrate(connection: Connection) -> None:
-    """Bring the schema to the newest version. Raises `DatabaseTooNew` for one that this version does not know.
+    """Bring the schema to the newest version. Raises `DatabaseTooNew` for a version that this hilum does not know.
 
-    The caller holds the writer's turn, so that processes which start together do not migrate together.
+    The caller has an open `storage.database.writing` transaction, so that two processes that start together do not
+    migrate at the same time.
     """
     config = _config()
     script = ScriptDirectory.from_config(config)

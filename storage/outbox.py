@@ -1,6 +1,6 @@
-"""How far a reader of the audit trail, e.g. a syslog server, has come, and what it gets next.
+"""Remembers how far a reader of the audit trail, such as a syslog server, has come, and returns what follows.
 
-The position stands in the database: whoever reads again after a crash gets what it did not confirm once more.
+The position is stored in the database. After a crash a reader gets every row again that it had not confirmed.
 """
 
 from collections import defaultdict
@@ -17,7 +17,7 @@ from storage.schema import audit, audit_head, delivery, outbox, result_object, s
 
 @dataclass(frozen=True)
 class Sendable:
-    """A result object, and the destination that its delivery was noted for."""
+    """A result object and the destination that it is to be sent to."""
 
     destination: str
     sop_class_uid: str
@@ -26,7 +26,7 @@ class Sendable:
 
 @dataclass(frozen=True)
 class OutboxEntry:
-    """An audit row with what the other tables know of its study and its result objects."""
+    """An audit row, with what the other tables hold about its study and its result objects."""
 
     id: int
     at: datetime
@@ -39,19 +39,19 @@ class OutboxEntry:
     patient_id: str = ""
     accession_number: str = ""
     sop_class_uid: str = ""
-    """Of `sop_instance_uid`, where that is a result object of ours."""
+    """SOP Class UID of `sop_instance_uid`, if that is a result object made by hilum; otherwise empty."""
     begun: tuple[Sendable, ...] = ()
-    """The deliveries that were noted together with this row."""
+    """The deliveries that were written in the same transaction as this row."""
 
 
 class Outbox:
-    """How far each reader of the audit trail has come, and what it gets next."""
+    """The position of each reader of the audit trail, and the rows that follow it."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def pending(self, reader: str, limit: int) -> list[OutboxEntry]:
-        """The oldest rows that `reader` has not confirmed; at most `limit`."""
+        """Return the oldest rows that `reader` has not confirmed; at most `limit`."""
         with reading(self._engine) as connection:
             after = _confirmed(connection, reader)
             query = select(audit).where(audit.c.id > after).order_by(audit.c.id).limit(limit)
@@ -59,20 +59,20 @@ class Outbox:
             return _entries(connection, rows) if rows else []
 
     def waiting(self, reader: str) -> int:
-        """How many rows `reader` has not confirmed."""
+        """Return the number of rows that `reader` has not confirmed."""
         with reading(self._engine) as connection:
             newest = connection.execute(select(audit_head.c.id)).scalar() or 0
             return max(0, newest - _confirmed(connection, reader))
 
     def confirm(self, reader: str, audit_id: int) -> None:
-        """Note that `reader` has all rows up to `audit_id`."""
+        """Record that `reader` has all rows up to and including `audit_id`."""
         with writing(self._engine) as connection:
             moved = connection.execute(update(outbox).where(outbox.c.reader == reader).values(audit_id=audit_id))
             if not moved.rowcount:
                 connection.execute(insert(outbox).values(reader=reader, audit_id=audit_id))
 
     def uri(self) -> str:
-        """Which database this is, as a URI without user and password."""
+        """Return the URI of the database, without user and password."""
         url = self._engine.url
         return URL.create(
             url.get_backend_name(), host=url.host, port=url.port, database=url.database
@@ -111,7 +111,7 @@ def _entries(connection: Connection, rows: Sequence[Any]) -> list[OutboxEntry]:
 
 
 def _begun(connection: Connection, rows: Sequence[Any]) -> dict[int, list[Sendable]]:
-    """By audit row, the deliveries that came with it: they bear its time, and its detail names their objects."""
+    """Return, by audit row, the deliveries written with it: they have its time, and its detail names their objects."""
     analyses = [row for row in rows if row.event in ("ANALYSED", "IGNORED", "ANALYSED_BEFORE")]
     row_of = {(uid, row.at): row.id for row in analyses for uid in row.detail["objects"]}
     columns = (result_object.c.sop_instance_uid, result_object.c.sop_class_uid)

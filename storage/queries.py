@@ -1,4 +1,4 @@
-"""What administrators ask the audit database. Needs neither a model nor a DICOM library; times are ISO 8601 text."""
+"""The queries of administrators. They need neither a model nor a DICOM library, and return times as ISO 8601 text."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -40,7 +40,7 @@ _CONFLICTS = select(
 
 
 class Queries:
-    """What administrators ask; each method reads and changes nothing."""
+    """The queries of administrators; no method changes anything. Rows are dictionaries that can be written as JSON."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -56,9 +56,9 @@ class Queries:
         limit: int = 1000,
         study_instance_uid: str | None = None,
     ) -> list[dict[str, Any]]:
-        """Studies received from `since` (included) to `until` (not included), newest first, with their findings.
+        """Return studies received from `since` (included) to `until` (not included), newest first, with their findings.
 
-        `finding` asks for studies where that finding was called present; upper and lower case are alike.
+        With `finding` only studies are returned in which that finding was called present, in upper or lower case.
         """
         query = _window(select(study), study.c.received_at, since, until)
         for column, value in (
@@ -83,7 +83,7 @@ class Queries:
         ]
 
     def study_detail(self, study_instance_uid: str) -> dict[str, Any] | None:
-        """One study with its images, result objects, deliveries and events; None where it is unknown."""
+        """Return one study with its images, result objects, deliveries and events; None if the study is unknown."""
         found = self.studies(study_instance_uid=study_instance_uid)
         if not found:
             return None
@@ -106,9 +106,9 @@ class Queries:
         }
 
     def results(self, study_instance_uid: str) -> list[dict[str, Any]]:
-        """What the analysis said of each image, in the order of arrival: the objects of `hilum predict --json`.
+        """Return the result of each image in order of arrival, as the objects that `hilum predict --json` prints.
 
-        "file" is the SOP Instance UID. An image without a result has "analysed": false and the reason.
+        Their "file" is the SOP Instance UID. An image without a result has "analysed": false and the reason.
         """
         columns = instance.c.sop_instance_uid, instance.c.reason, instance.c.result
         query = select(*columns).join(study, study.c.id == instance.c.study_id).order_by(instance.c.id)
@@ -127,7 +127,7 @@ class Queries:
         event: str | None = None,
         limit: int = 1000,
     ) -> list[dict[str, Any]]:
-        """Rows of the audit trail, oldest first; with more than `limit` the newest of them."""
+        """Return rows of the audit trail, oldest first; if there are more than `limit`, the newest ones."""
         query = _window(select(audit), audit.c.at, since, until)
         if study_instance_uid is not None:
             query = query.where(audit.c.study_instance_uid == study_instance_uid)
@@ -138,14 +138,14 @@ class Queries:
         return [_plain(row) for row in reversed(rows)]
 
     def quarantined(self, limit: int = 1000) -> list[dict[str, Any]]:
-        """Studies that wait for a person, newest first."""
+        """Return the quarantined studies, which wait for a person, newest first."""
         return self.studies(state=State.QUARANTINED, limit=limit)
 
     def conflicts(self, limit: int = 1000, settled: bool = False) -> list[dict[str, Any]]:
-        """Conflicts that wait for a person, newest first, those that are settled too where asked for.
+        """Return the objects set aside because other bytes had arrived under their SOP Instance UID, newest first.
 
-        Each is what came under a SOP Instance UID that is held; the keys that begin with "held" are of the object that
-        counts.
+        Keys that begin with "held" describe the object that is in use. Conflicts that a person has decided are
+        returned only with `settled`.
         """
         query = _CONFLICTS.order_by(conflict.c.id.desc()).limit(limit)
         if not settled:
@@ -154,7 +154,7 @@ class Queries:
             return [_plain(row) for row in connection.execute(query).mappings()]
 
     def conflict(self, conflict_id: int) -> dict[str, Any] | None:
-        """One conflict, with the names of both files in the spool; None where there is none of this number."""
+        """Return one conflict with the names of both files in the spool; None if no conflict has this number."""
         query = _CONFLICTS.add_columns(conflict.c.spool_name, instance.c.spool_name.label("held_spool_name"))
         with reading(self._engine) as connection:
             row = connection.execute(query.where(conflict.c.id == conflict_id)).mappings().one_or_none()
@@ -167,7 +167,7 @@ class Queries:
         state: str | None = None,
         limit: int = 1000,
     ) -> list[dict[str, Any]]:
-        """Deliveries, oldest first, with how they stand."""
+        """Return deliveries and their state, oldest first."""
         skip = ("id", "object_id", "study_id")
         columns = [c for c in delivery.c if c.name not in skip]
         query = (
@@ -213,11 +213,11 @@ def _image_counts(connection: Connection, study_ids: Sequence[int]) -> dict[int,
 
 
 def _chunks(values: Sequence[int], size: int = 500) -> Iterable[Sequence[int]]:
-    """SQLite takes 32766 parameters at most, older ones 999."""
+    """Split the values: a statement of SQLite has at most 32766 parameters, in older versions 999."""
     return (values[start : start + size] for start in range(0, len(values), size))
 
 
 def _plain(row: Any, names: Iterable[str] | None = None, skip: Iterable[str] = ()) -> dict[str, Any]:
-    """A row as JSON would have it."""
+    """Return a row as a dictionary that can be written as JSON."""
     chosen = [name for name in (names or row) if name not in skip]
     return {name: row[name].isoformat() if isinstance(row[name], datetime) else row[name] for name in chosen}

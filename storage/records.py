@@ -1,4 +1,4 @@
-"""The values that cross the border of this package: frozen, without behaviour, UIDs as strings, objects as bytes."""
+"""The values that this package takes and returns: frozen, without behaviour, UIDs as strings, objects as bytes."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class State(StrEnum):
-    """Where a study stands: RECEIVED -> ANALYSED -> DELIVERED -> COMMITTED, with two side exits."""
+    """The state of a study: RECEIVED -> ANALYSED -> DELIVERED -> COMMITTED; or IGNORED, or QUARANTINED."""
 
     RECEIVED = "RECEIVED"
     ANALYSED = "ANALYSED"
@@ -18,17 +18,17 @@ class State(StrEnum):
 
 
 class Arrival(StrEnum):
-    """What the journal made of a received object."""
+    """Whether a received object is new to the journal."""
 
     NEW = "NEW"
     DUPLICATE = "DUPLICATE"
-    """The same bytes under the same SOP Instance UID were here before."""
+    """The journal already has the same bytes under this SOP Instance UID."""
     CONFLICT = "CONFLICT"
-    """Other bytes under the same SOP Instance UID were here before; the first ones count."""
+    """The journal has other bytes under this SOP Instance UID. Those that came first are the ones that are used."""
 
 
 class Sending(StrEnum):
-    """How one attempt to deliver ended. UNREACHABLE is the only one after which another attempt follows."""
+    """The outcome of one attempt to deliver. Only UNREACHABLE is followed by another attempt."""
 
     ACCEPTED = "ACCEPTED"
     WARNING = "WARNING"
@@ -38,17 +38,22 @@ class Sending(StrEnum):
 
 @dataclass(frozen=True)
 class Spooled:
-    """A durably written object."""
+    """An object that was written durably to the spool."""
 
     name: str
-    """Relative path in the spool; random, never taken from outside."""
+    """Path relative to the spool's directory. Random; no part of it comes from the sender."""
     size: int
+    """In bytes."""
     sha256: str
+    """Of the file's content, in hexadecimal."""
 
 
 @dataclass(frozen=True)
 class ReceivedObject:
-    """A received object with what the journal notes of it. Strings may be empty, UIDs of study and object may not."""
+    """A received object and what the journal records about it.
+
+    Strings may be empty, except `study_instance_uid` and `sop_instance_uid`.
+    """
 
     study_instance_uid: str
     series_instance_uid: str
@@ -63,7 +68,7 @@ class ReceivedObject:
     peer_address: str
     spooled: Spooled
     priority: int = 1
-    """The smaller, the sooner: 0 urgent, 1 normal, 2 low."""
+    """0 urgent, 1 normal, 2 low. Studies with a smaller number are analysed and delivered first."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class EarlierObject:
-    """A result object made earlier, and which destinations it was made for."""
+    """A result object that was made earlier, and the names of the destinations that it was made for."""
 
     kind: str
     sop_class_uid: str
@@ -91,14 +96,14 @@ class EarlierObject:
 
 @dataclass(frozen=True)
 class Study:
-    """A study that a worker took up."""
+    """A study that a worker has claimed for analysis."""
 
     id: int
     study_instance_uid: str
     revision: int
-    """Grows with every change of the set of images after it was taken up first."""
+    """Starts at 1 and grows when images arrive after the study was first claimed, and when it is analysed again."""
     attempts: int
-    """This try included."""
+    """How often its analysis was begun, this time included."""
     received_at: datetime
     instances: tuple[Instance, ...]
     earlier: tuple[EarlierObject, ...] = ()
@@ -108,7 +113,7 @@ class Study:
 
 @dataclass(frozen=True)
 class InstanceOutcome:
-    """What became of one image."""
+    """What the analysis concluded about one image."""
 
     instance_id: int
     verdict: str
@@ -120,37 +125,37 @@ class InstanceOutcome:
 
 @dataclass(frozen=True)
 class ResultObject:
-    """An encoded result and where it goes."""
+    """An encoded result and the names of the destinations that get it."""
 
     kind: str
-    """Its name among the kinds of result objects: "sr", "sc"."""
+    """The name of its kind, for example "sr" or "sc"."""
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
     data: bytes
-    """The data set without file meta information, as it is sent and sent again."""
+    """The encoded data set without file meta information. Every attempt to deliver sends exactly these bytes."""
     destinations: tuple[str, ...]
     committing: tuple[str, ...] = ()
-    """Those of the destinations that will be asked for storage commitment."""
+    """The destinations among them that will be asked for storage commitment."""
 
 
 @dataclass(frozen=True)
 class AnalysisOutcome:
-    """What the analysis of a study led to."""
+    """What the analysis of a study concluded."""
 
     instances: tuple[InstanceOutcome, ...]
     objects: tuple[ResultObject, ...] = ()
     state: str = State.ANALYSED
-    """ANALYSED or IGNORED."""
+    """The study's next state: ANALYSED or IGNORED."""
     reason: str = ""
     findings: list[dict[str, Any]] = field(default_factory=list)
-    """Summary over the images: objects with finding, probability, threshold and call."""
+    """Summary over the images: JSON objects with finding, probability, threshold and call."""
     model_digest: str = ""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One result object on its way to one destination."""
+    """One result object that is to be sent to one destination."""
 
     id: int
     study_id: int
@@ -168,23 +173,23 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Sent:
-    """How one attempt to deliver ended."""
+    """The result of one attempt to deliver."""
 
     outcome: str
     """A value of `Sending`."""
     status: int | None = None
-    """The DIMSE status, where one came."""
+    """The DIMSE status (PS3.7 Annex C), or None if the destination did not answer."""
     comment: str = ""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """An attempt to deliver, as `Journal.sent` writes it down."""
+    """One attempt to deliver and its result, as `Journal.sent` records it."""
 
     delivery_id: int
     sent: Sent
     next_attempt_at: datetime | None = None
-    """When the next attempt is due; needed after UNREACHABLE, and None after every other outcome."""
+    """When the next attempt is due; required after UNREACHABLE, and None after every other outcome."""
 
 
 @dataclass(frozen=True)
@@ -197,9 +202,9 @@ class Uncommitted:
     sop_class_uid: str
     sop_instance_uid: str
     transaction_uid: str
-    """Of the latest request; empty before the first."""
+    """Transaction UID of the latest request; empty before the first."""
     requests: int
-    """Requests made so far."""
+    """How many requests were made so far."""
     requested_at: datetime | None
 
 
@@ -219,7 +224,7 @@ class PendingCommitRequest:
 
 @dataclass(frozen=True)
 class Held:
-    """An object that we hold."""
+    """A received object that is still in the spool."""
 
     spool_name: str
     sha256: str
@@ -227,7 +232,7 @@ class Held:
 
 @dataclass(frozen=True)
 class TrailFault:
-    """A place where the audit trail is not what was written."""
+    """A row of the audit trail that is no longer what was written."""
 
     id: int
     kind: str

@@ -1,4 +1,4 @@
-"""The tables. Every change here is a new file in migrations/versions; a test keeps the two alike."""
+"""The tables. Every change here needs a new file in migrations/versions; a test checks that the two agree."""
 
 from datetime import datetime
 from typing import Any
@@ -22,14 +22,14 @@ class Base(DeclarativeBase):
     type_annotation_map = {str: Words, datetime: Moment, Any: Json}  # noqa: RUF012  (SQLAlchemy reads it once)
 
 
-# The conditions of the partial indexes; a query uses the index only if it states the same words.
+# The conditions of the partial indexes. The database uses such an index only for a query with the same condition.
 PENDING = "delivery.state = 'PENDING'"
 UNCOMMITTED = "delivery.commitment IN ('WANTED', 'REQUESTED')"
 SPOOLED = "instance.spool_name <> ''"
 
 
 def partial(name: str, *columns: str, where: str) -> Index:
-    condition = text(where.rpartition(".")[2])  # an index knows its table
+    condition = text(where.rpartition(".")[2])  # without the table's name, which an index must not state
     return Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
 
 
@@ -60,7 +60,7 @@ class StudyRow(Base):
     last_received_at: Mapped[datetime]
     not_before: Mapped[datetime | None]
     claimed_by: Mapped[str]
-    """The worker that took it up; empty while it is open."""
+    """Name of the worker that analyses it; empty while it is not claimed."""
     analysed_at: Mapped[datetime | None]
     delivered_at: Mapped[datetime | None]
     committed_at: Mapped[datetime | None]
@@ -68,7 +68,7 @@ class StudyRow(Base):
 
 
 class FindingRow(Base):
-    """The summary of a study's latest analysis."""
+    """One finding in the summary of a study's latest analysis."""
 
     __tablename__ = "finding"
     __table_args__ = (Index("ix_finding_finding", "finding", "call"),)
@@ -93,21 +93,21 @@ class InstanceRow(Base):
     sop_instance_uid: Mapped[str] = mapped_column(unique=True)
     transfer_syntax_uid: Mapped[str]
     spool_name: Mapped[str]
-    """Empty once the file was removed because its time was over."""
+    """Empty once the file was removed, because it was kept long enough (`storage.keep_days`)."""
     size: Mapped[int]
     sha256: Mapped[str]
     calling_ae_title: Mapped[str]
     peer_address: Mapped[str]
     received_at: Mapped[datetime]
     held_until: Mapped[datetime | None]
-    """Until when we promised a modality to keep it (storage commitment)."""
+    """The time until which a modality was promised that the object is kept (storage commitment)."""
     verdict: Mapped[str]
     reason: Mapped[str]
     result: Mapped[Any] = mapped_column(nullable=True)
 
 
 class ConflictRow(Base):
-    """Other bytes that came under a SOP Instance UID that we hold: kept aside for a person."""
+    """An object with the SOP Instance UID of an earlier one but with other bytes, set aside for a person to look at."""
 
     __tablename__ = "conflict"
     __table_args__ = (UniqueConstraint("sop_instance_uid", "sha256"), Index("ix_conflict_spool_name", "spool_name"))
@@ -121,11 +121,11 @@ class ConflictRow(Base):
     peer_address: Mapped[str]
     received_at: Mapped[datetime]
     state: Mapped[str] = mapped_column(server_default="OPEN")
-    """OPEN: waits for a person. REPLACED: it counted until a person took the other bytes."""
+    """OPEN: it waits for a person to decide. REPLACED: it was in use until a person took the other object."""
 
 
 class ObjectRow(Base):
-    """An encoded result: these bytes are sent, and sent again."""
+    """An encoded result. Every attempt to deliver it sends the bytes in `data`."""
 
     __tablename__ = "result_object"
     __table_args__ = (Index("ix_result_object_study_id", "study_id"),)
@@ -169,11 +169,11 @@ class DeliveryRow(Base):
     commit_requests: Mapped[int]
     commit_requested_at: Mapped[datetime | None]
     transaction_uid: Mapped[str]
-    """Of the latest request; `commitment` has the earlier ones too."""
+    """Of the latest request; the table `commitment` holds the earlier ones too."""
 
 
 class CommitmentRow(Base):
-    """An object in a storage commitment request that we made. The report to an old request still counts."""
+    """An object in a storage commitment request that hilum made. A report that answers an old request still counts."""
 
     __tablename__ = "commitment"
     transaction_uid: Mapped[str] = mapped_column(primary_key=True)
@@ -182,7 +182,7 @@ class CommitmentRow(Base):
 
 
 class CommitRequestRow(Base):
-    """A storage commitment request that was made to us, until it is answered and after."""
+    """A storage commitment request that a modality made to hilum. It stays here after the answer, until it expires."""
 
     __tablename__ = "commit_request"
     __table_args__ = (UniqueConstraint("transaction_uid", "calling_ae_title"), Index("ix_commit_request_due", "due_at"))
@@ -195,11 +195,11 @@ class CommitRequestRow(Base):
     received_at: Mapped[datetime]
     attempts: Mapped[int]
     due_at: Mapped[datetime | None]
-    """When to answer, or to try again; empty once it is answered or given up."""
+    """When the answer, or the next attempt to answer, is due; empty once it was answered or given up."""
 
 
 class AuditRow(Base):
-    """The audit trail: append-only, each digest covers the row and the digest before it."""
+    """The audit trail: append-only; each digest covers the row and the digest of the row before it."""
 
     __tablename__ = "audit"
     __table_args__ = (Index("ix_audit_study_instance_uid", "study_instance_uid"), Index("ix_audit_at", "at"))
@@ -217,7 +217,7 @@ class AuditRow(Base):
 
 
 class AuditHeadRow(Base):
-    """The newest audit row, once more: shows when the last rows were removed. Its lock is the one writer's turn."""
+    """Number and digest of the newest audit row, so that a removal of the last rows shows."""
 
     __tablename__ = "audit_head"
     one: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -226,7 +226,7 @@ class AuditHeadRow(Base):
 
 
 class OutboxRow(Base):
-    """How far each reader of the audit trail (a syslog server) has come."""
+    """The last row of the audit trail that each reader, such as a syslog server, has confirmed."""
 
     __tablename__ = "outbox"
     reader: Mapped[str] = mapped_column(primary_key=True)

@@ -1,4 +1,4 @@
-"""The files of received objects: written durably or not at all, under names that nobody outside chose."""
+"""The files of received objects. Each is written durably or not at all, under a random name that no sender chose."""
 
 import errno
 import hashlib
@@ -21,22 +21,24 @@ FAULT_POINTS = (
     "spool.adopt:before-directory-fsync",
     "spool.adopt:done",
 )
-"""Where `Spool(fault=...)` is called, in this order, for one object."""
+"""The names with which `Spool(fault=...)` is called while one object is adopted, in this order."""
 
-DOUBT_SECONDS = 60.0  # by then, a commit whose answer got lost has taken effect or never will
+# A commit whose answer was lost has, after this time, either taken effect or never will.
+DOUBT_SECONDS = 60.0
 
 _NAME = re.compile(r"objects/[0-9a-f]{2}/[0-9a-f]{32}\.dcm")
 
 
 def no_fault(point: str) -> None:
-    """The fault hook of everyday life."""
+    """The fault hook outside of tests: does nothing."""
 
 
 class Spool:
-    """A directory of received objects, exactly as they arrived.
+    """A directory that holds received objects exactly as they arrived.
 
-    `incoming` is where the receiver streams to, on the same file system; `objects` holds what was adopted.
-    `fault` is called with the name of each durable operation before it (tests of crashes).
+    The receiver writes an object to `incoming` while it arrives; `adopt` then moves the complete file to `objects`, on
+    the same file system. `fault` is called with a name before each durable operation, so that a test can crash there.
+    Every method that touches the disk raises `SpoolUnavailable` when the disk cannot be used.
     """
 
     def __init__(self, directory: Path, fault: Callable[[str], None] = no_fault) -> None:
@@ -44,7 +46,7 @@ class Spool:
         self.incoming = directory / "incoming"
         self._objects = directory / "objects"
         self._fault = fault
-        self._doubted: dict[str, float] = {}  # since when
+        self._doubted: dict[str, float] = {}  # by name, the time.monotonic() of `doubt`
         with _spool_trouble():
             self.incoming.mkdir(parents=True, exist_ok=True)
             self._objects.mkdir(exist_ok=True)
@@ -54,12 +56,13 @@ class Spool:
             _fsync_directory(directory)
 
     def adopt(self, file: Path, sha256: str = "") -> Spooled:
-        """Take over a complete file of `incoming`. On return it is durable under its new name.
+        """Move a complete file from `incoming` to its final place; when this returns, the file is durable there.
 
-        `sha256`: of the file's content, in hex, where the caller took it while writing; else the file is read for it.
+        `sha256` is the digest of the file's content, in hexadecimal, if the caller computed it while writing. Without
+        it the file is read again.
 
-        On an error, `SpoolUnavailable` for trouble with the disk, neither a part nor an object remains; the
-        incoming file does, and is the caller's to remove.
+        Raises `SpoolUnavailable` if the disk cannot be used. After any error neither a `.part` file nor an object
+        remains. The incoming file does; the caller removes it.
         """
         identity = uuid.uuid4().hex
         name = f"objects/{identity[:2]}/{identity}.dcm"
@@ -68,7 +71,7 @@ class Spool:
         with _spool_trouble():
             self._fault("spool.adopt:before-part")
             try:
-                # A link, not a copy: the bytes are written once. The incoming name goes when the object has its own.
+                # A link, not a copy, so that the bytes are written once. The incoming name is removed at the end.
                 os.link(file, part)
                 self._fault("spool.adopt:before-fsync")
                 size, sha256 = _fsync(part), sha256 or _digest(part)
@@ -85,13 +88,13 @@ class Spool:
         return Spooled(name, size, sha256)
 
     def path(self, name: str) -> Path:
-        """Where an adopted object lies; `UnsafeName` for a name that this class did not make."""
+        """Return the path of an adopted object. Raises `UnsafeName` for a name that this class did not make."""
         if not _NAME.fullmatch(name):
             raise UnsafeName("found a name that the spool did not give out, expected objects/<2 hex>/<32 hex>.dcm")
         return self.directory / name
 
     def verified(self, name: str, sha256: str) -> Path:
-        """As `path`, after its bytes were found to be those received; `SpoolDamaged` if missing or altered."""
+        """As `path`, but check the file's digest first. Raises `SpoolDamaged` if the file is missing or was altered."""
         path = self.path(name)
         with _spool_trouble():
             try:
@@ -103,35 +106,36 @@ class Spool:
         return path
 
     def remove(self, name: str) -> None:
-        """Remove an object; one that is not there any more is no error."""
+        """Remove an object. It is not an error if the object is already gone."""
         with _spool_trouble():
             self.path(name).unlink(missing_ok=True)
 
     def doubt(self, name: str) -> None:
-        """Note an object of which nobody can tell now whether a row needs it: its commit was not answered."""
+        """Remember an object whose commit failed without an answer, so that a row may or may not refer to it."""
         self._doubted[name] = time.monotonic()
 
     def settle(self, known: Callable[[str], bool]) -> None:
-        """Remove what was doubted more than `DOUBT_SECONDS` ago and `known` (the journal) does not know.
+        """Remove the objects passed to `doubt` more than `DOUBT_SECONDS` ago to which no row refers.
 
-        Costs nothing where nothing is doubted. What `known` raises goes through, and the doubt stays.
+        `known` tells whether the journal has a row for a name. If it raises, the error is passed on and the object is
+        checked again next time. Cheap when no object is in doubt.
         """
-        for name, since in list(self._doubted.items()):  # several threads may settle the same one: no harm
+        for name, since in list(self._doubted.items()):  # two threads may check the same name: harmless
             if time.monotonic() - since > DOUBT_SECONDS:
                 if not known(name):
                     self.remove(name)
                 self._doubted.pop(name, None)
 
     def free_bytes(self) -> int:
-        """Room that is left for us on the spool's file system."""
+        """Return the bytes that hilum's user may still write to the spool's file system."""
         with _spool_trouble():
             return shutil.disk_usage(self.directory).free
 
     def sweep(self, known: Callable[[str], bool]) -> list[str]:
-        """Clear up after a crash, before anything is received; names of the objects removed.
+        """Clean up after a crash, before anything is received. Return the names of the objects that were removed.
 
-        Goes: all of `incoming`, all parts, and objects that `known` (the journal) does not know: they were
-        never acknowledged, so their sender will send them again.
+        Everything in `incoming`, all `.part` files, and all objects for which `known` finds no row in the journal are
+        removed. Such objects were never acknowledged, so their sender will send them again.
         """
         removed = []
         with _spool_trouble():
@@ -160,7 +164,7 @@ _DISK = {
 
 @contextmanager
 def _spool_trouble() -> Iterator[None]:
-    """The one border where trouble with the disk becomes `SpoolUnavailable`."""
+    """The one place where an OSError that may pass becomes `SpoolUnavailable`; any other OSError is passed on."""
     try:
         yield
     except OSError as error:
@@ -170,13 +174,13 @@ def _spool_trouble() -> Iterator[None]:
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a file's content, in hex."""
+    """Return the SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _fsync(path: Path) -> int:
-    """Make a file's content durable; its size in bytes."""
+    """Make a file's content durable and return its size in bytes."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
         return os.fstat(stream.fileno()).st_size

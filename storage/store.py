@@ -1,4 +1,4 @@
-"""All that leaves this room of the database: one `Store`, which hands out journal, queries, audit trail and outbox."""
+"""The package's one way into the database: a `Store`, which hands out the journal, queries, audit trail and outbox."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,28 +14,28 @@ from storage.spool import no_fault
 
 
 class Store:
-    """One database. Made by `open_store`; each process, and each thread, may use it as it likes."""
+    """One open database, made by `open_store`. Threads may share it; a forked process must open its own."""
 
     def __init__(self, engine: Engine, fault: Callable[[str], None] = no_fault) -> None:
         self._engine = engine
         self.journal = Journal(engine, fault)
-        """Where every study stands, with the verbs that change it."""
+        """The state of every study, and the methods that change it."""
         self.queries = Queries(engine)
-        """What administrators ask."""
+        """What administrators ask; reads only."""
         self.trail = Trail(engine)
-        """The audit trail: is it as it was written?"""
+        """Checks whether the audit trail is still as it was written."""
         self.outbox = Outbox(engine)
-        """How far each reader of the audit trail has come."""
+        """Remembers how far each reader of the audit trail, such as a syslog server, has come."""
 
     def close(self) -> None:
-        """Give the connections back; the store may still be used, and opens new ones then."""
+        """Close the idle connections. The store can still be used afterwards; it then opens new ones."""
         self._engine.dispose()
 
 
 def open_store(url: str, directory: Path, fault: Callable[[str], None] = no_fault) -> Store:
-    """The store in the database behind a SQLAlchemy URL, at the newest schema; "" is SQLite in `directory`.
+    """Open the database behind a SQLAlchemy URL and migrate it to the newest schema; "" is SQLite in `directory`.
 
-    `fault` is called with a name before and after each commit of the journal: tests of crashes hand one in. Raises what
-    `storage.database.open_database` raises.
+    `fault` is called with a name before and after each commit of the journal, so that a test can crash there. Raises
+    `DatabaseUnavailable`, `DatabaseTooNew` or `DatabaseError`, as `storage.database.open_database` does.
     """
     return Store(open_database(url, directory), fault)

@@ -1,4 +1,4 @@
-"""The papers say what the code does: every key, every command, every SOP class, transfer syntax and status."""
+"""The pages say what the code does: every key, every command, every SOP class, transfer syntax and status."""
 
 import ast
 import re
@@ -23,11 +23,12 @@ from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
 LOGGERS = {f"log.get().{level}" for level in ("debug", "info", "warning", "error")}
-PAPERS = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+TOP_PAGES = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY", "CHANGELOG")]
+PAGES = [*TOP_PAGES, *sorted(DOCS.glob("*.md")), *sorted((DOCS / "decisions").glob("*.md"))]
 
 
 def sections() -> Iterator[tuple[str, type[Section]]]:
-    """Heading and model of each section; those that repeat have double brackets."""
+    """Yield heading and model of each section; the heading of a table that may repeat has double brackets."""
     for name, field in Settings.model_fields.items():
         repeating = {"peer": PeerSettings, "destination": TYPES["dicom"].settings}
         if name in repeating:
@@ -37,7 +38,7 @@ def sections() -> Iterator[tuple[str, type[Section]]]:
 
 
 def rows(heading: str) -> dict[str, str]:
-    """The table under a heading of configuration.md: the row of each key."""
+    """Return the rows of the table under a heading of configuration.md, by key."""
     text = (DOCS / "configuration.md").read_text()
     assert f"\n{heading}\n" in text, heading
     part = text.split(f"\n{heading}\n")[1].split("\n## ")[0]
@@ -45,7 +46,7 @@ def rows(heading: str) -> dict[str, str]:
 
 
 def written(value: object) -> str:
-    """A default as TOML has it."""
+    """Return a default as it is written in TOML."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple | list):
@@ -70,7 +71,7 @@ def test_no_section_is_missing_or_left_over() -> None:
 
 
 def commands() -> list[str]:
-    """Every command that `hilum` has, "audit studies" and the like."""
+    """Return every command of `hilum`, for example "audit studies"."""
 
     def walk(group: object, path: str) -> Iterator[str]:
         for name, command in getattr(group, "commands", {}).items():
@@ -88,25 +89,30 @@ def test_every_command_is_documented(command: str) -> None:
     assert re.search(rf"^\| `hilum {command}\b", (DOCS / "operations.md").read_text(), re.MULTILINE), command
 
 
-@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.name)
-def test_no_command_is_invented(paper: Path) -> None:
-    """A command that a paper names exists."""
-    known = {command.split()[0] for command in commands()} | {"--help"}
-    text = paper.read_text()
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_command_is_invented(page: Path) -> None:
+    """A command, or an option of `hilum` itself, that a page names exists."""
+    options = {name for option in typer.main.get_command(app).params for name in option.opts}
+    known = {command.split()[0] for command in commands()} | options | {"--help"}
+    text = page.read_text()
     spans = re.findall(r"`([^`\n]+)`", text)
     lines = [line for block in re.findall(r"```\w*\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
     for name in re.findall(r"^(?:\.venv/bin/|/opt/hilum/bin/)?hilum ([a-z-]+)", "\n".join(spans + lines), re.MULTILINE):
-        assert name in known, f"{paper.name}: hilum {name}"
+        assert name in known, f"{name_of(page)}: hilum {name}"
 
 
-@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.name)
-def test_every_link_leads_somewhere(paper: Path) -> None:
-    """A link to a file of this repository has a file, and one to a heading has the heading."""
-    for target in re.findall(r"\]\(([^)]+)\)", paper.read_text()):
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    """A link to a file of this repository leads to a file that exists, and a link to a heading to a heading."""
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
         if "://" in target:
             continue
         name, _, anchor = target.partition("#")
-        file = (paper.parent / name).resolve() if name else paper
+        file = (page.parent / name).resolve() if name else page
         assert file.exists(), target
         if anchor:
             headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
@@ -114,7 +120,7 @@ def test_every_link_leads_somewhere(paper: Path) -> None:
 
 
 def events() -> set[str]:
-    """The names of the log's events: the texts in the first argument of each `log.get().info(...)` of the daemon."""
+    """Return the names of the log events: the texts in the first argument of each `log.get().info(...)` in daemon."""
     found = set()
     for path in (ROOT / "daemon").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text())):
@@ -145,36 +151,36 @@ def conformance() -> str:
 
 @pytest.mark.parametrize("uid", store_scp.STORED_SOP_CLASSES + store_scu.RESULT_SOP_CLASSES)
 def test_every_sop_class_is_stated(uid: str) -> None:
-    """What we take and what we send stands in the conformance statement by name and UID."""
+    """The conformance statement names each SOP class that hilum receives or sends, with its UID."""
     assert f"| {getattr(uid, 'name', '')} | {uid} |" in conformance()
 
 
 def test_the_services_are_stated() -> None:
-    """Verification and Storage Commitment are there with their UIDs."""
+    """The conformance statement holds the UIDs of Verification and Storage Commitment."""
     for uid in (store_scp.Verification, store_scp.StorageCommitmentPushModel):
         assert uid in conformance()
 
 
 @pytest.mark.parametrize("uid", readable_transfer_syntaxes())
 def test_every_transfer_syntax_is_stated(uid: str) -> None:
-    """Each transfer syntax that we accept stands there."""
+    """The conformance statement lists each transfer syntax that hilum accepts."""
     assert f"| {uid} |" in conformance()
 
 
 def test_no_transfer_syntax_is_promised_that_is_not_read() -> None:
-    """The table of accepted transfer syntaxes holds what the decoders at hand read and no more."""
+    """The table of accepted transfer syntaxes lists only what the installed decoders read."""
     table = conformance().split("### Transfer syntaxes accepted\n")[1].split("\n#")[0]
     assert set(re.findall(r"\| (1\.2\.840\.10008\.1\.2[\d.]*) \|", table)) == set(readable_transfer_syntaxes())
 
 
 @pytest.mark.parametrize("status", Status, ids=lambda status: status.name)
 def test_every_status_is_stated(status: Status) -> None:
-    """Each status that we answer or understand stands there as a hexadecimal number."""
+    """The conformance statement holds each status that hilum answers or understands, as a hexadecimal number."""
     assert re.search(rf"\b{status:04X}\b", conformance()), status.name
 
 
 def test_every_refusal_is_stated_as_an_answer() -> None:
-    """The table of our answers to C-STORE has each refusal that the network side can raise for it."""
+    """The table of answers to C-STORE has each refusal that the network code can raise for it."""
     table = conformance().split("### Answers to C-STORE\n")[1].split("\n### ")[0]
     for refusal in (errors.OutOfResources, errors.ObjectMismatch, errors.CannotUnderstand, errors.InstanceConflict,
                     errors.ObjectTooLarge, errors.SopClassNotSupported, errors.ProcessingFailure):  # fmt: skip
@@ -182,19 +188,19 @@ def test_every_refusal_is_stated_as_an_answer() -> None:
 
 
 def test_the_rejections_are_stated() -> None:
-    """Result, source and reason of each association that we reject."""
+    """The conformance statement holds result, source and reason of each rejection of an association."""
     for rejection in (CALLED_AE_TITLE, CALLING_AE_TITLE, TOO_MANY, CONGESTED):
         assert f"| {rejection.result} | {rejection.source} | {rejection.diagnostic} |" in conformance(), rejection.kind
 
 
 def test_the_implementation_is_stated() -> None:
-    """Implementation Class UID, Version Name, coding scheme and titles are those of the code."""
+    """Implementation Class UID, Version Name, coding scheme and titles agree with the code."""
     said = (association.IMPLEMENTATION_CLASS_UID, association.IMPLEMENTATION_VERSION_NAME, codes.LOCAL_SCHEME_UID)
     for value in (*said, *(f'({c.value}, {c.scheme}, "{c.meaning}")' for c in codes.TITLES.values())):
         assert value in conformance()
 
 
 def test_the_coded_findings_are_stated() -> None:
-    """Each finding's coded concept stands in the conformance statement."""
+    """The conformance statement holds the coded concept of each finding."""
     for finding in codes.findings().values():
         assert f'({finding.code.value}, {finding.code.scheme}, "{finding.code.meaning}")' in conformance()

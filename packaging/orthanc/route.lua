@@ -1,17 +1,17 @@
--- Orthanc sends every new radiograph to hilum, and sends it again for as long as hilum is away.
+-- With this script Orthanc sends every new radiograph to hilum, and sends it again while hilum is away.
 --
 -- Orthanc's configuration needs "LuaScripts": [".../route.lua"], "LuaHeartBeatPeriod": 30, and a modality "hilum".
--- The heart beat exists since Orthanc 1.11.1; with an older one, what failed goes out after the next success.
+-- Orthanc has the heart beat since 1.11.1. An older Orthanc sends failed instances again after the next success.
 
 local DESTINATION = 'hilum'
 local MODALITIES = { CR = true, DX = true }
-local MOST_TRIES = 2880 -- a day, at one each 30 s
+local MOST_TRIES = 2880 -- one day, at one attempt every 30 s
 
-local failed = {} -- instances to be sent again; a restart of Orthanc forgets them, see docs/operations.md
+local failed = {} -- instances to send again; Orthanc forgets them when it restarts, see docs/operations.md
 local tries = {}
 
 local function send(instance)
-  -- A job for each instance: unlike SendToModality(), which only writes to the log, a job can be seen to fail.
+  -- Each instance is a job, because the script can see a job fail. SendToModality() would only write to the log.
   RestApiPost('/modalities/' .. DESTINATION .. '/store',
               DumpJson({ Resources = { instance }, Synchronous = false }, true))
 end
@@ -42,7 +42,7 @@ end
 function OnJobFailure(job)
   for _, instance in ipairs(instances_of(job)) do
     if tries[instance] == nil then
-      -- not one of ours
+      -- this script did not send it
     elseif tries[instance] < MOST_TRIES then
       tries[instance] = tries[instance] + 1
       failed[instance] = true

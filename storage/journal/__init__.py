@@ -1,14 +1,15 @@
-"""The journal: where every study stands. A restart is reading the journal; nothing else remembers anything.
+"""The journal: the database tables that say where every study stands. After a restart everything is read from it.
 
     arrivals.py      received, knows, holds, record
-    studies.py       settled, release_claims, unclaim, quarantine, release, discard, replay
+    studies.py       settled, release_claims, forgive_claims, unclaim, quarantine, release, discard, replay
     outcomes.py      analysed
     deliveries.py    due, next_due, sent, postpone, resume, retry
     commitments.py   storage commitment in both roles
     conflicts.py     take, discard_conflict
     retention.py     expired, counts
 
-Every change is one transaction with its audit row. Every verb may be repeated after `DatabaseUnavailable`.
+Every change is one transaction together with its audit row. Every method may be called again after
+`DatabaseUnavailable`.
 """
 
 from storage.journal.arrivals import Arrivals
@@ -21,8 +22,8 @@ from storage.journal.studies import Studies
 
 
 class Journal(Arrivals, Studies, Outcomes, Deliveries, Commitments, Conflicts, Retention):
-    """All that is known of every study, with the verbs that change it.
+    """The state of every study, and the methods that change it.
 
-    `Journal(engine, fault)`: the engine of `open_database`; `fault` is called with a name before and after each commit
-    (tests of crashes).
+    `Journal(engine, fault)`: `engine` comes from `open_database`; `fault` is called with a name before and after each
+    commit, so that a test can crash there.
     """

@@ -1,4 +1,4 @@
-"""Objects come in: each one new, here before, or in conflict with the one that is here."""
+"""Received objects: each is new, a duplicate, or in conflict with an earlier object of the same SOP Instance UID."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -34,35 +34,36 @@ FINISHED = (State.ANALYSED, State.DELIVERED, State.COMMITTED, State.IGNORED)
 
 
 class Arrivals(Book):
-    """The journal's verbs for the receiver."""
+    """The journal's methods for the receiver."""
 
     def received(self, obj: ReceivedObject, now: datetime) -> Arrival:
-        """Note a received object; on return its row is durable.
+        """Record a received object; when this returns, its row is durable.
 
-        NEW: its study waits for analysis (again, if the study was finished: a late image). DUPLICATE: nothing new.
-        CONFLICT: the first bytes stay the ones that count. Where `knows(obj.spooled.name)` is false afterwards, no
-        row needs the file. Raises `DatabaseUnavailable`; the file must stay then, as the commit may have succeeded.
+        NEW: its study now waits for analysis, and a finished study is opened again. DUPLICATE: only an audit row is
+        written. CONFLICT: the object is set aside, and the one that came first stays in use. If
+        `knows(obj.spooled.name)` is false afterwards, no row refers to the file and the caller removes it. Raises
+        `DatabaseUnavailable`; the caller must then keep the file, because the commit may have succeeded.
         """
         return self.received_many([obj], now)[0]
 
     def received_many(self, objects: Sequence[ReceivedObject], now: datetime) -> list[Arrival]:
-        """As `received`, for several in one transaction."""
+        """As `received`, for several objects in one transaction."""
         with self._transaction("received") as tx:
             return [_receive(tx, obj, now) for obj in objects]
 
     def knows(self, spool_name: str) -> bool:
-        """Whether any row needs this file of the spool."""
+        """Return whether any row refers to this file of the spool."""
         with reading(self._engine) as connection:
             return bool(connection.execute(_KNOWN, {"name": spool_name}).scalar())
 
     def holds(self, sop_class_uid: str, sop_instance_uid: str) -> Held | None:
-        """Where the object lies, and its digest, if we have it under this SOP class."""
+        """Return file name and digest of an object that is in the spool under this SOP class; None if there is none."""
         with reading(self._engine) as connection:
             row = connection.execute(_HELD, {"uid": sop_instance_uid, "class_uid": sop_class_uid}).one_or_none()
         return Held(row.spool_name, row.sha256) if row else None
 
     def record(self, event: str, now: datetime, *, actor: str = "hilum", detail: dict[str, Any] | None = None) -> None:
-        """An audit row for what concerns no study: start and stop, a rejected association, the audit log read."""
+        """Write an audit row that belongs to no study, e.g. a start, a rejected association, or a look at the trail."""
         with self._transaction("record") as tx:
             tx.trail.add(event, now, actor=actor, detail=detail)
 
@@ -98,7 +99,7 @@ def _add(tx: Transaction, obj: ReceivedObject, now: datetime) -> None:
 
 
 def begin_study(tx: Transaction, obj: ReceivedObject, now: datetime) -> int:
-    """A row for the study of this object, which is not here yet; its key."""
+    """Add a row for the study of this object, which must not have one yet, and return its key."""
     values = {
         "study_instance_uid": obj.study_instance_uid,
         "patient_id": obj.patient_id,
@@ -121,10 +122,10 @@ def begin_study(tx: Transaction, obj: ReceivedObject, now: datetime) -> int:
 
 
 def _extend_study(tx: Transaction, row: Any, obj: ReceivedObject, now: datetime) -> tuple[str, str]:
-    """One more image of a study that is here; the states between which it moves, empty where it stays."""
+    """Add an image to a known study. Return its old and new state, or two empty strings if the state stays."""
     values: dict[str, Any] = {"last_received_at": now, "priority": min(row.priority, obj.priority)}
     late = row.state in FINISHED
-    if late or row.claimed_by:  # the set of images that was taken up is no longer the whole
+    if late or row.claimed_by:  # the analysis that is done or under way does not include this image
         values["revision"] = row.revision + 1
     if late:
         values.update(state=State.RECEIVED, reason="", attempts=0, not_before=None)
@@ -136,7 +137,7 @@ def _extend_study(tx: Transaction, row: Any, obj: ReceivedObject, now: datetime)
 
 
 def _set_aside(tx: Transaction, obj: ReceivedObject, now: datetime) -> None:
-    """Keep the other bytes for a person, once, and raise a security event."""
+    """Keep the other bytes for a person to look at, once, and write a security event every time."""
     found = tx.sql.execute(_CONFLICT, {"uid": obj.sop_instance_uid, "sha256": obj.spooled.sha256}).one_or_none()
     if found is None:
         values = {"study_instance_uid": obj.study_instance_uid, **_origin(obj, now)}

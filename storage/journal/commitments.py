@@ -1,4 +1,4 @@
-"""Storage commitment in both roles: what destinations take over from us, and what modalities ask us to keep."""
+"""Storage commitment (PS3.4 Annex J) in both roles: requests to destinations (SCU), requests of modalities (SCP)."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -34,17 +34,17 @@ _ASKED = (
 
 
 class Commitments(Book):
-    """The journal's verbs for storage commitment."""
+    """The journal's methods for storage commitment."""
 
-    # --- as SCU: the destinations take over ---
+    # --- as SCU: destinations are asked to commit to what they accepted ---
 
     def commit_due(
         self, destination: str, limit: int, asked_before: datetime, max_requests: int = 3
     ) -> list[Uncommitted]:
-        """Objects that a destination accepted and is to be asked for; the oldest first.
+        """Return objects that a destination accepted and has to be asked to commit to, oldest first.
 
-        That is, it was not asked for them yet, or was last asked before `asked_before`, has not answered, and was
-        asked fewer than `max_requests` times.
+        These are the objects for which it was not asked yet, and those for which it was last asked before
+        `asked_before` and fewer than `max_requests` times, and has not answered.
         """
         again = _silent_since(asked_before) & (delivery.c.commit_requests < max_requests)
         wanted = (delivery.c.commitment == "WANTED") | again
@@ -53,8 +53,10 @@ class Commitments(Book):
     def overdue(
         self, asked_before: datetime, max_requests: int, destinations: Collection[str], limit: int = 100
     ) -> list[Uncommitted]:
-        """Objects that nobody is to be asked for again: asked for often enough, last before `asked_before`, without an
-        answer; or of a destination that is not among `destinations` any more.
+        """Return objects for which the wait for an answer is over: no further request will be made.
+
+        They were last asked for before `asked_before` without an answer, and either `max_requests` requests were made
+        or their destination is no longer among `destinations`, the configured ones.
         """
         in_vain = (delivery.c.commit_requests >= max_requests) | delivery.c.destination.not_in(destinations)
         return self._uncommitted(_silent_since(asked_before) & in_vain, limit)
@@ -64,7 +66,7 @@ class Commitments(Book):
             return [Uncommitted(**row) for row in connection.execute(_UNCOMMITTED.where(which).limit(limit)).mappings()]
 
     def commit_requested(self, transaction_uid: str, delivery_ids: Sequence[int], now: datetime) -> None:
-        """Note, before the request is sent, that a destination is asked to commit to these deliveries."""
+        """Record that a destination is asked to commit to these deliveries; called before the request is sent."""
         with self._transaction("commit_requested") as tx:
             uids = select(delivery.c.id, result_object.c.sop_instance_uid).join(
                 result_object, result_object.c.id == delivery.c.object_id
@@ -89,11 +91,11 @@ class Commitments(Book):
         resend: Collection[int] = (),
         max_requests: int = 3,
     ) -> bool:
-        """Write down a destination's answer; False where we never made such a request.
+        """Record a destination's answer. Return False if no request with this Transaction UID was ever made.
 
-        `ok` are SOP Instance UIDs, `failed` such with a failure reason. One whose reason is in `resend` is sent and
-        asked for again, up to `max_requests` requests; else its study goes to quarantine. An answer may come twice,
-        late, and to an earlier request.
+        `ok` holds SOP Instance UIDs, `failed` pairs of SOP Instance UID and Failure Reason (0008,1197). A failed object
+        whose reason is in `resend` is sent and asked for again, until `max_requests` requests were made; otherwise its
+        study is quarantined. An answer may come twice, late, or to an earlier request.
         """
         with self._transaction("committed") as tx:
             rows = {row.sop_instance_uid: row for row in tx.sql.execute(_ASKED, {"uid": transaction_uid})}
@@ -112,7 +114,7 @@ class Commitments(Book):
             return bool(rows)
 
     def commit_failed(self, delivery_ids: Sequence[int], reason: str, now: datetime) -> None:
-        """No answer ever came: the studies go to quarantine with this reason in their deliveries."""
+        """Stop waiting for an answer: quarantine the studies, with this reason as the comment of their deliveries."""
         with self._transaction("commit_failed") as tx:
             query = select(delivery).where(delivery.c.id.in_(delivery_ids), text(UNCOMMITTED))
             rows = tx.sql.execute(query).all()
@@ -123,7 +125,7 @@ class Commitments(Book):
     # --- as SCP: a modality asks us ---
 
     def remember_request(self, request: PendingCommitRequest, now: datetime) -> bool:
-        """Note a request before it is acknowledged, to be answered at once; False where it is here already."""
+        """Record a request before it is acknowledged; its answer is due at once. Return False if it is known."""
         with self._transaction("remember_request") as tx:
             same = (commit_request.c.transaction_uid == request.transaction_uid) & (
                 commit_request.c.calling_ae_title == request.calling_ae_title
@@ -142,7 +144,7 @@ class Commitments(Book):
             return True
 
     def unanswered(self, now: datetime, limit: int = 100) -> list[PendingCommitRequest]:
-        """Requests whose answer is due; the oldest first."""
+        """Return requests whose answer is due, oldest first."""
         query = select(commit_request).where(commit_request.c.due_at <= now).order_by(commit_request.c.id).limit(limit)
         with reading(self._engine) as connection:
             return [
@@ -158,14 +160,14 @@ class Commitments(Book):
             ]
 
     def hold(self, sop_instance_uids: Sequence[str], until: datetime) -> None:
-        """Keep these objects in the spool until then, whatever becomes of their studies; before we promise it."""
+        """Keep these objects in the spool at least until `until`; called before a modality is promised that."""
         with self._transaction("hold") as tx:
             shorter = instance.c.held_until.is_(None) | (instance.c.held_until < until)
             held = update(instance).where(instance.c.sop_instance_uid.in_(sop_instance_uids), shorter)
             tx.sql.execute(held.values(held_until=until))
 
     def answered(self, request: PendingCommitRequest, ok: Sequence[str], failed: Sequence[str], now: datetime) -> None:
-        """The answer, with these SOP Instance UIDs, has reached the modality."""
+        """Record that the answer, with these SOP Instance UIDs, has reached the modality."""
         with self._transaction("answered") as tx:
             done = update(commit_request).where(commit_request.c.id == request.id)
             tx.sql.execute(done.values(due_at=None, attempts=commit_request.c.attempts + 1))
@@ -173,7 +175,7 @@ class Commitments(Book):
             tx.trail.add("COMMIT_ANSWERED", now, actor=request.calling_ae_title, detail=detail)
 
     def not_answered(self, request: PendingCommitRequest, next_attempt_at: datetime | None) -> None:
-        """The answer did not reach the modality: try again then, or, with None, never."""
+        """Record that the answer did not reach the modality. The next attempt is at `next_attempt_at`; None: never."""
         with self._transaction("not_answered") as tx:
             failed = update(commit_request).where(commit_request.c.id == request.id)
             tx.sql.execute(failed.values(due_at=next_attempt_at, attempts=commit_request.c.attempts + 1))
@@ -188,7 +190,7 @@ def _set(tx: Transaction, delivery_id: int, **values: object) -> None:
 
 
 def _failed(tx: Transaction, delivery_id: int, again: bool, comment: str, now: datetime) -> None:
-    """A destination does not commit to an object: send it again, or give up."""
+    """Record that a destination does not commit to an object, and send the object again or give up."""
     if again:
         values = {"state": "PENDING", "next_attempt_at": now, "finished_at": None}
         _set(tx, delivery_id, commitment="WANTED", comment=comment, **values)

@@ -1,4 +1,4 @@
-"""Conflicts: other bytes under a SOP Instance UID that is held. A person says which of the two counts."""
+"""Conflicts: two objects with one SOP Instance UID but other bytes. A person decides which of the two is used."""
 
 from datetime import datetime
 from typing import Any
@@ -17,14 +17,14 @@ _VERSION = ("spool_name", "size", "sha256", "calling_ae_title", "peer_address", 
 
 
 class Conflicts(Book):
-    """The journal's verbs for the person who settles a conflict."""
+    """The journal's methods for the person who decides a conflict."""
 
     def take(self, conflict_id: int, taken: ReceivedObject, now: datetime, actor: str = "administrator") -> None:
-        """Let the other bytes count instead of those that are held, and analyse their study again.
+        """Put the other object into use, in place of the one that was used so far, and analyse its study again.
 
-        `taken` is what the header of the conflict's file says. The bytes that counted so far are kept in their place,
-        so that the choice can be undone by taking them. Where the two name different studies, the object moves from the
-        one to the other, and both are analysed again. Raises `UnknownConflict`.
+        `taken` holds the values of the header in the conflict's file. The object that was used so far becomes the
+        conflict's, so that a second call undoes the first. If the two objects name different studies, the SOP Instance
+        UID moves from one study to the other, and both are analysed again. Raises `UnknownConflict`.
         """
         with self._transaction("take") as tx:
             other, held = _versions(tx, conflict_id)
@@ -45,9 +45,9 @@ class Conflicts(Book):
                 _leave(tx, old, now, actor, held.sop_instance_uid, detail)
 
     def discard_conflict(self, conflict_id: int, now: datetime, actor: str = "administrator") -> str:
-        """Give up the bytes that do not count; the name of their file, for the caller to remove.
+        """Give up the object that is not in use; return the name of its file, which the caller removes.
 
-        Their digest stays in the audit trail. Raises `UnknownConflict`.
+        The object's digest stays in the audit trail. Raises `UnknownConflict`.
         """
         with self._transaction("discard_conflict") as tx:
             other, _ = _versions(tx, conflict_id)
@@ -64,7 +64,7 @@ class Conflicts(Book):
 
 
 def _versions(tx: Transaction, conflict_id: int) -> tuple[Any, Any]:
-    """The row of the conflict and that of the instance that is held under its UID."""
+    """Return the row of the conflict, and the row of the instance in use under its SOP Instance UID."""
     other = tx.sql.execute(_CONFLICT, {"key": conflict_id}).one_or_none()
     if other is None:
         raise UnknownConflict(f"there is no conflict {conflict_id}; hilum conflicts list shows those that there are")
@@ -72,7 +72,7 @@ def _versions(tx: Transaction, conflict_id: int) -> tuple[Any, Any]:
 
 
 def _study_of(tx: Transaction, taken: ReceivedObject, now: datetime) -> int:
-    """The key of the study that the taken object names, which is begun where it is not here yet."""
+    """Return the key of the study that the taken object names, after adding the study if it is unknown."""
     key = select(study.c.id).where(study.c.study_instance_uid == taken.study_instance_uid)
     found = tx.sql.execute(key).scalar()
     return begin_study(tx, taken, now) if found is None else int(found)
@@ -84,7 +84,7 @@ def _take_identity(tx: Transaction, study_id: int, taken: ReceivedObject) -> Non
 
 
 def _leave(tx: Transaction, old: Any, now: datetime, actor: str, moved_uid: str, detail: dict[str, Any]) -> None:
-    """What becomes of the study that an object moved out of."""
+    """Analyse the study that an object moved out of again, or ignore it if no image is left."""
     if tx.sql.execute(select(exists().where(instance.c.study_id == old.id))).scalar():
         analyse_again(tx, old, "CONFLICT_TAKEN", now, actor, moved_uid, detail)
         return

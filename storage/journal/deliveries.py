@@ -1,4 +1,4 @@
-"""Result objects go out: what is due, how it went, what is tried again."""
+"""The deliveries of result objects: which are due, how each attempt ended, when the next one is made."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -44,12 +44,12 @@ _DUE_IDS = (
 
 
 class Deliveries(Book):
-    """The journal's verbs for the deliverer."""
+    """The journal's methods for the delivering process."""
 
     def due(self, destination: str, now: datetime, limit: int) -> list[Delivery]:
-        """What is to be sent to a destination now: by priority, then age; at most `limit`."""
+        """Return at most `limit` deliveries that have to be sent to a destination now, by priority, then age."""
         with reading(self._engine) as connection:
-            # The due ones are found in the index before any object's bytes are read.
+            # Find the due ones in the index first, so that only their bytes are read.
             found = connection.execute(_DUE_IDS, {"to": destination, "now": now, "number": limit}).scalars().all()
             if not found:
                 return []
@@ -57,20 +57,21 @@ class Deliveries(Book):
             return [Delivery(**row) for row in rows]
 
     def next_due(self, destination: str) -> datetime | None:
-        """When the next delivery to a destination is due, which may be in the past; None if there is none."""
+        """Return when the next delivery to a destination is due, which may be in the past; None if none is pending."""
         query = select(func.min(delivery.c.next_attempt_at)).where(text(PENDING), delivery.c.destination == destination)
         with reading(self._engine) as connection:
             return connection.execute(query).scalar()
 
     def sent(self, attempt: Attempt, now: datetime) -> None:
-        """Write down how an attempt to deliver ended. After UNREACHABLE the object stays pending until its next time.
+        """Record how an attempt ended. After UNREACHABLE the delivery stays pending until `attempt.next_attempt_at`.
 
-        With a study's last delivery the study moves on: DELIVERED, or QUARANTINED where one was refused.
+        After the last delivery of a study, the study becomes DELIVERED, or QUARANTINED if a delivery was refused.
+        Raises ValueError for UNREACHABLE without `next_attempt_at`.
         """
         self.sent_many([attempt], now)
 
     def sent_many(self, attempts: Sequence[Attempt], now: datetime) -> None:
-        """As `sent`, for several in one transaction."""
+        """As `sent`, for several attempts in one transaction."""
         if not attempts:
             return
         with self._transaction("sent") as tx:
@@ -79,13 +80,13 @@ class Deliveries(Book):
                 conclude_deliveries(tx, tx.study(study_id), now)
 
     def postpone(self, destination: str, until: datetime) -> int:
-        """Nothing is due for a destination, which is not to be reached, before `until`; how many now wait longer."""
+        """Delay the deliveries to a destination that cannot be reached until `until`; return how many were delayed."""
         return self._reschedule(
             "postpone", (delivery.c.destination == destination) & (delivery.c.next_attempt_at < until), until
         )
 
     def resume(self, destination: str, now: datetime) -> int:
-        """All that waits for a destination, which is to be reached again, is due at once; how many."""
+        """Make all deliveries to a destination that can be reached again due at once; return how many were waiting."""
         return self._reschedule(
             "resume", (delivery.c.destination == destination) & (delivery.c.next_attempt_at > now), now
         )
@@ -97,7 +98,7 @@ class Deliveries(Book):
             ).rowcount
 
     def retry(self, study_instance_uid: str, now: datetime, actor: str = "administrator") -> int:
-        """Refused and pending deliveries of a study are due at once; how many. Raises `UnknownStudy`."""
+        """Make a study's refused and pending deliveries due at once; return their number. Raises `UnknownStudy`."""
         with self._transaction("retry") as tx:
             row = tx.study_by_uid(study_instance_uid)
             refused = deliver_again(tx, row.id, now)
@@ -112,10 +113,10 @@ class Deliveries(Book):
 
 
 def _write(tx: Transaction, attempt: Attempt, now: datetime) -> int | None:
-    """One attempt's end; the study's key if the delivery came to its end with it."""
+    """Record the end of one attempt. Return the study's key if the delivery is finished by it, otherwise None."""
     row = tx.sql.execute(_OUTCOME, {"key": attempt.delivery_id}).one()
     if row.state != "PENDING":
-        return None  # said before: the answer to a commit got lost, or a person cancelled it
+        return None  # recorded already, by a commit whose answer was lost; or a person cancelled it
     sent = attempt.sent
     values = {"key": row.id, "attempts": row.attempts + 1, "status": sent.status, "comment": sent.comment}
     if sent.outcome == Sending.UNREACHABLE:

@@ -1,4 +1,4 @@
-"""What an analysis led to is written down in one transaction: verdicts, findings, encoded results, deliveries."""
+"""The end of an analysis: verdicts, findings, encoded results and deliveries are written in one transaction."""
 
 import hashlib
 from collections import Counter
@@ -28,18 +28,18 @@ _OLD_FINDINGS = delete(finding).where(finding.c.study_id == bindparam("key"))
 
 
 class Outcomes(Book):
-    """The journal's verbs for the end of an analysis."""
+    """The journal's methods for the end of an analysis."""
 
     def analysed(self, taken: Study, outcome: AnalysisOutcome, now: datetime) -> None:
-        """Write down what became of a study: verdicts, summary, result objects and their deliveries.
+        """Record the outcome of a study's analysis: verdicts, summary, result objects and their deliveries.
 
-        An object that is here already, from the same images, keeps its bytes and its deliveries. Where images came
-        in after the study was taken up it is open again at once, and the results of before are delivered anyway.
+        An object that an earlier analysis of the same images made keeps its bytes and its deliveries. If images arrived
+        after the study was claimed, it stays RECEIVED and is analysed again, and these results are delivered anyway.
         """
         self.analysed_many([(taken, outcome)], now)
 
     def analysed_many(self, outcomes: Sequence[tuple[Study, AnalysisOutcome]], now: datetime) -> None:
-        """As `analysed`, for several in one transaction."""
+        """As `analysed`, for several studies in one transaction."""
         if not outcomes:
             return
         with self._transaction("analysed") as tx:
@@ -61,12 +61,12 @@ def _write(tx: Transaction, taken: Study, outcome: AnalysisOutcome, now: datetim
     values: dict[str, Any] = {"claimed_by": "", "attempts": 0, "analysed_at": now}
     values["model_digest"] = outcome.model_digest
     if row.state != State.RECEIVED or row.revision != taken.revision:
-        # Newer images wait, or a person put the study aside meanwhile: its state is theirs.
+        # Newer images wait for analysis, or somebody changed the state meanwhile: this analysis must not change it.
         tx.change(row.id, **values)
         tx.trail.add("ANALYSED_BEFORE", now, actor="hilum", study_instance_uid=row.study_instance_uid, detail=detail)
         return
     tx.move(row, outcome.state, outcome.state, now, reason=outcome.reason, detail=detail, **values)
-    if not new:  # nothing to wait for: the deliveries of before say where the study stands
+    if not new:  # no delivery is pending for it: the earlier deliveries decide the state
         conclude_deliveries(tx, tx.study(row.id), now)
 
 
@@ -94,7 +94,7 @@ def _write_findings(tx: Transaction, study_id: int, outcome: AnalysisOutcome) ->
 
 
 def _write_objects(tx: Transaction, row: Any, objects: Sequence[ResultObject], now: datetime) -> list[str]:
-    """Insert the objects and deliveries that are not there yet; the SOP Instance UIDs that got a new delivery."""
+    """Insert the missing objects and deliveries; return the SOP Instance UIDs of objects with a new delivery."""
     uids = [obj.sop_instance_uid for obj in objects]
     found = tx.sql.execute(_OBJECT_IDS, {"uids": uids}).all() if uids else []
     there: dict[str, int] = {row.sop_instance_uid: row.id for row in found}

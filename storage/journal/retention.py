@@ -1,4 +1,4 @@
-"""What is counted, and what may go because its time is over."""
+"""Removal of what was kept long enough, and the counts for the metrics."""
 
 from datetime import datetime
 
@@ -14,15 +14,16 @@ _REMOVED = update(instance).where(instance.c.id == bindparam("key")).values(spoo
 
 
 class Retention(Book):
-    """The journal's verbs for house-keeping."""
+    """The journal's methods for housekeeping and metrics."""
 
     def expired(self, older_than: datetime, now: datetime, limit: int = 10_000) -> list[str]:
-        """Forget the files of finished studies received before `older_than`; their names, for the caller to remove.
+        """Drop the file names of finished studies received before `older_than`; return them, so that the caller can
+        remove the files.
 
-        Kept: what was promised to a modality until later than `now`, what waits for delivery, and quarantine. The rows
-        stay; those go that hold nothing but what is over by then: bytes that were set aside (their digest stays in the
-        audit trail), and answered requests for storage commitment. A crash before the removal leaves files that no row
-        knows, for the next sweep.
+        Objects promised to a modality until later than `now`, studies with pending deliveries and quarantined studies
+        are kept. The rows stay, except those of objects that were set aside (their digest stays in the audit trail) and
+        of answered requests for storage commitment. If the daemon crashes before the files are removed, no row refers
+        to them, and `Spool.sweep` removes them at the next start.
         """
         waiting = exists().where(delivery.c.study_id == study.c.id, delivery.c.state == "PENDING")
         query = (
@@ -46,20 +47,20 @@ class Retention(Book):
             return names
 
     def counts(self) -> dict[str, int]:
-        """Number of studies in each state."""
+        """Return the number of studies in each state."""
         query = select(study.c.state, func.count()).group_by(study.c.state)
         with reading(self._engine) as connection:
             found = {row[0]: row[1] for row in connection.execute(query)}
         return {str(state): found.get(state, 0) for state in State}
 
     def image_counts(self) -> dict[str, int]:
-        """Number of images by verdict: analysed, ignored, refused, or waiting for one."""
+        """Return the number of images by verdict: analysed, ignored, refused, or waiting for a verdict."""
         query = select(instance.c.verdict, func.count()).group_by(instance.c.verdict)
         with reading(self._engine) as connection:
             return {verdict or "waiting": number for verdict, number in connection.execute(query)}
 
     def delivery_counts(self) -> dict[tuple[str, str], int]:
-        """Number of deliveries by destination and state (PENDING is the queue)."""
+        """Return the number of deliveries by destination and state; PENDING is the queue."""
         query = select(delivery.c.destination, delivery.c.state, func.count())
         with reading(self._engine) as connection:
             rows = connection.execute(query.group_by(delivery.c.destination, delivery.c.state))

@@ -1,4 +1,7 @@
-"""Studies are taken up for analysis, given back, put aside for a person and taken out again."""
+"""Studies are claimed for analysis, given back, quarantined for a person, and released from quarantine.
+
+A claim is the name of the worker in the column `claimed_by`. A study that is claimed is not given to another worker.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,22 +25,22 @@ _OPEN = (
 
 
 class Studies(Book):
-    """The journal's verbs for the analyser, and for the person who looks after quarantine."""
+    """The journal's methods for the analysing processes, and for the person who looks after the quarantine."""
 
     def settled(
         self, now: datetime, settle_seconds: float, limit: int, worker: str, max_attempts: int = 2
     ) -> list[Study]:
-        """Take up studies that got no new instance for `settle_seconds`, before any work on them begins.
+        """Claim studies for analysis that got no new instance for `settle_seconds`, by priority, then age.
 
-        Each is claimed for `worker` and its try counted. First tries come together, at most `limit`; a study that
-        was tried before comes alone, so that a crash can be blamed on it; one that was tried `max_attempts` times
-        goes to quarantine instead. Order: priority, then age.
+        Each is claimed for `worker`, and its attempts are counted before any work begins. At most `limit` studies come
+        together if all are at their first attempt. A study at a later attempt comes alone, so that a crash can be
+        blamed on it, and a study that was attempted `max_attempts` times is quarantined instead.
         """
         ready = and_(
             study.c.last_received_at <= now - timedelta(seconds=settle_seconds),
             or_(study.c.not_before.is_(None), study.c.not_before <= now),
         )
-        with reading(self._engine) as connection:  # most calls find nothing and must not hold up a writer
+        with reading(self._engine) as connection:  # most calls find nothing, and these must not delay a writer
             if connection.execute(_OPEN.where(ready).limit(1)).first() is None:
                 return []
         with self._transaction("settled") as tx:
@@ -48,15 +51,16 @@ class Studies(Book):
             return _load(tx.sql, chosen)
 
     def release_claims(self, worker: str) -> int:
-        """At the start of a worker: open again what it had taken up when it died. Tries stay counted."""
+        """Drop the claims that a worker held when it died; called when it starts again. The attempts stay counted."""
         with self._transaction("release_claims") as tx:
             claimed = (study.c.state == str(State.RECEIVED)) & (study.c.claimed_by == worker)
             return tx.sql.execute(update(study).where(claimed).values(claimed_by="")).rowcount
 
     def forgive_claims(self, life: str) -> int:
-        """At the start of a daemon: open again what an earlier one had taken up when all of it ended at once.
+        """Drop the claims of an earlier run of the daemon that ended as a whole; called when the daemon starts.
 
-        No study is to blame for that: the try does not count. Claims of this daemon's workers end in `life`.
+        No study is to blame for that, so those attempts do not count. The names of this run's workers end in `life`,
+        which differs for each start of the daemon; claims with any other ending are dropped.
         """
         with self._transaction("forgive_claims") as tx:
             earlier = (
@@ -68,7 +72,7 @@ class Studies(Book):
             return tx.sql.execute(update(study).where(earlier).values(opened)).rowcount
 
     def unclaim(self, study_id: int, now: datetime, not_before: datetime, reason: str) -> None:
-        """Give a study back for a later try, for trouble that is not its own; this try does not count."""
+        """Give a study back until `not_before`, for a fault that is not the study's; this attempt does not count."""
         with self._transaction("unclaim") as tx:
             row = tx.study(study_id)
             if not row.claimed_by:
@@ -77,7 +81,7 @@ class Studies(Book):
             tx.change(study_id, reason=reason, **values)
 
     def quarantine(self, study_id: int, reason: str, now: datetime, kind: str = "") -> None:
-        """Put a study aside for a person. `reason` holds no patient data; `kind`: of the security event that it is."""
+        """Quarantine a study. `reason` must hold no patient data; `kind` is that of the security event it is, or ""."""
         with self._transaction("quarantine") as tx:
             row = tx.study(study_id)
             if row.state != State.QUARANTINED:
@@ -85,7 +89,7 @@ class Studies(Book):
                 tx.move(row, State.QUARANTINED, "QUARANTINED", now, reason=reason, detail=detail, claimed_by="")
 
     def release(self, study_instance_uid: str, now: datetime, actor: str = "administrator") -> None:
-        """Out of quarantine: refused deliveries are due again; without any, the study is analysed again.
+        """Release a study from quarantine: send its refused deliveries again or, if it has none, analyse it again.
 
         Raises `UnknownStudy`, and `WrongState` for a study that is not in quarantine.
         """
@@ -97,7 +101,7 @@ class Studies(Book):
                 analyse_again(tx, row, "RELEASED", now, actor)
 
     def discard(self, study_instance_uid: str, now: datetime, actor: str = "administrator") -> None:
-        """Out of quarantine for good: IGNORED, and what was still to be delivered is not.
+        """Give a quarantined study up: it becomes IGNORED, and deliveries that were not accepted are cancelled.
 
         Raises `UnknownStudy`, and `WrongState` for a study that is not in quarantine.
         """
@@ -109,7 +113,7 @@ class Studies(Book):
             tx.move(row, State.IGNORED, "DISCARDED", now, actor=actor, reason=f"discarded: {row.reason}")
 
     def replay(self, study_instance_uid: str, now: datetime, actor: str = "administrator") -> None:
-        """Analyse a study again from the spool. Raises `UnknownStudy`, and `WrongState` while its files are gone."""
+        """Analyse a study again from the spool. Raises `UnknownStudy`, and `WrongState` if its files were removed."""
         with self._transaction("replay") as tx:
             row = tx.study_by_uid(study_instance_uid)
             gone = exists().where(instance.c.study_id == row.id, instance.c.spool_name == "")
@@ -126,7 +130,7 @@ def _quarantined(tx: Transaction, study_instance_uid: str) -> Any:
 
 
 def _choose(tx: Transaction, ready: ColumnElement[bool], limit: int, max_attempts: int, now: datetime) -> list[Any]:
-    """The studies to take up now; on the way the ones that were tried too often go to quarantine."""
+    """Return the rows of the studies to claim now; quarantine those that were attempted too often."""
     chosen: list[Any] = []
     for row in tx.sql.execute(_OPEN.where(ready).limit(limit)).all():
         if row.attempts >= max_attempts:
@@ -140,7 +144,7 @@ def _choose(tx: Transaction, ready: ColumnElement[bool], limit: int, max_attempt
 
 
 def _load(connection: Connection, rows: Sequence[Any]) -> list[Study]:
-    """The studies with their images and the result objects made so far."""
+    """Return the studies with their images and the result objects made so far."""
     ids = [row.id for row in rows]
     instances: dict[int, list[Instance]] = defaultdict(list)
     images = select(instance).where(instance.c.study_id.in_(ids)).order_by(instance.c.id)
@@ -173,7 +177,7 @@ def _load(connection: Connection, rows: Sequence[Any]) -> list[Study]:
 
 
 def _load_earlier(connection: Connection, study_ids: Sequence[int]) -> dict[int, list[EarlierObject]]:
-    """The result objects made so far of each study, newest last."""
+    """Return the result objects made so far, by study, newest last."""
     columns = [result_object.c[name] for name in ("id", "study_id", "kind", "sop_class_uid", "sop_instance_uid")]
     made = (
         select(*columns, delivery.c.destination)

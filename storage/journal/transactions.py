@@ -1,4 +1,4 @@
-"""One transaction of the journal: a change, and its audit row in the same commit."""
+"""A transaction of the journal: every change is committed together with its audit row."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from storage.records import State
 from storage.schema import delivery, study
 from storage.spool import no_fault
 
-# Statements that run for every study are made once: SQLAlchemy spends more on making one than SQLite on running it.
+# Statements that run for every study are built once: SQLAlchemy takes longer to build one than SQLite to run it.
 _BY_ID = select(study).where(study.c.id == bindparam("key"))
 _BY_UID = select(study).where(study.c.study_instance_uid == bindparam("uid"))
 _CHANGE = update(study).where(study.c.id == bindparam("key"))
@@ -26,12 +26,12 @@ _DELIVERIES = (
 )
 
 FAULT_VERBS = ("received", "settled", "analysed", "sent")
-"""The verbs on a study's way: `fault` is called with "journal.<verb>:before-commit" and with ":after-commit"."""
+"""Methods that every study passes; `fault` is called with "journal.<method>:before-commit" and ":after-commit"."""
 
 
 @dataclass(frozen=True)
 class Transaction:
-    """An open transaction and the audit rows that will be committed with it."""
+    """An open transaction, and the audit rows that will be committed with it."""
 
     sql: Connection
     trail: TrailWriter
@@ -49,7 +49,7 @@ class Transaction:
         sop_instance_uid: str = "",
         **values: Any,
     ) -> None:
-        """Move a study to a state and note it: the one place where a study changes its state."""
+        """Change a study's state and write the audit row. No other code changes the state of a study."""
         self.change(row.id, state=state, reason=reason, **values)
         self.trail.add(
             event,
@@ -63,15 +63,15 @@ class Transaction:
         )
 
     def change(self, study_id: int, **values: Any) -> None:
-        """Set columns of a study's row, other than its state."""
+        """Set columns of a study's row other than `state`."""
         self.sql.execute(_CHANGE, {"key": study_id, **values})
 
     def study(self, study_id: int) -> Row[Any]:
-        """A study's row by its key."""
+        """Return a study's row by its key."""
         return self.sql.execute(_BY_ID, {"key": study_id}).one()
 
     def study_by_uid(self, study_instance_uid: str) -> Row[Any]:
-        """A study's row; `UnknownStudy` where nothing of it was received."""
+        """Return a study's row. Raises `UnknownStudy` if no object of it was ever received."""
         row = self.sql.execute(_BY_UID, {"uid": study_instance_uid}).one_or_none()
         if row is None:
             raise UnknownStudy(f"no study {study_instance_uid} in the journal; hilum audit studies lists them")
@@ -79,7 +79,7 @@ class Transaction:
 
 
 class Book:
-    """The base of the journal's parts: opens transactions."""
+    """The base class of the journal's parts: opens transactions."""
 
     def __init__(self, engine: Engine, fault: Callable[[str], None] = no_fault) -> None:
         self._engine = engine
@@ -96,7 +96,10 @@ class Book:
 
 
 def conclude_deliveries(tx: Transaction, row: Row[Any], now: datetime) -> None:
-    """Move an analysed study on where its deliveries say so: DELIVERED, COMMITTED, QUARANTINED, or back to ANALYSED."""
+    """Give an analysed study the state that follows from its deliveries.
+
+    An IGNORED study, which may have a report to deliver, keeps its state unless it has to be quarantined.
+    """
     if row.state not in (State.ANALYSED, State.DELIVERED, State.COMMITTED, State.IGNORED):
         return
     rows = tx.sql.execute(_DELIVERIES, {"key": row.id}).all()
@@ -118,7 +121,7 @@ def conclude_deliveries(tx: Transaction, row: Row[Any], now: datetime) -> None:
 
 
 def _state_by(deliveries: Sequence[Any]) -> tuple[str, str]:
-    """The state that a study's deliveries amount to, and the reason where that is QUARANTINED."""
+    """Return the state that follows from a study's deliveries, and the reason if it is QUARANTINED, otherwise ""."""
     counted = [d for d in deliveries if d.state != "CANCELLED"]
     if not counted or any(d.state == "PENDING" for d in counted):
         return State.ANALYSED, ""
@@ -134,7 +137,7 @@ def _state_by(deliveries: Sequence[Any]) -> tuple[str, str]:
 
 
 def deliver_again(tx: Transaction, study_id: int, now: datetime) -> int:
-    """Make a study's refused and uncommitted deliveries due at once, as if never tried; their number."""
+    """Make deliveries that were refused, or not committed to, due at once as if new; return their number."""
     failed = (delivery.c.state == "REFUSED") | (delivery.c.commitment == "FAILED")
     wanted = case((delivery.c.commitment == "", ""), else_="WANTED")
     values = {"state": "PENDING", "next_attempt_at": now, "finished_at": None, "commit_requests": 0}
@@ -151,7 +154,7 @@ def analyse_again(
     sop_instance_uid: str = "",
     detail: dict[str, Any] | None = None,
 ) -> None:
-    """Move a study back to RECEIVED, with its earlier tries and its claim forgotten, and note why."""
+    """Set a study back to RECEIVED, without attempts and without a claim, and write the audit row."""
     tx.move(
         row,
         State.RECEIVED,

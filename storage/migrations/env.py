@@ -1,4 +1,4 @@
-"""Run by Alembic: uses the connection that `storage.migrate` hands over, and its transaction."""
+"""Alembic runs this module. It uses the connection of `storage.migrate`, and thus the transaction of its caller."""
 
 from alembic import context
 

@@ -224,7 +224,7 @@ def test_a_connection_killed_in_mid_transaction_passes(postgres: "PostgresServer
 
 def test_nobody_there_is_trouble_that_passes(tmp_path: Path) -> None:
     """A server that does not answer, and a directory that cannot be used, are both named at start."""
-    with pytest.raises(DatabaseUnavailable, match="not to be reached"):
+    with pytest.raises(DatabaseUnavailable, match="cannot be reached"):
         open_database("postgresql://nobody@127.0.0.1:1/none", tmp_path)
     with pytest.raises(DatabaseUnavailable, match="cannot be opened"):
         open_database(f"sqlite:///{tmp_path}/absent/hilum.db", tmp_path)

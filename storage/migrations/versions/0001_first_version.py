@@ -15,7 +15,7 @@ REFUSAL = "the audit trail is append-only"
 SQLITE_TRIGGERS = (
     f"CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END",
     f"CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END",
-    # INSERT OR REPLACE removes the old row without asking the trigger for DELETE.
+    # INSERT OR REPLACE deletes the old row without firing the trigger for DELETE.
     "CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id) "
     f"BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END",
     "CREATE TRIGGER audit_head_forward BEFORE UPDATE ON audit_head WHEN NEW.id <= OLD.id OR NEW.one <> OLD.one "
@@ -62,7 +62,7 @@ def partial(name: str, table: str, columns: list[str], where: str) -> None:
 def create_audit() -> None:
     op.create_table(
         "audit",
-        # Plain INTEGER makes it SQLite's own row number.
+        # In SQLite, a primary key of type INTEGER is the table's own row number.
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("at", MOMENT, nullable=False),
         *texts(

@@ -1,4 +1,4 @@
-"""Conflicts that a person has settled are told from those that wait for one."""
+"""A column that tells conflicts which a person has decided from those that wait for a decision."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,5 +10,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Every conflict of before waits for a person."""
+    """Add the column; every existing conflict waits for a decision."""
     op.add_column("conflict", sa.Column("state", sa.Text(), nullable=False, server_default="OPEN"))
