@@ -154,6 +154,12 @@ def test_make_says_what_it_can_make() -> None:
     assert sorted(named) == sorted(phony[1].split())
 
 
+def test_a_commit_is_checked_by_the_ruff_of_the_lock() -> None:
+    """pre-commit's hooks and `make lint` judge alike."""
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert set(re.findall(r"\bruff==([\d.]+)", hooks)) == {locked(TEST)["ruff"][0]}
+
+
 def test_the_locks_differ_in_torch_alone() -> None:
     """The image for a GPU has torch's other build and what that needs; all else is the same."""
     cpu, gpu = ({name: version for name, (version, _) in locked(lock).items()} for lock in (CPU, GPU))
