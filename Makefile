@@ -1,7 +1,7 @@
 # `make` alone prints what can be made: the comments after ##.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test unit system contract test-newest check lint lock audit bench fuzz chaos soak clean
+.PHONY: help demo test unit system contract test-newest check lint lock audit image bench fuzz chaos soak clean
 
 VENV := .venv
 TOOLS := .venv-tools
@@ -59,6 +59,9 @@ lock: $(TOOLS)/.ready ## the newest versions, with hashes, that the image and th
 audit: $(TOOLS)/.ready ## the known faults of the locked versions
 	$(TOOLS)/bin/python -m pip install --quiet pip-audit
 	$(TOOLS)/bin/pip-audit --disable-pip --require-hashes --requirement $(LOCK)gpu.lock
+
+image: ## the image built and run without a container engine, as root on Debian
+	@packaging/try_image.sh
 
 bench: $(VENV)/.ready ## studies a second; BENCH=options
 	$(BIN)/python benchmarks/throughput.py $(BENCH)
