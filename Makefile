@@ -1,59 +1,84 @@
-# make demo     the main job on this machine, with everything it needs
-# make test     all set-up, then the tests
-# make lock     write the exact versions, with hashes, that the image is built from; make audit: their known faults
-.PHONY: lock audit demo test check bench fuzz chaos soak clean
+# `make` alone prints what can be made: the comments after ##.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test unit system contract test-newest check lint lock audit image bench fuzz chaos soak clean
 
-PYTHON ?= python3
 VENV := .venv
+TOOLS := .venv-tools
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+# torch for processors alone is not on PyPI: it lies in pip's own folder of wheels, or else at PyTorch's
+TORCH_WHEELS ?= $(or $(patsubst %/,%,$(dir $(firstword $(wildcard $(PIP_FIND_LINKS:%=%/torch-*.whl))))),https://download.pytorch.org/whl/cpu/torch/)
+export PYTHON TORCH_WHEELS NEWEST
 
-$(READY): pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit("hilum needs Python 3.11 or newer, found " + sys.version) if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet --editable '.[test,train]'
-	touch $(READY)
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY)
-	$(BIN)/hilum demo
+demo: $(VENV)/.ready ## the whole job on this machine, with everything it needs
+	@$(BIN)/hilum demo
 
-test: $(READY) check
-	$(BIN)/python -m pytest $(PYTEST)
+test: check ## all set-up, then linter, type checker, tests and coverage; COVER=no is faster, PYTEST=options for pytest
+	@rm -f .coverage
+	@$(MAKE) --no-print-directory --keep-going unit system COVER=$(or $(COVER),yes)
 
-check: $(READY)
-	$(BIN)/ruff check .
+# both halves add to one measurement, and the second asks whether it is enough
+COVERAGE = $(if $(filter yes,$(COVER)),--cov --cov-append --cov-report=$(1))
+unit: $(VENV)/.ready ## the tests of single modules alone, several at a time
+	$(BIN)/python -m pytest tests --ignore=tests/system -n auto --maxprocesses 8 --dist loadfile --durations=20 \
+		$(call COVERAGE, --cov-fail-under=0) $(PYTEST)
+
+system: $(VENV)/.ready ## the tests of the whole daemon with real peers alone
+	$(BIN)/python -m pytest tests/system --durations=20 $(call COVERAGE,term) $(PYTEST)
+
+# what we use of pynetdicom that it does not promise
+contract: $(VENV)/.ready ## the test that pynetdicom still has every name that hilum uses
+	$(BIN)/python -m pytest tests/dicom_io/test_pynetdicom_names.py
+
+test-newest: ## the tests on the newest releases that pyproject.toml allows; NEWEST=pynetdicom: its contract on one beyond
+	@rm -f .venv-newest/.ready
+	@$(MAKE) --no-print-directory --keep-going VENV=.venv-newest HOW=newest $(if $(filter pynetdicom,$(NEWEST)),contract,unit system)
+
+check: lint $(VENV)/.ready ## linter, formatter and type checker
 	$(BIN)/mypy
 
-bench: $(READY)
+lint: $(TOOLS)/.ready ## linter and formatter alone, which need no torch
+	$(TOOLS)/bin/ruff check .
+	$(TOOLS)/bin/ruff format --check .
+
+# the image's interpreter and platform; make lock UPGRADE= keeps the versions that stand
+COMPILE := $(TOOLS)/bin/uv pip compile --no-config --quiet --generate-hashes --no-emit-find-links --group image pyproject.toml \
+	--python-version 3.11 --python-platform x86_64-manylinux_2_28 --custom-compile-command "make lock"
+UPGRADE ?= --upgrade
+LOCK := packaging/requirements-
+
+lock: $(TOOLS)/.ready ## the newest versions, with hashes, that the image and the tests are made from
+	$(TOOLS)/bin/python -m pip install --quiet uv
+	$(COMPILE) $(UPGRADE) --find-links $(TORCH_WHEELS) --output-file $(LOCK)cpu.lock
+	$(COMPILE) $(UPGRADE) --output-file $(LOCK)gpu.lock
+	$(COMPILE) $(UPGRADE) --find-links $(TORCH_WHEELS) --extra test --extra train --constraint $(LOCK)cpu.lock --output-file $(LOCK)test.lock
+
+audit: $(TOOLS)/.ready ## the known faults of the locked versions
+	$(TOOLS)/bin/python -m pip install --quiet pip-audit
+	$(TOOLS)/bin/pip-audit --disable-pip --require-hashes --requirement $(LOCK)gpu.lock
+
+image: ## the image built and run without a container engine, as root on Debian
+	@packaging/try_image.sh
+
+bench: $(VENV)/.ready ## studies a second; BENCH=options
 	$(BIN)/python benchmarks/throughput.py $(BENCH)
 
-# the image's interpreter and platform; torch's wheels for processors alone are not on PyPI
-LOCK := $(BIN)/uv pip compile --no-config --quiet --generate-hashes --no-emit-find-links --group image pyproject.toml \
-	--python-version 3.11 --python-platform x86_64-manylinux_2_28 --custom-compile-command "make lock"
-TORCH_WHEELS ?= https://download.pytorch.org/whl/cpu/torch/
-
-lock: $(READY)
-	$(BIN)/python -m pip install --quiet uv
-	$(LOCK) --upgrade --find-links $(TORCH_WHEELS) --output-file packaging/requirements-cpu.lock
-	$(LOCK) --upgrade --output-file packaging/requirements-gpu.lock
-
-audit: $(READY)
-	$(BIN)/python -m pip install --quiet pip-audit
-	$(BIN)/pip-audit --disable-pip --require-hashes --requirement packaging/requirements-gpu.lock
-
-# mutated objects and conversations against the running daemon; FUZZ=count
-fuzz: $(READY)
+fuzz: $(VENV)/.ready ## mutated objects and conversations against the running daemon; FUZZ=count
 	$(BIN)/python -m tests.system.fuzz --count $(or $(FUZZ),20000)
 
-# senders, a PACS on its bad days and a killer at once; CHAOS=seconds
-chaos: $(READY)
+chaos: $(VENV)/.ready ## senders, a PACS on its bad days and a killer at once; CHAOS=seconds
 	$(BIN)/python -m tests.system.chaos --seconds $(or $(CHAOS),300)
 
-# memory, descriptors and threads over thousands of associations; SOAK=count
-soak: $(READY)
+soak: $(VENV)/.ready ## memory, descriptors and threads over thousands of associations; SOAK=count
 	$(BIN)/python -m tests.system.soak --count $(or $(SOAK),5000)
 
-clean:
-	rm -rf $(VENV) build dist *.egg-info
+clean: ## all that was made here, removed
+	rm -rf .venv .venv-* .coverage* build dist *.egg-info
+
+$(TOOLS)/.ready: HOW := tools
+HOW ?= locked
+%/.ready: packaging/requirements-test.lock packaging/install.sh pyproject.toml
+	@packaging/install.sh $(HOW) $*

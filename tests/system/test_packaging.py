@@ -111,7 +111,9 @@ def test_the_image_is_slim_and_built_from_what_is_let_in() -> None:
     assert all((ROOT / source).exists() for source in copied)
 
 
-LOCKS = [ROOT / "packaging" / name for name in ("requirements-cpu.lock", "requirements-gpu.lock")]
+CPU, GPU, TEST = (ROOT / "packaging" / f"requirements-{name}.lock" for name in ("cpu", "gpu", "test"))
+#: What each lock is written for besides pyproject's own dependencies.
+LOCKS = {CPU: (), GPU: (), TEST: ("test", "train")}
 
 
 def locked(lock: Path) -> dict[str, tuple[str, int]]:
@@ -128,15 +130,40 @@ def test_the_lock_covers_what_we_depend_on(lock: Path) -> None:
     lines = [line for line in lock.read_text().splitlines() if line and line[0] not in " #"]
     assert len(versions) == len(lines) > 40
     assert not [line for line in lines if "==" not in line]
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    for text in [*project["project"]["dependencies"], *project["dependency-groups"]["image"]]:
-        wanted = Requirement(text)
-        assert wanted.specifier.contains(versions[canonicalize_name(wanted.name)][0]), text
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [*pyproject["project"]["dependencies"], *pyproject["dependency-groups"]["image"]]
+    wanted += [text for extra in LOCKS[lock] for text in pyproject["project"]["optional-dependencies"][extra]]
+    for requirement in map(Requirement, [*wanted, *pyproject["build-system"]["requires"]]):
+        assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)][0]), requirement
+
+
+def test_what_is_tested_is_what_ships() -> None:
+    """The tests' lock has each package of the image in the image's version, and it is what make installs."""
+    shipped, tested = locked(CPU), locked(TEST)
+    assert {name: tested.get(name) for name in shipped} == shipped
+    install = (ROOT / "packaging" / "install.sh").read_text()
+    assert f"lock=packaging/{TEST.name}\n" in install
+    assert '--require-hashes "${torch[@]}" --requirement "$lock"' in install
+
+
+def test_make_says_what_it_can_make() -> None:
+    """`make help` has a line for each target that is no file."""
+    require("make")
+    phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert phony
+    named = re.findall(r"^make (\S+) +\S", run("make", "-C", str(ROOT), "help").stdout, re.MULTILINE)
+    assert sorted(named) == sorted(phony[1].split())
+
+
+def test_a_commit_is_checked_by_the_ruff_of_the_lock() -> None:
+    """pre-commit's hooks and `make lint` judge alike."""
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert set(re.findall(r"\bruff==([\d.]+)", hooks)) == {locked(TEST)["ruff"][0]}
 
 
 def test_the_locks_differ_in_torch_alone() -> None:
     """The image for a GPU has torch's other build and what that needs; all else is the same."""
-    cpu, gpu = ({name: version for name, (version, _) in locked(lock).items()} for lock in LOCKS)
+    cpu, gpu = ({name: version for name, (version, _) in locked(lock).items()} for lock in (CPU, GPU))
     assert (cpu["torch"], gpu["torch"]) == (f"{gpu['torch']}+cpu", cpu["torch"].removesuffix("+cpu"))
     differing = {name for name in cpu.keys() | gpu.keys() if cpu.get(name) != gpu.get(name)}
     assert all(name in ("torch", "triton") or name.startswith(("nvidia-", "cuda-")) for name in differing)
