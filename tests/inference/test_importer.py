@@ -269,7 +269,7 @@ def test_pickled_module_is_refused_unless_trusted(tmp_path: Path, listener: sock
 
 GULLIBLE = """
 import os, sys
-from inference import unpickle
+from inference.importing import unpickle
 unpickle._harmless = lambda module, name: True
 for way, source in (pair.split("=") for pair in sys.argv[1:]):
     if not (child := os.fork()):
