@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-State = dict[str, torch.Tensor]
+from inference.arrays import StateDict
 
 
 class Ensemble(nn.Module):
@@ -36,7 +36,7 @@ class Ensemble(nn.Module):
         return logits
 
 
-def combined(states: Sequence[State], member: nn.Module) -> State:
+def combined(states: Sequence[StateDict], member: nn.Module) -> StateDict:
     """The state of an `Ensemble` of networks built like `member`, from their own states."""
     head, _ = _last(member, nn.Linear)
     own = (f"{head}.weight", f"{head}.bias")

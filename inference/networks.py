@@ -7,11 +7,10 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import conv2d
 
+from inference.arrays import StateDict
 from inference.bundle import Bundle
 from inference.errors import BundleError, BundleForbidden, EngineError, WeightsMismatch
 from inference.instantiate import instantiated
-
-State = dict[str, torch.Tensor]
 
 
 def build_network(bundle: Bundle) -> nn.Module:
@@ -45,10 +44,10 @@ def define_network(inference: dict[str, Any], where: str) -> nn.Module:
     return network
 
 
-def read_state(bundle: Bundle) -> State:
+def read_state(bundle: Bundle) -> StateDict:
     """The tensors of the bundle's weights by name. Nothing but tensors is ever unpickled."""
     if bundle.weights.suffix == ".safetensors":
-        state: State = load_file(bundle.weights)
+        state: StateDict = load_file(bundle.weights)
         return state
     if bundle.weights.suffix == ".onnx":
         raise EngineError(f"{bundle.weights.name} runs in OpenVINO only: set model.engine to openvino or auto")
@@ -60,7 +59,7 @@ def read_state(bundle: Bundle) -> State:
     return as_state(loaded, str(bundle.weights))
 
 
-def as_state(loaded: Any, where: str) -> State:
+def as_state(loaded: Any, where: str) -> StateDict:
     """The state dict in what a checkpoint holds. Raises WeightsMismatch."""
     for key in ("state_dict", "model_state_dict", "model", "net"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):

@@ -3,17 +3,16 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.floating[Any]]
+from inference.arrays import FloatArray
 
 
-def sigmoid(logits: Array | float) -> Any:
+def sigmoid(logits: FloatArray | float) -> Any:
     """1 / (1 + exp(-x)) without overflow, float64."""
     return 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, dtype=np.float64)))
 
 
-def log_odds(probability: Array | float) -> Any:
+def log_odds(probability: FloatArray | float) -> Any:
     """The inverse of `sigmoid`; probabilities are kept 1e-7 away from 0 and 1."""
     p = np.clip(np.asarray(probability, dtype=np.float64), 1e-7, 1 - 1e-7)
     return np.log(p) - np.log1p(-p)

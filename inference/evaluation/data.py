@@ -20,6 +20,7 @@ from zipfile import ZipFile
 import numpy as np
 import numpy.typing as npt
 
+from inference.arrays import Array
 from inference.errors import DataError
 from inference.pictures import display_values
 from inference.preprocess import Image, Transform, preprocess
@@ -30,7 +31,6 @@ FINDINGS = (
     "Infiltration", "Mass", "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax",
 )  # fmt: skip
 PATHOLOGY = "Pathology"  # the extra output of a network: any finding
-Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

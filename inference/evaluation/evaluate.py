@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from inference.arrays import Array
 from inference.bundle import Bundle
 from inference.errors import DataError
 from inference.evaluation.data import PATHOLOGY, Table, pictures, read_table
@@ -32,7 +33,6 @@ from inference.evaluation.metrics import (
 from inference.preprocess import preprocess
 from inference.serving.classifier import Classifier
 
-Array = npt.NDArray[np.float32]
 COMMON = 30  # positives that a finding needs to count in the mean
 AGES = ((0, 18), (18, 40), (40, 60), (60, 200))
 #: Patients of these cohorts were picked by label: a figure over them says little, and none is mixed into another.

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from inference.arrays import Array
 from inference.evaluation.counterexamples import counterexamples
 from inference.evaluation.data import Table, pictures
 from inference.evaluation.metrics import auroc, bootstrap, interval, roc, thinned
@@ -14,7 +15,6 @@ from inference.pictures import display_values
 from inference.preprocess import Image, preprocess_all
 from inference.serving.classifier import Classifier
 
-Array = npt.NDArray[np.float32]
 ADULT = 18  # years; who is known to be younger is left out
 SOURCES = 300  # chests that counter-examples are made of
 PER_KIND = 100

@@ -7,11 +7,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-Array = npt.NDArray[np.floating[Any]]
-Metric = Callable[[Array, Array], float]
+from inference.arrays import FloatArray
+
+Metric = Callable[[FloatArray, FloatArray], float]
 
 
-def auroc(scores: Array, targets: Array) -> float:
+def auroc(scores: FloatArray, targets: FloatArray) -> float:
     """Area under the ROC curve (ties count half); nan unless both classes are there."""
     positive = targets > 0
     n1, n0 = int(positive.sum()), int((~positive).sum())
@@ -20,13 +21,13 @@ def auroc(scores: Array, targets: Array) -> float:
     return float((rankdata(scores)[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
 
 
-def average_precision(scores: Array, targets: Array) -> float:
+def average_precision(scores: FloatArray, targets: FloatArray) -> float:
     """Sum over thresholds of precision times the step of recall; nan without positives."""
     precision, recall = precision_recall(scores, targets)
     return float(np.sum(precision * np.diff(recall, prepend=0.0))) if len(recall) else float("nan")
 
 
-def precision_recall(scores: Array, targets: Array) -> tuple[Array, Array]:
+def precision_recall(scores: FloatArray, targets: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Precision and recall at each distinct threshold, from the highest down; empty without positives."""
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(targets[order] > 0)
@@ -36,7 +37,7 @@ def precision_recall(scores: Array, targets: Array) -> tuple[Array, Array]:
     return hits[ends] / (ends + 1.0), hits[ends] / float(hits[-1])
 
 
-def roc(scores: Array, targets: Array) -> tuple[Array, Array]:
+def roc(scores: FloatArray, targets: FloatArray) -> tuple[FloatArray, FloatArray]:
     """False and true positive rate at each distinct threshold, from (0, 0) to (1, 1)."""
     order = np.argsort(-scores, kind="stable")
     positive = targets[order] > 0
@@ -45,31 +46,31 @@ def roc(scores: Array, targets: Array) -> tuple[Array, Array]:
     return np.append(0.0, false / max(1, false[-1])), np.append(0.0, true / max(1, true[-1]))
 
 
-def thinned(x: Array, y: Array, most: int = 120) -> list[tuple[float, float]]:
+def thinned(x: FloatArray, y: FloatArray, most: int = 120) -> list[tuple[float, float]]:
     """A curve's points, at most so many."""
     keep = np.unique(np.linspace(0, max(0, len(x) - 1), min(most, len(x))).astype(np.int64))
     return [(round(float(x[i]), 4), round(float(y[i]), 4)) for i in keep]
 
 
-def brier(probabilities: Array, targets: Array) -> float:
+def brier(probabilities: FloatArray, targets: FloatArray) -> float:
     """Mean squared difference of probability and target."""
     return float(np.mean((probabilities - targets) ** 2))
 
 
-def reliability(probabilities: Array, targets: Array, bins: int = 10) -> list[tuple[float, float, int]]:
+def reliability(probabilities: FloatArray, targets: FloatArray, bins: int = 10) -> list[tuple[float, float, int]]:
     """(mean probability, observed share, number) in bins of equal numbers, empty ones left out."""
     order = np.argsort(probabilities, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
     return [(float(probabilities[p].mean()), float(targets[p].mean()), len(p)) for p in parts]
 
 
-def expected_calibration_error(probabilities: Array, targets: Array, bins: int = 10) -> float:
+def expected_calibration_error(probabilities: FloatArray, targets: FloatArray, bins: int = 10) -> float:
     """Mean gap of probability and observed share over bins of equal numbers."""
     table = reliability(probabilities, targets, bins)
     return float(sum(n * abs(p - share) for p, share, n in table) / max(1, sum(n for *_, n in table)))
 
 
-def at_threshold(probabilities: Array, targets: Array, threshold: float) -> dict[str, float]:
+def at_threshold(probabilities: FloatArray, targets: FloatArray, threshold: float) -> dict[str, float]:
     """Accuracy, precision, recall, specificity and F1 when everything from `threshold` on is called present."""
     called, positive = probabilities >= threshold, targets > 0
     tp, fp = int((called & positive).sum()), int((called & ~positive).sum())
@@ -87,7 +88,7 @@ def _share(part: int, whole: int) -> float:
 def bootstrap(
     statistic: Callable[[npt.NDArray[np.int64]], Any], groups: Sequence[Any] | npt.NDArray[Any], rounds: int = 200,
     seed: int = 0,
-) -> Array:  # fmt: skip
+) -> FloatArray:  # fmt: skip
     """`statistic(row numbers)` for `rounds` samples of whole groups (patients) with replacement, [rounds, ...]."""
     _, codes = np.unique(np.asarray(groups), return_inverse=True)
     order = np.argsort(codes, kind="stable")
@@ -97,7 +98,7 @@ def bootstrap(
     return np.array([statistic(np.concatenate([members[i] for i in draw])) for draw in draws])
 
 
-def interval(samples: Array, level: float = 0.95) -> tuple[float, float]:
+def interval(samples: FloatArray, level: float = 0.95) -> tuple[float, float]:
     """The central interval of bootstrap samples; nan where none has a value."""
     good = samples[np.isfinite(samples)]
     if not len(good):

@@ -3,11 +3,9 @@
 import re
 from typing import Any
 
-from torch import Tensor
-
+from inference.arrays import StateDict
 from inference.errors import ImportRefused
 
-State = dict[str, Tensor]
 _PREFIXES = ("module.", "model.", "densenet121.", "densenet.", "backbone.")
 _LAYER = re.compile(r"^(features\.denseblock\d+\.denselayer\d+)\.(norm|relu|conv)\.?([12])\.(\w+)$")
 _BLOCKS = re.compile(r"^features\.denseblock(\d+)\.denselayer(\d+)\.layers\.conv1\.weight$")
@@ -15,7 +13,7 @@ _HEAD = re.compile(r"^classifier(\.0)?\.(weight|bias)$")
 DENSENET121 = (6, 12, 24, 16)
 
 
-def to_monai(state: State, where: str) -> State:
+def to_monai(state: StateDict, where: str) -> StateDict:
     """The tensors under MONAI's names. Raises ImportRefused for anything that is no DenseNet."""
     renamed = {_rename(_bare(name)): tensor for name, tensor in state.items()}
     kept = {name: t for name, t in renamed.items() if name.startswith(("features.", "class_layers.out."))}
@@ -30,7 +28,7 @@ def to_monai(state: State, where: str) -> State:
     return kept
 
 
-def network_def(state: State) -> dict[str, Any]:
+def network_def(state: StateDict) -> dict[str, Any]:
     """The MONAI network that fits a state in MONAI's names, from the tensors' shapes."""
     layers = [m for m in map(_BLOCKS.match, state) if m]
     blocks = [sum(int(m[1]) == block for m in layers) for block in range(1, max(int(m[1]) for m in layers) + 1)]

@@ -10,15 +10,15 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from inference.arrays import StateDict
 from inference.errors import ImportRefused, WeightsMismatch
 from inference.importing.unpickle import NOT_ISOLATED
 from inference.networks import as_state
 
-State = dict[str, torch.Tensor]
 TIME_LIMIT_SECONDS = 300
 
 
-def read_foreign_state(source: Path, trust_pickle: bool = False) -> tuple[State, tuple[str, ...]]:
+def read_foreign_state(source: Path, trust_pickle: bool = False) -> tuple[StateDict, tuple[str, ...]]:
     """The tensors of a weights file and the labels that it names itself (often none).
 
     Raises ImportRefused for a pickle of more than tensors, unless `trust_pickle`: then a process of its own, without
@@ -40,7 +40,7 @@ def read_foreign_state(source: Path, trust_pickle: bool = False) -> tuple[State,
         ) from error
 
 
-def unpickle(source: Path) -> tuple[State, tuple[str, ...]]:
+def unpickle(source: Path) -> tuple[StateDict, tuple[str, ...]]:
     """The tensors and labels of a pickled module, by inference/importing/unpickle.py in an isolated process."""
     with tempfile.TemporaryDirectory() as folder:
         weights, names = Path(folder, "model.safetensors"), Path(folder, "names.json")

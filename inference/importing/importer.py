@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 
+from inference.arrays import StateDict
 from inference.bundle import Bundle, is_ours, load_bundle
 from inference.bundle_writer import LABELS, base_metadata, write_bundle
 from inference.errors import BundleError, EngineError, ImportRefused
 from inference.importing.densenet_names import network_def, to_monai
-from inference.importing.foreign import State, read_foreign_state
+from inference.importing.foreign import read_foreign_state
 from inference.importing.monai_bundles import read_monai
 
 #: The outputs of TorchXRayVision's "all" networks, in their order (torchxrayvision.datasets.default_pathologies).
@@ -112,7 +113,7 @@ class _Parts:
     source: Path
     directory: Path
     network_def: dict[str, Any] | None
-    state: State | None
+    state: StateDict | None
     channels: int
     outputs: int
     size: int

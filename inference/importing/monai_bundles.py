@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from inference.allowed import ALLOWED, vet
+from inference.arrays import StateDict
 from inference.errors import BundleForbidden, ImportRefused, WeightsMismatch
-from inference.networks import State, as_state, define_network
+from inference.networks import as_state, define_network
 
 #: Transforms that bring a file to an array, done by our decoder, or that no picture needs.
 _DROPPED = {"LoadImage", "EnsureType", "ToTensor", "ToDevice", "EnsureChannelFirst", "Orientation", "AddChannel",
@@ -24,7 +25,7 @@ class MonaiBundle:
     """A classifier's parts, fit for our layout."""
 
     network_def: dict[str, Any]
-    state: State
+    state: StateDict
     channels: int
     outputs: int
     labels: tuple[str, ...]
@@ -65,7 +66,7 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _state(directory: Path) -> State:
+def _state(directory: Path) -> StateDict:
     """models/model.safetensors or model.pt, tensors only."""
     safe, pickled = directory / "models/model.safetensors", directory / "models/model.pt"
     if safe.is_file():

@@ -20,10 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from inference.arrays import FloatArray
 from inference.bundle import Bundle
 from inference.errors import BundleError
 from inference.prediction import Finding, Prediction, most_likely
-from inference.probability import Array, log_odds, sigmoid
+from inference.probability import log_odds, sigmoid
 
 PRESENT, ABSENT, UNDETERMINED = "present", "absent", "undetermined"
 _DEFAULT: dict[str, Any] = {"scale": 1.0, "offset": 0.0, "threshold": 0.5}
@@ -62,21 +63,21 @@ class Calibration:
                 raise BundleError(f"{self.where}: {name}: expected 0 < band's lower edge <= threshold <= upper edge "
                                   f"< 1, found {low}, {row['threshold']}, {high}")  # fmt: skip
 
-    def probabilities(self, logits: Array) -> Array:
+    def probabilities(self, logits: FloatArray) -> FloatArray:
         """logits [n, outputs] -> calibrated probabilities [n, labels]."""
-        result: Array = sigmoid(logits[:, self.columns] * self.scale + self.offset)
+        result: FloatArray = sigmoid(logits[:, self.columns] * self.scale + self.offset)
         return result
 
-    def pathology_probabilities(self, logits: Array) -> Array:
+    def pathology_probabilities(self, logits: FloatArray) -> FloatArray:
         """logits [n, outputs] -> the probability of any pathology [n]."""
         if not self.pathology:
-            highest: Array = self.probabilities(logits).max(axis=1)
+            highest: FloatArray = self.probabilities(logits).max(axis=1)
             return highest
         weights = np.array([float(self.pathology["weights"].get(name, 0.0)) for name in self.outputs])
-        result: Array = sigmoid(logits @ weights + float(self.pathology["offset"]))
+        result: FloatArray = sigmoid(logits @ weights + float(self.pathology["offset"]))
         return result
 
-    def predictions(self, logits: Array) -> list[Prediction]:
+    def predictions(self, logits: FloatArray) -> list[Prediction]:
         """logits [n, outputs] -> an analysed Prediction for each row."""
         rows = zip(self.probabilities(logits), self.pathology_probabilities(logits), strict=True)
         return [self._prediction([float(p) for p in row], float(any_)) for row, any_ in rows]

@@ -8,8 +8,8 @@ Both are in logits: how much a place adds to the finding, or how much hiding it 
 import numpy as np
 import numpy.typing as npt
 
+from inference.arrays import Array
 from inference.errors import EngineError
-from inference.outputs import Array
 from inference.preprocess import preprocess
 from inference.serving.classifier import Classifier
 

@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from inference.arrays import Array
 from inference.bundle import Bundle
 from inference.errors import BundleError, BundleNotFound
-from inference.outputs import Array, Outputs
+from inference.outputs import Outputs
 from inference.probability import sigmoid
 
 THUMBNAIL = 12

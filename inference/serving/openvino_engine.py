@@ -11,10 +11,11 @@ import torch
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
+from inference.arrays import Array
 from inference.bundle import Bundle
 from inference.errors import EngineError, WeightsMismatch
 from inference.networks import mapped
-from inference.outputs import Array, Outputs, join
+from inference.outputs import Outputs, join
 
 #: Batch sizes that the network is compiled for; a batch is cut into these. One size each is a fourth faster than a
 #: size left open, and a new size costs nothing at its first batch.

@@ -3,10 +3,11 @@
 import numpy as np
 import torch
 
+from inference.arrays import Array
 from inference.bundle import Bundle
 from inference.errors import EngineError
 from inference.networks import mapped
-from inference.outputs import Array, Outputs
+from inference.outputs import Outputs
 
 
 class TorchEngine:

@@ -8,20 +8,19 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
 
+from inference.arrays import Array, StateDict
 from inference.bundle import Bundle
 from inference.ensemble import combined
 from inference.evaluation.data import Table, preprocessed
-from inference.networks import State, define_network
+from inference.networks import define_network
 from inference.preprocess import build_from, standard_preprocessing
 from inference.training.crossvalidate import out_of_fold
 from inference.training.recipe import Recipe
 from inference.training.train import calibrate, write
 
-Array = npt.NDArray[np.float32]
 SAMPLE = 2000  # pictures by which the networks are compared
 CONFOUNDED = ("talo",)  # cohorts that nothing is calibrated on
 
@@ -71,7 +70,7 @@ def steadiness(members: Array, single: Array) -> Array:
     return np.asarray(1 / (1 - share * (1 - 1 / len(members))), np.float32)
 
 
-def _steadier(table: Table, states: list[State], recipe: Recipe, logits: Array) -> Array:
+def _steadier(table: Table, states: list[StateDict], recipe: Recipe, logits: Array) -> Array:
     chosen = np.random.default_rng(recipe.seed).permutation(len(table.rows))[:SAMPLE]
     (inputs,) = preprocessed(table.take(chosen), [build_from(standard_preprocessing(recipe.size))])
     network = define_network({"network_def": recipe.network_def(logits.shape[1])}, "recipe").float().eval()
@@ -79,7 +78,7 @@ def _steadier(table: Table, states: list[State], recipe: Recipe, logits: Array) 
 
 
 @torch.inference_mode()
-def _logits(network: torch.nn.Module, state: State, inputs: Array) -> Array:
+def _logits(network: torch.nn.Module, state: StateDict, inputs: Array) -> Array:
     """The answers [n, outputs] of a network with these weights, mean over each picture and its mirror image."""
     network.load_state_dict(state)
     parts = [torch.from_numpy(inputs[i : i + 256]) for i in range(0, len(inputs), 256)]

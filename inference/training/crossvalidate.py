@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 
+from inference.arrays import Array
 from inference.evaluation.data import Table, read_table, targets_with_pathology
 from inference.evaluation.evaluation_page import with_interval
 from inference.evaluation.metrics import auroc, average_precision, bootstrap, interval
@@ -21,7 +21,6 @@ from inference.training.fit_calibration import fit_logistic
 from inference.training.recipe import Recipe
 from inference.training.train import fit, half, read_samples
 
-Array = npt.NDArray[np.float32]
 COMMON = 30  # positives that a finding needs to count in the mean
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from inference.probability import Array, sigmoid
+from inference.arrays import FloatArray
+from inference.probability import sigmoid
 
 
-def fit_platt(logits: Array, targets: Array, weights: Array | None = None) -> tuple[float, float]:
+def fit_platt(logits: FloatArray, targets: FloatArray, weights: FloatArray | None = None) -> tuple[float, float]:
     """(scale, offset) of least cross-entropy. `logits`, `targets` (0 or 1), `weights`: [n].
 
     A slight pull towards scale 1 keeps a finding with few positives from being turned round.
@@ -19,14 +20,18 @@ def fit_platt(logits: Array, targets: Array, weights: Array | None = None) -> tu
 
 
 def fit_logistic(
-    inputs: Array, targets: Array, weights: Array | None = None, towards: Array | None = None, strength: float = 1.0
-) -> tuple[Array, float]:
+    inputs: FloatArray,
+    targets: FloatArray,
+    weights: FloatArray | None = None,
+    towards: FloatArray | None = None,
+    strength: float = 1.0,
+) -> tuple[FloatArray, float]:
     """Logistic regression of `targets` [n] on `inputs` [n, d], weights pulled to `towards`: (weights [d], offset)."""
     x, y = np.asarray(inputs, np.float64), np.asarray(targets, np.float64)
     w = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
     centre = np.zeros(x.shape[1]) if towards is None else np.asarray(towards, np.float64)
 
-    def loss(theta: Array) -> tuple[float, Array]:
+    def loss(theta: FloatArray) -> tuple[float, FloatArray]:
         z = x @ theta[:-1] + theta[-1]
         error = w * (sigmoid(z) - y)
         pull = theta[:-1] - centre
@@ -37,7 +42,7 @@ def fit_logistic(
     return found.x[:-1], float(found.x[-1])
 
 
-def fit_threshold(probabilities: Array, targets: Array) -> float:
+def fit_threshold(probabilities: FloatArray, targets: FloatArray) -> float:
     """The operating point where sensitivity + specificity is largest (Youden 1950), between two seen probabilities."""
     order = np.argsort(probabilities)
     p, y = np.asarray(probabilities, np.float64)[order], np.asarray(targets)[order] > 0
@@ -53,7 +58,7 @@ def fit_threshold(probabilities: Array, targets: Array) -> float:
 
 
 def fit_band(
-    probabilities: Array, targets: Array, groups: Sequence[Any], threshold: float, share: float = 0.8,
+    probabilities: FloatArray, targets: FloatArray, groups: Sequence[Any], threshold: float, share: float = 0.8,
     rounds: int = 200, seed: int = 0,
 ) -> tuple[float, float]:  # fmt: skip
     """The band around `threshold`: where the operating point falls for other patients.

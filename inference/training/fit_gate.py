@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inference.arrays import Array
 from inference.evaluation.counterexamples import counterexamples, relit, variants
 from inference.evaluation.data import fold_of
 from inference.evaluation.metrics import auroc
@@ -22,7 +23,6 @@ from inference.preprocess import Image, preprocess
 from inference.serving.classifier import Classifier
 from inference.serving.image_gate import apply, describe, save
 
-Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 FEATURES = ["statistics", "penultimate"]
 EXPECTS = "a frontal chest radiograph of an adult"

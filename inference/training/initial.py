@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from inference.arrays import StateDict
 from inference.errors import BundleNotFound, WeightsMismatch
 from inference.importing.foreign import read_foreign_state
-from inference.networks import State
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 
@@ -62,7 +62,7 @@ def find(initial: str) -> Path:
     return held[0]
 
 
-def own_names(state: State) -> State:
+def own_names(state: StateDict) -> StateDict:
     """The tensors under our names; those of a network whose names are not translated stay as they are."""
     depths = {match[1] for name in state if (match := _BLOCK.match(name)) and match[2] == "_expand_conv"}
     return {_rename(name, depths): tensor for name, tensor in state.items()}

@@ -5,12 +5,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from inference.arrays import Array
 from inference.evaluation.data import Table
-
-Array = npt.NDArray[np.float32]
 
 
 def efficientnet_lite0() -> dict[str, Any]:

@@ -17,11 +17,11 @@ import numpy.typing as npt
 import torch
 from rich.progress import Progress
 
+from inference.arrays import Array, StateDict
 from inference.bundle import Bundle, load_bundle
 from inference.bundle_writer import base_metadata, write_bundle
 from inference.evaluation.data import PATHOLOGY, Table, preprocessed, read_table, targets_with_pathology
 from inference.evaluation.metrics import auroc
-from inference.networks import State
 from inference.preprocess import build_from, standard_preprocessing
 from inference.probability import sigmoid
 from inference.training.augment import resized
@@ -30,7 +30,6 @@ from inference.training.recipe import Recipe, balance
 from inference.training.tracking import Tracker, no_tracker
 from inference.training.trainer import Trainer
 
-Array = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 SPECIFICITIES = (0.80, 0.90, 0.95)  # where doubt begins, the operating point, where doubt ends
 LICENCE = "The licence of these weights follows from the data they were trained on; see docs/README.md.\n"
@@ -170,13 +169,13 @@ def _balanced_point(probabilities: Any, targets: Array, patients: Any) -> dict[s
                                                        max(round(band[1], 6), round(threshold, 6))]}  # fmt: skip
 
 
-def half(state: State) -> State:
+def half(state: StateDict) -> StateDict:
     """The same weights as a bundle stores them: on the CPU, in half precision."""
     return {key: (t.half() if t.is_floating_point() else t).cpu().contiguous() for key, t in state.items()}
 
 
 def write(
-    out: Path, state: State, network_def: dict[str, Any], recipe: Recipe, findings: tuple[str, ...],
+    out: Path, state: StateDict, network_def: dict[str, Any], recipe: Recipe, findings: tuple[str, ...],
     calibration: dict[str, Any] | None, name: str, version: str, training: dict[str, Any],
 ) -> Bundle:  # fmt: skip
     """The weights `state` of `network_def` as a bundle in `out`, stored in half precision.

@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from inference.arrays import Array
 from inference.networks import define_network
 from inference.training.augment import RandomView, mixed
 from inference.training.initial import begin_with
 from inference.training.recipe import Recipe, positive_weights
 
-Array = npt.NDArray[np.float32]
 Tick = Callable[[], None]
 
 
