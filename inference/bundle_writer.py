@@ -59,11 +59,11 @@ def write_bundle(
 
 def write_golden(directory: Path, tolerance: float = golden.TOLERANCE) -> None:
     """(Re)write the golden input and what the bundle in `directory` answers to it in float32. Call it last."""
-    golden.write(directory, {}, tolerance)
+    golden.write_files(directory, {}, tolerance)
     bundle = load_bundle(directory)
     onnx = bundle.weights.suffix == ".onnx"
     classifier = Classifier(bundle, "openvino" if onnx else "torch", "cpu", precision="f32")
     batch = preprocess(classifier.transform, golden.read_input(bundle))[None]
     probabilities = sigmoid(classifier.run(batch).logits[0])
     named = {name: round(float(p), 6) for name, p in zip(bundle.outputs, probabilities, strict=True) if name}
-    golden.write(directory, named, tolerance)
+    golden.write_files(directory, named, tolerance)

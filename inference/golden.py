@@ -19,7 +19,7 @@ from inference.probability import sigmoid
 TOLERANCE = 0.03
 
 
-def picture(rows: int = 160, columns: int = 144) -> npt.NDArray[np.uint8]:
+def draw_picture(rows: int = 160, columns: int = 144) -> npt.NDArray[np.uint8]:
     """A drawn thing with two dark fields and a bright middle: enough to exercise every layer."""
     y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
     fields = sum(np.exp(-((((x - side) / 0.28) ** 2 + ((y + 0.1) / 0.55) ** 2) ** 2)) for side in (-0.45, 0.45))
@@ -29,10 +29,10 @@ def picture(rows: int = 160, columns: int = 144) -> npt.NDArray[np.uint8]:
     return np.asarray(np.clip(value, 0, 1) * 255, dtype=np.uint8)
 
 
-def write(directory: Path, probabilities: dict[str, float], tolerance: float = TOLERANCE) -> None:
+def write_files(directory: Path, probabilities: dict[str, float], tolerance: float = TOLERANCE) -> None:
     """Write both files into the bundle's directory."""
     (directory / "golden").mkdir(exist_ok=True)
-    np.save(directory / "golden/input.npy", picture())
+    np.save(directory / "golden/input.npy", draw_picture())
     content = {"probabilities": probabilities, "tolerance": tolerance}
     (directory / "golden/expected.json").write_text(json.dumps(content, indent=2) + "\n")
 

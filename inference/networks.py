@@ -19,7 +19,7 @@ def build_network(bundle: Bundle) -> nn.Module:
     Raises BundleError, BundleForbidden (weights that are more than tensors), WeightsMismatch.
     """
     network = define_network(bundle.inference, str(bundle.directory))
-    state = read_state(bundle)
+    state = read_bundle_state(bundle)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -44,7 +44,7 @@ def define_network(inference: dict[str, Any], where: str) -> nn.Module:
     return network
 
 
-def read_state(bundle: Bundle) -> StateDict:
+def read_bundle_state(bundle: Bundle) -> StateDict:
     """The tensors of the bundle's weights by name. Nothing but tensors is ever unpickled."""
     if bundle.weights.suffix == ".safetensors":
         state: StateDict = load_file(bundle.weights)

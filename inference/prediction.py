@@ -57,7 +57,7 @@ def most_likely(findings: Sequence[Finding]) -> Finding | None:
     return max(findings, key=lambda f: f.margin, default=None)
 
 
-def summary(predictions: Sequence[Prediction]) -> Prediction:
+def study_summary(predictions: Sequence[Prediction]) -> Prediction:
     """A study's answer: the highest probability of each finding, and of any pathology, over its analysed images."""
     analysed = [p for p in predictions if p.analysed]
     if not analysed:

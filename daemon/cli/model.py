@@ -123,14 +123,14 @@ def pull(
     Certificates are the system's or those of SSL_CERT_FILE; a proxy is named by https_proxy.
     """
     from inference.importing import pull as pulling
-    from inference.importing.catalogue import CATALOGUE, find, read_catalogue
+    from inference.importing.catalogue import CATALOGUE, find_entry, read_catalogue
 
     if list_ or not name:
         entries = tried(lambda: read_catalogue(catalogue or CATALOGUE)).values()
         columns = ["name", "what", "licence", "pickle", "urls" if as_json else "home"]
         show([{c: getattr(e, c) for c in columns} for e in entries], columns, as_json)
         return
-    entry = tried(lambda: find(name, catalogue or CATALOGUE))
+    entry = tried(lambda: find_entry(name, catalogue or CATALOGUE))
     with Progress(*COLUMNS, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(name, total=None, start=file is None, visible=file is None)
 

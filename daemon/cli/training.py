@@ -58,7 +58,7 @@ def evaluate(
     """How good a bundle is on labelled radiographs: by finding, cohort, view, sex and age, with 95 % intervals."""
     from inference.bundle import DEFAULT, load_bundle
     from inference.evaluation.evaluate import evaluate as run
-    from inference.evaluation.evaluation_page import markdown
+    from inference.evaluation.evaluation_page import evaluation_markdown
 
     result = tried(
         lambda: run(
@@ -71,7 +71,7 @@ def evaluate(
             others=others,
         )
     )
-    typer.echo(json.dumps(result, indent=1, default=float) if as_json else markdown(result))
+    typer.echo(json.dumps(result, indent=1, default=float) if as_json else evaluation_markdown(result))
 
 
 def crossvalidate(
@@ -86,11 +86,11 @@ def crossvalidate(
     """Train one network for each part of the patients and score what each has not seen: the model card's table."""
     from inference.evaluation.data import read_table
     from inference.training.averaging import write_average
-    from inference.training.crossvalidate import cross_validate, markdown
+    from inference.training.crossvalidate import cross_validate, cross_validation_markdown
 
     chosen = _read_recipe(recipe)
     result = tried(lambda: cross_validate(data, work, chosen, folds=folds, device=device, threads=threads))
-    typer.echo(markdown(result))
+    typer.echo(cross_validation_markdown(result))
     if bundle:
         made = tried(lambda: write_average(bundle, work, read_table(data), chosen, folds))
         typer.echo(f'bundle = "{made.directory.resolve()}"\ndigest = "{made.digest}"')

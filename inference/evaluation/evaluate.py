@@ -171,12 +171,12 @@ def _on_rows(metric: Callable[[Any, Any], float], p: Array, y: Array, rows: npt.
 
 def write_report(out: Path, result: dict[str, Any]) -> None:
     """evaluation.json (no NaN: null), evaluation.md, evaluation.html."""
-    from inference.evaluation.evaluation_page import markdown, page
+    from inference.evaluation.evaluation_page import evaluation_html, evaluation_markdown
 
     out.mkdir(parents=True, exist_ok=True)
     (out / "evaluation.json").write_text(json.dumps(_plain(result), indent=2, allow_nan=False) + "\n")
-    (out / "evaluation.md").write_text(markdown(result))
-    (out / "evaluation.html").write_text(page(result))
+    (out / "evaluation.md").write_text(evaluation_markdown(result))
+    (out / "evaluation.html").write_text(evaluation_html(result))
 
 
 def _plain(value: Any) -> Any:

@@ -56,7 +56,7 @@ def _head(result: dict[str, Any]) -> str:
     return f"{pictures} {name} Intervals: 95 %, bootstrap by patient."
 
 
-def markdown(result: dict[str, Any]) -> str:
+def evaluation_markdown(result: dict[str, Any]) -> str:
     """The tables as Markdown."""
     parts = ["# Evaluation", _head(result)]
     for title, rows in tables(result).items():
@@ -65,7 +65,7 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def page(result: dict[str, Any]) -> str:
+def evaluation_html(result: dict[str, Any]) -> str:
     """The whole page: tables, the gate's ROC, then ROC, precision-recall and reliability of each finding."""
     body = [f"<h1>Evaluation</h1><p>{escape(_head(result))}</p>"]
     body += [f"<h2>{title}</h2>{_table(rows)}" for title, rows in tables(result).items()]

@@ -44,7 +44,7 @@ def read_catalogue(path: Path = CATALOGUE) -> dict[str, CatalogueEntry]:
         raise ImportRefused(f"{path} is no catalogue of models: {type(error).__name__}: {error}") from error
 
 
-def find(name: str, path: Path = CATALOGUE) -> CatalogueEntry:
+def find_entry(name: str, path: Path = CATALOGUE) -> CatalogueEntry:
     """The entry `name`. Raises ImportRefused, which lists the names that there are."""
     entries = read_catalogue(path)
     if name not in entries:

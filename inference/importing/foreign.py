@@ -32,7 +32,7 @@ def read_foreign_state(source: Path, trust_pickle: bool = False) -> tuple[StateD
         raise ImportRefused(str(error)) from error
     except Exception as error:  # torch raises half a dozen kinds for a file that is not only tensors
         if trust_pickle:
-            return unpickle(source)
+            return convert_pickle(source)
         raise ImportRefused(
             f"{source.name} does not load as tensors only (weights_only=True): {_first(error)}. It is a pickle that "
             "can run any code when it is loaded, or no weights file. If you trust where it comes from, --trust-pickle "
@@ -40,7 +40,7 @@ def read_foreign_state(source: Path, trust_pickle: bool = False) -> tuple[StateD
         ) from error
 
 
-def unpickle(source: Path) -> tuple[StateDict, tuple[str, ...]]:
+def convert_pickle(source: Path) -> tuple[StateDict, tuple[str, ...]]:
     """The tensors and labels of a pickled module, by inference/importing/unpickle.py in an isolated process."""
     with tempfile.TemporaryDirectory() as folder:
         weights, names = Path(folder, "model.safetensors"), Path(folder, "names.json")

@@ -8,8 +8,7 @@ import numpy as np
 from inference import golden
 from inference.bundle import Bundle
 from inference.outputs import Outputs
-from inference.prediction import Prediction, refused
-from inference.prediction import summary as summary_of
+from inference.prediction import Prediction, refused, study_summary
 from inference.preprocess import Image, build, check_image, preprocess, preprocess_all
 from inference.probability import log_odds
 from inference.serving.calibration import Calibration
@@ -77,7 +76,7 @@ class Classifier:
     @staticmethod
     def summary(predictions: Sequence[Prediction]) -> Prediction:
         """A study's answer: the highest probability of each finding over its images."""
-        return summary_of(predictions)
+        return study_summary(predictions)
 
 
 def fault(image: Image) -> str:

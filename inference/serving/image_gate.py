@@ -63,7 +63,7 @@ class ImageGate:
         """
         if not self.config:
             return np.ones(len(batch), np.float32)
-        return apply(self.tensors, describe(self.features, batch, outputs), outputs.features)
+        return apply_gate(self.tensors, describe(self.features, batch, outputs), outputs.features)
 
     def reason(self, score: float) -> str:
         """Why a picture with this score is refused; empty if it passes."""
@@ -117,7 +117,7 @@ def _correlation(a: Array, b: Array) -> float:
     return float((a * b).sum()) / scale if scale > 0 else 0.0
 
 
-def apply(tensors: dict[str, Array], features: Array, pooled: Array) -> Array:
+def apply_gate(tensors: dict[str, Array], features: Array, pooled: Array) -> Array:
     """The gate model of the module's docstring on features [n, d] and penultimate features [n, p]: scores [n]."""
     if "whiten" in tensors:
         distance = np.linalg.norm((pooled - tensors["centre"]) @ tensors["whiten"].T, axis=1, keepdims=True)
@@ -135,7 +135,7 @@ def apply(tensors: dict[str, Array], features: Array, pooled: Array) -> Array:
     return scores
 
 
-def save(tensors: dict[str, Array], directory: Path, config: dict[str, Any]) -> None:
+def save_gate(tensors: dict[str, Array], directory: Path, config: dict[str, Any]) -> None:
     """Write a fitted gate into the bundle in `directory`."""
     plain = {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()}
     save_file(plain, directory / "models/gate.safetensors")

@@ -19,7 +19,7 @@ from inference.networks import define_network
 from inference.preprocess import build_from, standard_preprocessing
 from inference.training.crossvalidate import out_of_fold
 from inference.training.recipe import Recipe
-from inference.training.train import calibrate, write
+from inference.training.train import calibrate, write_trained_bundle
 
 SAMPLE = 2000  # pictures by which the networks are compared
 CONFOUNDED = ("talo",)  # cohorts that nothing is calibrated on
@@ -46,7 +46,9 @@ def write_average(
                 "calibrated_on": "each network's logits for the patients that it has not seen, drawn together by "
                                  f"{', '.join(f'{f:.3f}' for f in steadier)}"}  # fmt: skip
     state = combined(states, define_network({"network_def": member}, "recipe"))
-    bundle = write(out, state, network_def, recipe, table.findings, calibration, name or out.name, version, training)
+    bundle = write_trained_bundle(
+        out, state, network_def, recipe, table.findings, calibration, name or out.name, version, training
+    )
     shutil.copy(work / "cross_validation.json", out / "docs")
     return bundle
 

@@ -51,7 +51,7 @@ def cross_validate(
         return None
     result = report(table, logits) | {"folds": folds, "recipe": recipe.to_json()}
     (work / "cross_validation.json").write_text(json.dumps(result, indent=2) + "\n")
-    (work / "cross_validation.md").write_text(markdown(result))
+    (work / "cross_validation.md").write_text(cross_validation_markdown(result))
     return result
 
 
@@ -143,7 +143,7 @@ def known_beforehand(table: Table) -> Array:
     return np.asarray((x - x.mean(0)) / np.maximum(x.std(0), 1e-6), np.float32)
 
 
-def markdown(result: dict[str, Any]) -> str:
+def cross_validation_markdown(result: dict[str, Any]) -> str:
     """The tables of the model card."""
     lines = [f"{result['images']} images of {result['patients']} patients, {result['folds']} folds by patient.", "",
              "| group | images | mean AUROC | any pathology | baseline: mean | any pathology | gain of the mean |",

@@ -21,7 +21,7 @@ from inference.evaluation.data import fold_of
 from inference.evaluation.metrics import auroc
 from inference.preprocess import Image, preprocess
 from inference.serving.classifier import Classifier
-from inference.serving.image_gate import apply, describe, save
+from inference.serving.image_gate import apply_gate, describe, save_gate
 
 Mask = npt.NDArray[np.bool_]
 FEATURES = ["statistics", "penultimate"]
@@ -68,7 +68,7 @@ def fit_gate(
     real = seen.judged & seen.chest & ~np.isin(seen.kinds, [example.kind for example in drawn])
     tensors, threshold, scores = _fitted(seen, seen.judged, real, passing, seed)
     config = {"features": FEATURES, "threshold": round(threshold, 6), "expects": EXPECTS}
-    save(tensors, classifier.bundle.directory, config)
+    save_gate(tensors, classifier.bundle.directory, config)
     unseen: dict[str, dict[str, float]] = {}
     for kind in sorted(_rare(others)):
         _, least, again = _fitted(seen, seen.judged | (seen.kinds == kind), real, passing, seed)
@@ -130,7 +130,7 @@ def _fitted(
 ) -> tuple[dict[str, Array], float, Array]:  # fmt: skip
     """A gate that has not seen the rows `left_out`, its threshold on the chests `real`, and everybody's scores."""
     tensors = _fit(seen.features[~left_out], seen.chest[~left_out], seed)
-    scores = apply(tensors, seen.features, np.zeros((len(seen.features), 0), np.float32))
+    scores = apply_gate(tensors, seen.features, np.zeros((len(seen.features), 0), np.float32))
     sources = [real & (seen.kinds == kind) for kind in np.unique(seen.kinds[real])]
     return tensors, min(float(np.quantile(scores[source], 1 - passing)) for source in sources), scores
 

@@ -35,7 +35,7 @@ def begin_with(network: nn.Module, initial: str) -> None:
     The last linear layer keeps its random weights: it is for other classes. A first convolution of colour is summed
     over its channels for a network of one. Raises BundleNotFound, ImportRefused, WeightsMismatch.
     """
-    file = find(initial)
+    file = find_weights(initial)
     state, _ = read_foreign_state(file)
     state = own_names(state)
     own = network.state_dict()
@@ -49,7 +49,7 @@ def begin_with(network: nn.Module, initial: str) -> None:
     network.load_state_dict(state, strict=False)
 
 
-def find(initial: str) -> Path:
+def find_weights(initial: str) -> Path:
     """The file that `initial` names. Raises BundleNotFound."""
     if Path(initial).is_file():
         return Path(initial)

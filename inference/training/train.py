@@ -69,7 +69,7 @@ def train(
         trainer = fit(samples, np.flatnonzero(~aside), np.flatnonzero(aside), recipe, work, device, progress, log.epoch)
         held = np.flatnonzero(aside)
         calibration = calibrate(samples.table.take(held), trainer.logits(samples.inputs[held])) if len(held) else None
-        bundle = write(out, trainer.average, recipe.network_def(samples.targets.shape[1]), recipe,
+        bundle = write_trained_bundle(out, trainer.average, recipe.network_def(samples.targets.shape[1]), recipe,
                        samples.table.findings, calibration, name or out.name, version,
                        {"history": trainer.history})  # fmt: skip
         log.bundle(bundle)
@@ -174,7 +174,7 @@ def half(state: StateDict) -> StateDict:
     return {key: (t.half() if t.is_floating_point() else t).cpu().contiguous() for key, t in state.items()}
 
 
-def write(
+def write_trained_bundle(
     out: Path, state: StateDict, network_def: dict[str, Any], recipe: Recipe, findings: tuple[str, ...],
     calibration: dict[str, Any] | None, name: str, version: str, training: dict[str, Any],
 ) -> Bundle:  # fmt: skip

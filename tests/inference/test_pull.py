@@ -15,7 +15,7 @@ from dicom_io.composite.codes import check_findings
 from dicom_io.network.tls import TlsFiles
 from inference.bundle import load_bundle
 from inference.errors import DigestMismatch, ImportRefused, PullFailed, Unreachable
-from inference.importing.catalogue import CatalogueEntry, find, read_catalogue
+from inference.importing.catalogue import CatalogueEntry, find_entry, read_catalogue
 from inference.importing.download import download
 from inference.importing.importer import XRAYVISION
 from inference.importing.pull import Confirm, pull, remembered
@@ -261,7 +261,7 @@ def test_the_catalogue() -> None:
         assert set(known.thresholds) == set(known.labels) - {""}
         assert known.preprocessing == "xrayvision"
         check_findings(known.thresholds)
-    assert find("torchxrayvision-all").labels == XRAYVISION
+    assert find_entry("torchxrayvision-all").labels == XRAYVISION
 
 
 @pytest.mark.parametrize("text", ["x", "[a]\nwhat = 1", '[a]\nurls = ["http://x"]', '["../a"]\nurls = ["https://x"]'])

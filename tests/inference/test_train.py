@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 
 from inference.bundle import load_bundle
 from inference.evaluation.data import read_table
-from inference.networks import read_state
+from inference.networks import read_bundle_state
 from inference.serving.classifier import Classifier
 from inference.training.recipe import Recipe, balance
 from inference.training.train import train
@@ -42,7 +42,7 @@ def write_data(directory: Path, count: int) -> None:
 
 
 def weights(directory: Path) -> dict[str, np.ndarray]:
-    return {name: tensor.float().numpy() for name, tensor in read_state(load_bundle(directory)).items()}
+    return {name: tensor.float().numpy() for name, tensor in read_bundle_state(load_bundle(directory)).items()}
 
 
 def test_a_bundle_comes_out_that_has_learnt(tmp_path: Path) -> None:
