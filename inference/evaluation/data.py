@@ -25,12 +25,19 @@ from inference.errors import DataError
 from inference.pictures import display_values
 from inference.preprocess import Image, Transform, preprocess
 
-#: The fourteen labels of ChestX-ray14 (Wang et al., CVPR 2017), in the order of its manifests.
+#: The fourteen labels of ChestX-ray14 (Wang et al., CVPR 2017), in alphabetical order: the order of the manifests'
+#: columns and of the outputs of the networks trained here. `bundle_writer.LABELS` holds the same labels in the order of
+#: published networks. Both orders are file formats and must not change.
 FINDINGS = (
     "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia",
     "Infiltration", "Mass", "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax",
 )  # fmt: skip
-PATHOLOGY = "Pathology"  # the extra output of a network: any finding
+PATHOLOGY = "Pathology"  # the extra output of a network: whether any finding is present
+
+#: The patients of these cohorts were selected by their labels, so the cohort itself gives the label away. A figure over
+#: them says little; they are neither mixed with other cohorts nor used for calibration.
+CONFOUNDED = ("talo",)
+COMMON = 30  # positives that a finding needs within a group to count in the group's mean
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,11 @@ class Table:
     @property
     def cohorts(self) -> npt.NDArray[np.str_]:
         return np.array([row.cohort for row in self.rows])
+
+    @property
+    def confounded(self) -> npt.NDArray[np.bool_]:
+        """Whether each row belongs to a cohort of `CONFOUNDED`."""
+        return np.isin(self.cohorts, CONFOUNDED)
 
     def folds(self, count: int) -> npt.NDArray[np.int64]:
         """The fold 0..count-1 of each row."""

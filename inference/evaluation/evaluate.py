@@ -15,7 +15,7 @@ import numpy.typing as npt
 from inference.arrays import Array
 from inference.bundle import Bundle
 from inference.errors import DataError
-from inference.evaluation.data import PATHOLOGY, Table, pictures, read_table
+from inference.evaluation.data import COMMON, PATHOLOGY, Table, pictures, read_table
 from inference.evaluation.evaluate_gate import gate_figures
 from inference.evaluation.metrics import (
     at_threshold,
@@ -33,10 +33,7 @@ from inference.evaluation.metrics import (
 from inference.preprocess import preprocess
 from inference.serving.classifier import Classifier
 
-COMMON = 30  # positives that a finding needs to count in the mean
 AGES = ((0, 18), (18, 40), (40, 60), (60, 200))
-#: Patients of these cohorts were picked by label: a figure over them says little, and none is mixed into another.
-CONFOUNDED = ("talo",)
 
 
 def evaluate(
@@ -119,7 +116,7 @@ def figures(
 
 def groups(table: Table) -> dict[str, npt.NDArray[np.int64]]:
     """Row numbers of the groups that a result must hold in."""
-    apart = ~np.isin(table.cohorts, CONFOUNDED)
+    apart = ~table.confounded
     if not apart.any():
         apart[:] = True
     ages = np.array([row.age for row in table.rows])

@@ -22,7 +22,6 @@ from inference.training.recipe import Recipe
 from inference.training.train import calibrate, write_trained_bundle
 
 SAMPLE = 2000  # pictures by which the networks are compared
-CONFOUNDED = ("talo",)  # cohorts that nothing is calibrated on
 
 
 def write_average(
@@ -40,7 +39,7 @@ def write_average(
     member = recipe.network_def(logits.shape[1])
     network_def = {"_target_": "inference.ensemble.Ensemble", "members": [member] * folds}
     steadier = _steadier(table, states, recipe, logits)
-    apart = np.flatnonzero(~np.isin(table.cohorts, CONFOUNDED))
+    apart = np.flatnonzero(~table.confounded)
     calibration = calibrate(table.take(apart), drawn_together(logits[apart], steadier))
     training = {"average_of": f"the {folds} networks of a cross-validation by patient",
                 "calibrated_on": "each network's logits for the patients that it has not seen, drawn together by "

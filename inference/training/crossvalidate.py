@@ -14,14 +14,12 @@ import torch
 from safetensors.torch import save_file
 
 from inference.arrays import Array
-from inference.evaluation.data import Table, read_table, targets_with_pathology
+from inference.evaluation.data import COMMON, Table, read_table, targets_with_pathology
 from inference.evaluation.evaluation_page import with_interval
 from inference.evaluation.metrics import auroc, average_precision, bootstrap, interval
 from inference.training.fit_calibration import fit_logistic
 from inference.training.recipe import Recipe
 from inference.training.train import fit, half, read_samples
-
-COMMON = 30  # positives that a finding needs to count in the mean
 
 
 def cross_validate(
@@ -80,7 +78,7 @@ def report(table: Table, logits: Array, rounds: int = 200) -> dict[str, Any]:
     }
     cohorts = {str(c): _group(table, logits, known, targets, np.flatnonzero(table.cohorts == c), rounds)
                for c in np.unique(table.cohorts)}  # fmt: skip
-    apart = np.flatnonzero(table.cohorts != "talo")  # confounded: its figures would flatter
+    apart = np.flatnonzero(~table.confounded)
     return {
         "images": len(every), "patients": len(set(table.patients)), "findings": findings, "cohorts": cohorts,
         "all": _group(table, logits, known, targets, apart, rounds),
@@ -88,7 +86,7 @@ def report(table: Table, logits: Array, rounds: int = 200) -> dict[str, Any]:
 
 
 def _finding(logits: Array, targets: Array, table: Table) -> dict[str, Any]:
-    apart = table.cohorts != "talo"
+    apart = ~table.confounded
     s, y, p = logits[apart], targets[apart], table.patients[apart]
     if y.sum() < 5:
         return {"positives": int(y.sum())}

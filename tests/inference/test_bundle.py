@@ -1,8 +1,10 @@
 """A bundle: its layout, its digest and what it may not contain."""
 
+import importlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ import pytest
 import torch
 
 from inference.allowed import ALLOWED, vet
-from inference.bundle import Bundle, digest, load_bundle
+from inference.bundle import DEFAULT, Bundle, digest, load_bundle
+from inference.efficientnet_lite import EfficientNetLite
+from inference.ensemble import Ensemble
 from inference.errors import BundleError, BundleForbidden, BundleNotFound, DigestMismatch, WeightsMismatch
 from inference.networks import build_network
+from inference.preprocess import CentreSquare
 from tests.support.bundles import LABELS, small_bundle
 
 
@@ -109,12 +114,42 @@ def test_administrator_may_pin_an_expression(copy: Path) -> None:
 
 def test_every_allowed_name_exists() -> None:
     """The list names no class that is absent, and a short name means the full one."""
-    import importlib
-
     for full in set(ALLOWED.values()):
         module, _, name = full.rpartition(".")
         assert callable(getattr(importlib.import_module(module), name))
     assert vet({"_target_": "Resize"}, "x") == {"_target_": "monai.transforms.Resize"}
+
+
+def targets(config: Any) -> Iterator[str]:
+    """Every class that a MONAI configuration names."""
+    if isinstance(config, dict):
+        yield from (value for key, value in config.items() if key == "_target_")
+        config = list(config.values())
+    for value in config if isinstance(config, list) else ():
+        yield from targets(value)
+
+
+#: Bundles of every site name these classes, so neither the modules nor the classes can be moved or renamed.
+FIXED = {
+    "inference.efficientnet_lite.EfficientNetLite": EfficientNetLite,
+    "inference.ensemble.Ensemble": Ensemble,
+    "inference.preprocess.CentreSquare": CentreSquare,
+}
+
+
+def test_the_packaged_bundle_names_classes_where_they_are() -> None:
+    """Each class in the packaged bundle's configuration can be imported from exactly the path written there."""
+    named = set(targets(json.loads((DEFAULT / "configs/inference.json").read_text())))
+    assert "inference.ensemble.Ensemble" in named
+    assert {name for name in named if name.startswith("inference.")} <= set(FIXED)
+    for path in named | set(FIXED):
+        module, _, name = path.rpartition(".")
+        assert isinstance(getattr(importlib.import_module(module), name), type), path
+
+
+def test_classes_that_bundles_name_are_defined_there() -> None:
+    """Our own classes are defined in the modules that bundles name, not handed on from elsewhere."""
+    assert {f"{kind.__module__}.{kind.__qualname__}": kind for kind in FIXED.values()} == FIXED
 
 
 class Evil:

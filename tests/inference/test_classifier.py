@@ -6,13 +6,14 @@ import zipfile
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from config.sections import ModelSettings
 from inference.bundle import Bundle, load_bundle
 from inference.errors import BadImage, BundleError, EngineError, SelfCheckFailed
 from inference.networks import build_network
@@ -22,7 +23,7 @@ from inference.probability import log_odds, sigmoid
 from inference.serving import image_gate
 from inference.serving.calibration import call
 from inference.serving.classifier import Classifier
-from inference.serving.engines import open_engine
+from inference.serving.engines import ENGINES, open_engine
 from inference.serving.openvino_engine import OpenVinoEngine
 from inference.serving.torch_engine import TorchEngine
 from inference.training.fit_calibration import fit_band, fit_logistic, fit_platt, fit_threshold
@@ -141,6 +142,11 @@ def test_engine_is_chosen_and_refused(bundle: Bundle) -> None:
         open_engine(bundle, "torch", "cuda:77")
     with pytest.raises(EngineError, match="auto, openvino or torch"):
         open_engine(bundle, "tensorflow")
+
+
+def test_configuration_knows_every_engine() -> None:
+    """The setting model.engine takes "auto" and the name of each engine in the table, and nothing else."""
+    assert set(get_args(ModelSettings.model_fields["engine"].annotation)) == {"auto", *ENGINES}
 
 
 def test_cache(bundle: Bundle, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from inference.bundle_writer import LABELS
 from inference.errors import DataError
-from inference.evaluation.data import fold_of, pictures, preprocessed, read_table
+from inference.evaluation.data import FINDINGS, fold_of, pictures, preprocessed, read_table
 from inference.pictures import display_values
 from inference.preprocess import build_from, preprocess, standard_preprocessing
 
@@ -51,6 +52,13 @@ def test_other_csv_files_are_left_alone_but_a_named_one_must_fit(tmp_path: Path)
     assert len(read_table(tmp_path).rows) == 1
     with pytest.raises(DataError, match="when"):
         read_table(tmp_path, ["notes"])
+
+
+def test_both_orders_of_the_findings_hold_the_same_labels() -> None:
+    """The outputs' order of published networks and the manifests' order differ, but name the same fourteen findings."""
+    assert len(FINDINGS) == len(LABELS) == 14
+    assert set(FINDINGS) == set(LABELS)
+    assert list(FINDINGS) == sorted(FINDINGS)
 
 
 def test_no_patient_is_on_two_sides() -> None:
