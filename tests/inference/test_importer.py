@@ -349,7 +349,7 @@ def test_monai_bundle(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [({"a": torch.zeros(3)}, "holds no DenseNet"), ([1, 2], "no state dict"), (b"not a file", "weights_only")],
+    [({"a": torch.zeros(3)}, "does not hold a DenseNet"), ([1, 2], "no state dict"), (b"not a file", "weights_only")],
 )
 def test_other_files_are_refused(content: Any, message: str, tmp_path: Path) -> None:
     """Another network, no network, no torch file: refused with what was found, and nothing is left behind."""

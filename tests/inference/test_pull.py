@@ -76,7 +76,7 @@ def test_a_whole_file(server: Publisher, tmp_path: Path) -> None:
 def test_a_broken_download_goes_on(server: Publisher, tmp_path: Path, says_length: bool) -> None:
     """After a break the next try asks for the rest, of the same version, and gets the same bytes."""
     server.cut_after = 10_000
-    with pytest.raises(PullFailed, match="broke off after 10000 of"):
+    with pytest.raises(PullFailed, match="interrupted after 10000 of"):
         download(server.url, tmp_path / "f")
     server.cut_after, server.says_length = 0, says_length
     download(server.url, tmp_path / "f")
@@ -122,10 +122,10 @@ def test_a_file_that_is_too_large(server: Publisher, tmp_path: Path, says_length
 def test_nothing_but_https(server: Publisher, tmp_path: Path) -> None:
     """Neither the address nor a redirection may lead to http, a file or anything else."""
     for url in ("http://127.0.0.1/x", "file:///etc/passwd"):
-        with pytest.raises(PullFailed, match="nothing but https"):
+        with pytest.raises(PullFailed, match="only https"):
             download(url, tmp_path / "f")
         server.redirect = url
-        with pytest.raises(PullFailed, match=r"nothing but https|not allowed"):
+        with pytest.raises(PullFailed, match=r"only https|not allowed"):
             download(server.url, tmp_path / "f")
     assert not list(tmp_path.iterdir())
 
@@ -160,7 +160,7 @@ def test_pulled_agreed_to_imported_remembered(server: Publisher, tmp_path: Path)
     row = remembered(tmp_path)["mine"]
     assert row == {"url": server.url, "bytes": len(server.content), "sha256": shown[0], "bundle": made.digest}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine", "pulled.json"]
-    with pytest.raises(ImportRefused, match="there already"):
+    with pytest.raises(ImportRefused, match="exists already"):
         pull(entry(server.url), tmp_path, NOBODY)
 
 
@@ -180,7 +180,7 @@ def test_a_wrong_digest(server: Publisher, tmp_path: Path) -> None:
     """One altered byte: nothing is imported, the file is kept where nothing takes it, the next pull fetches anew."""
     right = hexdigest(server.content)
     good, server.content = server.content, bytes([server.content[0] ^ 1]) + server.content[1:]
-    with pytest.raises(DigestMismatch, match=rf"but {right} is expected.*kept as .*mine\.pt\.refused"):
+    with pytest.raises(DigestMismatch, match=rf"but {right} is expected.*renamed to .*mine\.pt\.refused"):
         pull(entry(server.url), tmp_path, NOBODY, sha256=right)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.pt.refused"]
     server.content = good
@@ -268,5 +268,5 @@ def test_the_catalogue() -> None:
 def test_no_catalogue(tmp_path: Path, text: str) -> None:
     """A file that is no catalogue is refused by its name; so is an address without TLS and a name that is a path."""
     (tmp_path / "c.toml").write_text(text)
-    with pytest.raises(ImportRefused, match=r"c\.toml is no catalogue"):
+    with pytest.raises(ImportRefused, match=r"c\.toml is not a catalogue"):
         read_catalogue(tmp_path / "c.toml")
