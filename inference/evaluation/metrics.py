@@ -1,4 +1,4 @@
-"""How good scores are against 0/1 targets: discrimination, operating points, calibration, and intervals by patient."""
+"""Comparing scores with targets of 0 or 1: discrimination, operating points, calibration, and intervals by patient."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ Metric = Callable[[FloatArray, FloatArray], float]
 
 
 def auroc(scores: FloatArray, targets: FloatArray) -> float:
-    """Area under the ROC curve (ties count half); nan unless both classes are there."""
+    """Return the area under the ROC curve, in which ties count half; nan unless both classes are present."""
     positive = targets > 0
     n1, n0 = int(positive.sum()), int((~positive).sum())
     if not n1 or not n0:
@@ -22,13 +22,13 @@ def auroc(scores: FloatArray, targets: FloatArray) -> float:
 
 
 def average_precision(scores: FloatArray, targets: FloatArray) -> float:
-    """Sum over thresholds of precision times the step of recall; nan without positives."""
+    """Return the sum over thresholds of precision times the step of recall; nan without positives."""
     precision, recall = precision_recall(scores, targets)
     return float(np.sum(precision * np.diff(recall, prepend=0.0))) if len(recall) else float("nan")
 
 
 def precision_recall(scores: FloatArray, targets: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Precision and recall at each distinct threshold, from the highest down; empty without positives."""
+    """Return precision and recall at each distinct threshold, from the highest down; empty without positives."""
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(targets[order] > 0)
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1) if len(scores) else np.array([], int)
@@ -38,7 +38,7 @@ def precision_recall(scores: FloatArray, targets: FloatArray) -> tuple[FloatArra
 
 
 def roc(scores: FloatArray, targets: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """False and true positive rate at each distinct threshold, from (0, 0) to (1, 1)."""
+    """Return the false and true positive rate at each distinct threshold, from (0, 0) to (1, 1)."""
     order = np.argsort(-scores, kind="stable")
     positive = targets[order] > 0
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
@@ -47,31 +47,34 @@ def roc(scores: FloatArray, targets: FloatArray) -> tuple[FloatArray, FloatArray
 
 
 def thinned(x: FloatArray, y: FloatArray, most: int = 120) -> list[tuple[float, float]]:
-    """A curve's points, at most so many."""
+    """Return at most `most` points of a curve, rounded to four decimals."""
     keep = np.unique(np.linspace(0, max(0, len(x) - 1), min(most, len(x))).astype(np.int64))
     return [(round(float(x[i]), 4), round(float(y[i]), 4)) for i in keep]
 
 
 def brier(probabilities: FloatArray, targets: FloatArray) -> float:
-    """Mean squared difference of probability and target."""
+    """Return the mean squared difference of probability and target."""
     return float(np.mean((probabilities - targets) ** 2))
 
 
 def reliability(probabilities: FloatArray, targets: FloatArray, bins: int = 10) -> list[tuple[float, float, int]]:
-    """(mean probability, observed share, number) in bins of equal numbers, empty ones left out."""
+    """Return (mean probability, observed share, number) for bins of equal numbers. Empty bins are left out."""
     order = np.argsort(probabilities, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
     return [(float(probabilities[p].mean()), float(targets[p].mean()), len(p)) for p in parts]
 
 
 def expected_calibration_error(probabilities: FloatArray, targets: FloatArray, bins: int = 10) -> float:
-    """Mean gap of probability and observed share over bins of equal numbers."""
+    """Return the mean gap between probability and observed share over bins of equal numbers."""
     table = reliability(probabilities, targets, bins)
     return float(sum(n * abs(p - share) for p, share, n in table) / max(1, sum(n for *_, n in table)))
 
 
 def at_threshold(probabilities: FloatArray, targets: FloatArray, threshold: float) -> dict[str, float]:
-    """Accuracy, precision, recall, specificity and F1 when everything from `threshold` on is called present."""
+    """Return accuracy, precision, recall, specificity and F1 if everything from `threshold` on is called present.
+
+    A figure whose denominator is 0 is nan.
+    """
     called, positive = probabilities >= threshold, targets > 0
     tp, fp = int((called & positive).sum()), int((called & ~positive).sum())
     fn, tn = int((~called & positive).sum()), int((~called & ~positive).sum())
@@ -89,7 +92,10 @@ def bootstrap(
     statistic: Callable[[npt.NDArray[np.int64]], Any], groups: Sequence[Any] | npt.NDArray[Any], rounds: int = 200,
     seed: int = 0,
 ) -> FloatArray:  # fmt: skip
-    """`statistic(row numbers)` for `rounds` samples of whole groups (patients) with replacement, [rounds, ...]."""
+    """Return `statistic(row numbers)` for `rounds` samples of whole groups (patients) with replacement, [rounds, ...].
+
+    `groups` names the group of each row.
+    """
     _, codes = np.unique(np.asarray(groups), return_inverse=True)
     order = np.argsort(codes, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(codes))[:-1])
@@ -99,7 +105,7 @@ def bootstrap(
 
 
 def interval(samples: FloatArray, level: float = 0.95) -> tuple[float, float]:
-    """The central interval of bootstrap samples; nan where none has a value."""
+    """Return the central interval of bootstrap samples that holds the share `level`; nan if no sample is finite."""
     good = samples[np.isfinite(samples)]
     if not len(good):
         return float("nan"), float("nan")
