@@ -1,4 +1,4 @@
-"""A bundle: its layout, its digest and what it may not contain."""
+"""Bundles: the layout, the digest, and what a bundle may not contain."""
 
 import importlib
 import json
@@ -51,20 +51,20 @@ def test_same_seed_gives_the_same_digest(made: Bundle, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", ["configs/metadata.json", "models/model.safetensors", "golden/expected.json"])
 def test_digest_changes_with_every_file_that_counts(made: Bundle, copy: Path, file: str) -> None:
-    """One byte more in any file that the answer depends on is another digest."""
+    """An additional byte in any file on which the answer depends changes the digest."""
     with (copy / file).open("ab") as handle:
         handle.write(b" ")
     assert digest(copy) != made.digest
 
 
 def test_digest_leaves_the_model_card_out_and_the_place(made: Bundle, copy: Path) -> None:
-    """A better model card, or another directory, is the same model."""
+    """Neither a better model card nor another directory changes the digest."""
     (copy / "docs/README.md").write_text("a better card")
     assert digest(copy) == made.digest
 
 
 def test_digest_tells_names_from_content(copy: Path) -> None:
-    """Moving bytes from one file to another, or renaming one, is another digest."""
+    """Renaming a file changes the digest."""
     (copy / "a").write_text("xy")
     first = digest(copy)
     (copy / "a").rename(copy / "b")
@@ -72,14 +72,14 @@ def test_digest_tells_names_from_content(copy: Path) -> None:
 
 
 def test_link_is_refused(copy: Path) -> None:
-    """A link could point to what the digest does not cover."""
+    """A link is refused, because it could point to content that the digest does not cover."""
     (copy / "models/link").symlink_to("/etc/hostname")
     with pytest.raises(BundleError, match="link"):
         load_bundle(copy)
 
 
 def test_pinned_digest(made: Bundle, copy: Path) -> None:
-    """With its digest pinned a bundle loads as pinned; after a change it does not load_bundle."""
+    """With its digest pinned a bundle loads as pinned; after a change it does not load."""
     assert load_bundle(copy, made.digest).pinned
     change(copy, "metadata.json", version="2")
     with pytest.raises(DigestMismatch, match="is pinned"):
@@ -107,13 +107,13 @@ def test_configuration_may_not_run_code(copy: Path, config: dict[str, Any]) -> N
 
 
 def test_administrator_may_pin_an_expression(copy: Path) -> None:
-    """What is refused by itself runs once its digest is pinned."""
+    """A bundle that would otherwise be refused runs once its digest is pinned."""
     change(copy, "inference.json", size="$32 * 2")
     assert load_bundle(copy, digest(copy)).inference["size"] == "$32 * 2"
 
 
 def test_every_allowed_name_exists() -> None:
-    """The list names no class that is absent, and a short name means the full one."""
+    """Every class on the list exists, and a short name stands for the full one."""
     for full in set(ALLOWED.values()):
         module, _, name = full.rpartition(".")
         assert callable(getattr(importlib.import_module(module), name))
@@ -176,7 +176,7 @@ def test_plain_state_dict_loads_as_pt(made: Bundle, copy: Path) -> None:
 
 
 def test_weights_of_another_network(copy: Path) -> None:
-    """Weights that do not fit are named as such."""
+    """Weights of another network are refused, and the error names a tensor that does not fit."""
     config = json.loads((copy / "configs/inference.json").read_text())["network_def"]
     change(copy, "inference.json", network_def=config | {"out_channels": 4})
     with pytest.raises(WeightsMismatch, match=r"class_layers\.out"):
@@ -193,13 +193,13 @@ def test_weights_of_another_network(copy: Path) -> None:
     ],
 )
 def test_bad_metadata_is_explained(copy: Path, changes: dict[str, Any], message: str) -> None:
-    """What is wrong with the metadata is said by its key."""
+    """The error about invalid metadata names the key."""
     change(copy, "metadata.json", **changes)
     with pytest.raises(BundleError, match=message):
         load_bundle(copy)
 
 
 def test_no_bundle(tmp_path: Path) -> None:
-    """An empty directory is no bundle."""
+    """An empty directory is refused as a bundle."""
     with pytest.raises(BundleNotFound):
         load_bundle(tmp_path)
