@@ -3,7 +3,7 @@
 A data directory holds one or more manifests `<name>.csv`, each beside `<name>.zip` or a folder `<name>/` with the
 pictures (PNG or JPEG, found by their base name). A manifest has a row for each picture:
 
-    file, patient_id       required
+    file, patient_id                       required
     age, sex, view, follow_up, cohort      optional
     one column for each finding, 1 or 0    every column named in `FINDINGS` (or in `findings=`)
 

@@ -44,9 +44,7 @@ def download(url: str, file: Path, report: Progress = lambda done, total: None, 
     """
     part, note = _beside(file)
     have, known = part.stat().st_size if part.is_file() else 0, _read(note)
-    if (
-        known.url != url or not known.validator
-    ):  # from another address, or it is unknown whether the file is still the same
+    if known.url != url or not known.validator:  # from another address, or nothing shows that the file is the same
         have = 0
     if not have or have != known.total:
         asked = {"Range": f"bytes={have}-", "If-Range": known.validator} if have else {}

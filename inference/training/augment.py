@@ -35,8 +35,8 @@ class RandomView(RandomizableTransform):  # type: ignore[misc]
     turned, moved, scaled, sheared, mirrored, given another gamma and noise, and standardised as in serving.
 
     Bounds: turned by `degrees`, moved by `shift` of the side, scaled and given a gamma by exp(+-`scale`) and
-    exp(+-`gamma`), noise of standard deviation `noise`. `mirror` and `blur` are probabilities: of mirroring a picture,
-    and of shrinking a batch.
+    exp(+-`gamma`), noise of a standard deviation up to `noise`. `mirror` and `blur` are probabilities: of mirroring a
+    picture, and of shrinking a batch.
     """
 
     def __init__(self, degrees: float = 10.0, shift: float = 0.06, scale: float = 0.15, gamma: float = 0.35,
