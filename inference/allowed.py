@@ -1,7 +1,8 @@
-"""Which classes a bundle's configuration may name, and the check that it names no other.
+"""The classes that a bundle's configuration may name, and the check that it names no others.
 
 A MONAI configuration can run any code: `_target_` names any callable, `$` is an expression, `%` reads another file,
-`_mode_` can start a debugger. A bundle that nobody pinned gets listed classes with plain values and nothing else.
+`_mode_` can start a debugger. Unless the administrator has pinned the bundle's digest, its configuration may therefore
+only name the classes listed here, with plain values as their arguments.
 """
 
 from typing import Any
@@ -25,7 +26,7 @@ _OWN = (
     "inference.preprocess.CentreSquare",
 )
 
-#: name as written in a configuration -> the name that is imported. MONAI's short names are allowed too.
+#: From the name in a configuration to the full name that is imported. MONAI's short names are allowed too.
 ALLOWED: dict[str, str] = (
     {name: f"monai.networks.nets.{name}" for name in _NETWORKS}
     | {name: f"monai.transforms.{name}" for name in _TRANSFORMS}
@@ -37,7 +38,10 @@ _SPECIAL = {"_target_", "_disabled_", "_desc_"}
 
 
 def vet(config: Any, where: str) -> Any:
-    """`config` with every class name in full; BundleForbidden for anything but listed classes and plain values."""
+    """Return `config` with every class name written in full. `where` names `config` in error messages.
+
+    Raises BundleForbidden for anything but listed classes and plain values.
+    """
     if isinstance(config, dict):
         return {_key(key, where): _value(key, value, f"{where}.{key}") for key, value in config.items()}
     if isinstance(config, list):
@@ -52,7 +56,7 @@ def vet(config: Any, where: str) -> Any:
 
 def _key(key: str, where: str) -> str:
     if key.startswith("_") and key not in _SPECIAL:
-        raise BundleForbidden(f"{where} holds the key {key!r}: of MONAI's special keys only _target_, _disabled_ and "
+        raise BundleForbidden(f"{where} has the key {key!r}: of MONAI's special keys only _target_, _disabled_ and "
                               "_desc_ are allowed")  # fmt: skip
     return key
 
@@ -61,8 +65,8 @@ def _value(key: str, value: Any, where: str) -> Any:
     if key == "_target_":
         if not isinstance(value, str) or value not in ALLOWED:
             raise BundleForbidden(f"{where} names {value!r}, which is not among the allowed networks and transforms; "
-                                  "pin the bundle's digest (model.digest) to run it all the same")  # fmt: skip
+                                  "pin the bundle's digest (model.digest) to run it anyway")  # fmt: skip
         return ALLOWED[value]
     if key in ("pretrained", "progress") and value:
-        raise BundleForbidden(f"{where} asks for a download; a bundle brings its own weights")
+        raise BundleForbidden(f"{where} asks for a download, but a bundle must hold its own weights")
     return vet(value, where)

@@ -1,29 +1,30 @@
-"""A bundle: a directory in MONAI's layout that holds everything the model's answer depends on.
+"""A bundle: a directory in MONAI's layout that holds everything on which the model's answer depends.
 
     configs/metadata.json       MONAI's metadata (name, version, description, task, network_data_format ...) and a
                                 "hilum" object:
         {"labels": ["Atelectasis", ...],   findings, a subset of outputs, in the order of reports
-         "outputs": ["Atelectasis", ...],  what the network's outputs are, in order; "" for an unused one.
-                                           Optional, default: labels. May hold more (e.g. "Pathology")
-         "output": "logits",               or "probabilities" (foreign ONNX files)
+         "outputs": ["Atelectasis", ...],  the name of each output of the network, in order; "" if unused.
+                                           Optional, default: labels. May name more (e.g. "Pathology")
+         "output": "logits",               or "probabilities" (foreign ONNX files). Optional
          "trained": true,                  false: every report says that the weights are untrained
          "input_size": [128, 128],         rows, columns of the network's input
-         "input_channels": 1,              optional
-         "test_time": ["flip"]}            optional: also the mirrored picture; logits are averaged
+         "input_channels": 1,              optional, default 1
+         "test_time": ["flip"]}            optional: the mirrored picture is run too, and the logits are averaged
     configs/inference.json      "preprocessing": a monai.transforms.Compose that takes float32 [rows, columns] in 0..1
-                                and gives float32 [channels, S, S]; "network_def": a network. Listed classes only
-                                (inference/allowed.py) unless the digest is pinned by the administrator.
+                                and returns float32 [channels, S, S]; "network_def": a network. Only listed classes
+                                (inference/allowed.py) may be named unless the administrator pinned the digest.
     configs/calibration.json    optional, see inference/serving/calibration.py
     configs/gate.json           optional, see inference/serving/image_gate.py; with models/gate.safetensors
     models/model.safetensors    the network's state dict (any float type; float32 in memory), or
     models/model.pt             the same, loaded with weights_only=True, or
-    models/model.onnx           a whole network; then "network_def" is absent
-    golden/input.npy            uint8 [rows, columns], a drawn picture; golden/expected.json, see inference/golden.py
+    models/model.onnx           a whole network; there is no "network_def" then
+    golden/input.npy            uint8 [rows, columns], a drawn picture
+    golden/expected.json        the probabilities that it must give, see inference/golden.py
     docs/README.md              the model card
     LICENSE                     the weights' licence
 
-The digest is sha256 over every file but those below docs/ (a better model card is the same model) in sorted order of
-their relative names: name, NUL, length as eight bytes big-endian, content.
+The digest is the SHA-256 over all files except those below docs/ (a better model card does not make another model), in
+the sorted order of their relative names: name, NUL, length as eight bytes big-endian, content.
 """
 
 import json
@@ -43,13 +44,13 @@ PINS = PACKAGED / "pins.json"  # {"default": "sha256:..."}: what this package wa
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model as it lies on disk, read and checked, not yet loaded into an engine."""
+    """A model on disk whose configuration was read and checked. Its weights are not loaded yet."""
 
     directory: Path
     name: str
     version: str
     digest: str  # "sha256:" and 64 hexadecimal digits
-    pinned: bool  # the digest is the one that the configuration or the package names
+    pinned: bool  # whether the configuration or the package names this digest
     trained: bool
     labels: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -61,7 +62,7 @@ class Bundle:
 
     @cached_property
     def inference(self) -> dict[str, Any]:
-        """configs/inference.json, vetted unless the bundle is pinned."""
+        """configs/inference.json, checked against the list of allowed classes unless the bundle is pinned."""
         config = _read_json(self.directory / "configs/inference.json")
         wanted = {key: config[key] for key in ("preprocessing", "network_def") if key in config}
         return config if self.pinned else {key: vet(value, key) for key, value in wanted.items()}
@@ -77,50 +78,50 @@ class Bundle:
 
     @cached_property
     def calibration(self) -> dict[str, Any]:
-        """configs/calibration.json, or nothing where the bundle has none."""
+        """configs/calibration.json, or {} if the bundle has none."""
         return _read_optional(self.directory / "configs/calibration.json")
 
     @cached_property
     def gate(self) -> dict[str, Any]:
-        """configs/gate.json, or nothing where the bundle has none."""
+        """configs/gate.json, or {} if the bundle has none."""
         return _read_optional(self.directory / "configs/gate.json")
 
 
 def load_bundle(directory: Path | str, pinned: str | None = None) -> Bundle:
     """Read and check the bundle in `directory`.
 
-    `pinned` is the digest ("sha256:...") that the administrator expects; the package's own bundle is pinned by the
-    package. A bundle without a pin loads with listed classes only, and says `pinned=False`: whether it may run is the
-    caller's decision.
+    `pinned` is the digest ("sha256:...") that the administrator expects. The package itself pins the bundle that it
+    ships. A bundle that is not pinned may name listed classes only, and has `pinned=False`: the caller decides whether
+    it may run.
 
-    Raises BundleNotFound, BundleForbidden, DigestMismatch, BundleError (metadata that cannot be understood).
+    Raises BundleNotFound, BundleForbidden, DigestMismatch, and BundleError if the metadata is invalid.
     """
     directory = Path(directory)
     if not (directory / "configs/metadata.json").is_file():
         mlflow = "; `hilum model import` copies a bundle out of MLflow" if directory.parts[:1] == ("models:",) else ""
-        raise BundleNotFound(f"{directory} is no bundle: it has no configs/metadata.json{mlflow}")
+        raise BundleNotFound(f"{directory} is not a bundle: it has no configs/metadata.json{mlflow}")
     actual = digest(directory)
     expected = pinned or package_pin(directory)
     if expected and expected.lower().removeprefix("sha256:") != actual.removeprefix("sha256:"):
         raise DigestMismatch(f"the bundle {directory} has the digest {actual}, but {expected} is pinned: it was "
-                             "changed after it was pinned, or it is another bundle")  # fmt: skip
+                             "changed after it was pinned, or is a different bundle")  # fmt: skip
     bundle = _from_metadata(directory, actual, bool(expected))
-    bundle.weights, bundle.inference  # noqa: B018  (absent or forbidden parts are reported here, not at the first image)
+    bundle.weights, bundle.inference  # noqa: B018  (to report missing or forbidden parts here, not at the first image)
     return bundle
 
 
 def is_ours(directory: Path) -> bool:
-    """Whether the MONAI bundle in `directory` says what hilum has to know of it. Raises BundleError."""
+    """Whether the metadata of the MONAI bundle in `directory` has a "hilum" object. Raises BundleError."""
     return "hilum" in _read_optional(directory / "configs/metadata.json")
 
 
 def default_bundle() -> Bundle:
-    """The bundle that the package ships."""
+    """Load the bundle that the package ships. Raises what `load_bundle` raises."""
     return load_bundle(DEFAULT)
 
 
 def package_pin(directory: Path) -> str | None:
-    """The digest that the package pins for its own bundle in `directory`, None for any other directory."""
+    """Return the digest that the package pins for its own bundle in `directory`; None for any other directory."""
     directory = directory.resolve()
     if directory.parent != PACKAGED or not PINS.is_file():
         return None
@@ -129,19 +130,22 @@ def package_pin(directory: Path) -> str | None:
 
 
 def pin_packaged(name: str = "default") -> str:
-    """Write the digest of the packaged bundle `name` as it is now into the package's pins, and return it."""
+    """Write the present digest of the packaged bundle `name` into the package's pins, and return it."""
     pins = _read_optional(PINS) | {name: digest(PACKAGED / name)}
     PINS.write_text(json.dumps(pins, indent=2, sort_keys=True) + "\n")
     return str(pins[name])
 
 
 def digest(directory: Path) -> str:
-    """ "sha256:..." over the bundle's files, as the module's docstring defines it. Raises BundleError on a link."""
+    """Return "sha256:..." over the files of a bundle, as this module's docstring defines it.
+
+    Raises BundleError on a link.
+    """
     state = sha256()
     for path in sorted(directory.rglob("*"), key=lambda p: p.relative_to(directory).as_posix()):
         name = path.relative_to(directory).as_posix()
         if path.is_symlink():
-            raise BundleError(f"{path} is a link: a bundle holds plain files only")
+            raise BundleError(f"{path} is a link, but a bundle may hold plain files only")
         if path.is_dir() or name.startswith("docs/"):
             continue
         content = path.read_bytes()
@@ -154,7 +158,7 @@ def _from_metadata(directory: Path, actual: str, pinned: bool) -> Bundle:
     ours = metadata.get("hilum")
     if not isinstance(ours, dict):
         raise BundleError(f"{directory}/configs/metadata.json has no \"hilum\" object (labels, trained, input_size): "
-                          "`hilum model import` makes a bundle of a MONAI bundle")  # fmt: skip
+                          "`hilum model import` turns a MONAI bundle into one")  # fmt: skip
     try:
         rows, columns = ours["input_size"]
         bundle = Bundle(
@@ -182,11 +186,11 @@ def _check(bundle: Bundle) -> None:
     where = f"{bundle.directory}/configs/metadata.json"
     strays = sorted(set(bundle.labels) - set(bundle.outputs))
     if strays or not bundle.labels or len(set(bundle.labels)) != len(bundle.labels):
-        raise BundleError(f"{where}: labels must be distinct and among outputs; not among them: {strays}")
+        raise BundleError(f"{where}: labels must be distinct and among outputs; these are not: {strays}")
     if bundle.output_kind not in ("logits", "probabilities"):
         raise BundleError(f"{where}: output is {bundle.output_kind!r}, expected logits or probabilities")
     if set(bundle.test_time) - {"flip"}:
-        raise BundleError(f'{where}: test_time is {list(bundle.test_time)}, only "flip" is known')
+        raise BundleError(f'{where}: test_time is {list(bundle.test_time)}, but only "flip" is supported')
     if min(bundle.input_size) < 1 or max(bundle.input_size) > 4096:
         raise BundleError(f"{where}: input_size is {list(bundle.input_size)}, expected 1 to 4096")
 
@@ -197,7 +201,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise BundleNotFound(f"{path} is missing") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BundleError(f"{path} is no JSON: {error}") from error
+        raise BundleError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
         raise BundleError(f"{path} holds a {type(content).__name__}, expected an object")
     return content

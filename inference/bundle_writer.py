@@ -1,4 +1,4 @@
-"""Writing a bundle: its metadata, configuration, weights, and golden input with the answer."""
+"""Writing a bundle: metadata, configuration, weights, and the golden input with its expected answer."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,9 @@ from inference.preprocess import preprocess
 from inference.probability import sigmoid
 from inference.serving.classifier import Classifier
 
-#: The fourteen labels of ChestX-ray14 (Wang et al., CVPR 2017).
+#: The fourteen labels of ChestX-ray14 (Wang et al., CVPR 2017), in the order of the outputs of published DenseNets such
+#: as CheXNet. `evaluation.data.FINDINGS` holds the same labels in the order of the manifests. Both orders are file
+#: formats and must not change.
 LABELS = (
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
     "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
@@ -23,7 +25,7 @@ LABELS = (
 def base_metadata(
     name: str, version: str, description: str, labels: tuple[str, ...], size: int, trained: bool, channels: int = 1
 ) -> dict[str, Any]:
-    """metadata.json in MONAI's schema, with hilum's part."""
+    """Return the content of metadata.json in MONAI's schema, with the "hilum" object (see inference/bundle.py)."""
     channel_def = {str(i): label for i, label in enumerate(labels)}
     picture = {"type": "image", "format": "magnitude", "modality": "CR/DX", "num_channels": channels,
                "spatial_shape": [size, size], "dtype": "float32", "value_range": [], "is_patch_data": False,
@@ -45,7 +47,10 @@ def write_bundle(
     directory: Path, metadata: dict[str, Any], inference: dict[str, Any], state: dict[str, torch.Tensor] | None,
     calibration: dict[str, Any] | None = None,
 ) -> None:  # fmt: skip
-    """Write a bundle's parts, and its golden input's answer in torch float32. `state` None: the weights lie there."""
+    """Write the files of a bundle, and the answer to its golden input.
+
+    Pass None as `state` if the weights are already in `directory`. Raises what `load_bundle` and `Classifier` raise.
+    """
     for folder in ("configs", "models", "docs"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
     parts = {"metadata": metadata, "inference": inference, "calibration": calibration}
@@ -58,12 +63,15 @@ def write_bundle(
 
 
 def write_golden(directory: Path, tolerance: float = golden.TOLERANCE) -> None:
-    """(Re)write the golden input and what the bundle in `directory` answers to it in float32. Call it last."""
-    golden.write(directory, {}, tolerance)
+    """Write, or replace, the golden input and the float32 answer of the bundle in `directory` to it.
+
+    Call this after everything else in the bundle has been written.
+    """
+    golden.write_files(directory, {}, tolerance)
     bundle = load_bundle(directory)
     onnx = bundle.weights.suffix == ".onnx"
     classifier = Classifier(bundle, "openvino" if onnx else "torch", "cpu", precision="f32")
     batch = preprocess(classifier.transform, golden.read_input(bundle))[None]
     probabilities = sigmoid(classifier.run(batch).logits[0])
     named = {name: round(float(p), 6) for name, p in zip(bundle.outputs, probabilities, strict=True) if name}
-    golden.write(directory, named, tolerance)
+    golden.write_files(directory, named, tolerance)

@@ -1,10 +1,14 @@
 """EfficientNet-Lite: inverted bottlenecks with ReLU6 and no squeeze-and-excitation.
 
 Tan and Le, EfficientNet, ICML 2019, table 1, in the Lite form that its authors published in 2020 for devices without
-fast sigmoids: blocks as there, stem and head of the same width in every size. ReLU6 keeps activations small, so that
-weights and arithmetic of 16 bits cost little. Convolutions pad as TensorFlow's "SAME" does, because the published
-weights were trained so.
+fast sigmoids: the blocks are the same, and the stem and the head have the same width in every size. ReLU6 keeps
+activations small, so that little accuracy is lost with weights and arithmetic of 16 bits. Convolutions pad as
+TensorFlow's "SAME" does, because the published weights were trained that way.
 """
+
+# Do not move or rename this module or `EfficientNetLite`: bundles name `inference.efficientnet_lite.EfficientNetLite`
+# in configs/inference.json. The configuration of a pinned bundle is used as it is, so an alias in inference/allowed.py
+# would not help. The names of the attributes are the names of the tensors in the bundles' weights.
 
 import math
 from collections import OrderedDict
@@ -13,14 +17,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-#: Per stage: blocks, kernel, stride of the first block, expansion, channels.
+#: For each stage: number of blocks, kernel, stride of the first block, expansion, channels.
 STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
           (1, 3, 1, 6, 320))  # fmt: skip
-STEM, HEAD = 32, 1280
+STEM, HEAD = 32, 1280  # channels
 
 
 class Convolution(nn.Sequential):
-    """Convolution padded to ceil(side / stride), batch normalisation and, unless `linear`, ReLU6."""
+    """A convolution with an output of ceil(side / stride), batch normalisation and, unless `linear`, ReLU6."""
 
     def __init__(self, before: int, after: int, kernel: int = 1, stride: int = 1, groups: int = 1,
                  linear: bool = False) -> None:  # fmt: skip
@@ -32,7 +36,10 @@ class Convolution(nn.Sequential):
 
 
 class SameConvolution(nn.Conv2d):
-    """Padding that gives ceil(side / stride), the odd pixel at the lower and right edge."""
+    """A convolution padded so that its output has ceil(side / stride) pixels a side.
+
+    If the padding is odd, the lower and the right edge get the additional pixel.
+    """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         down, right = (self._padding(side) for side in input.shape[-2:])
@@ -45,7 +52,10 @@ class SameConvolution(nn.Conv2d):
 
 
 class Bottleneck(nn.Module):
-    """Widened, filtered channel by channel, narrowed; added to what came in where both have the same shape."""
+    """Widens the channels, filters each by itself and narrows them again.
+
+    The input is added to the output if both have the same shape.
+    """
 
     def __init__(self, before: int, after: int, kernel: int, stride: int, expansion: int, drop: float) -> None:
         super().__init__()
@@ -66,9 +76,12 @@ class Bottleneck(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """[n, in_channels, S, S] -> logits [n, out_channels]; the last feature map has S / 32 cells a side.
+    """Returns logits [n, out_channels] for pictures [n, in_channels, S, S].
 
-    `depth` and `width` scale the blocks: 1.0 and 1.0 is Lite0, 1.1 and 1.0 Lite1, 1.2 and 1.1 Lite2.
+    The last feature map has ceil(S / 32) cells a side.
+
+    `depth` and `width` scale the number of blocks and their channels: 1.0 and 1.0 give Lite0,
+    1.1 and 1.0 Lite1, 1.2 and 1.1 Lite2.
     """
 
     def __init__(self, in_channels: int, out_channels: int, depth: float = 1.0, width: float = 1.0,
@@ -96,6 +109,6 @@ class EfficientNetLite(nn.Module):
 
 
 def _rounded(channels: float, step: int = 8) -> int:
-    """The nearest multiple of 8, but no less than nine tenths."""
+    """Return the nearest multiple of `step`, or the next one if that is less than nine tenths of `channels`."""
     nearest = max(step, int(channels + step / 2) // step * step)
     return nearest if nearest >= 0.9 * channels else nearest + step

@@ -1,20 +1,28 @@
-"""Several networks as one: their logits' mean, by one pooling and one linear layer.
+"""Several networks as one that returns the mean of their logits.
 
-A mean over networks is linear in their last feature maps: the maps laid side by side, with the members' last layers
-side by side and divided by their number, give it. So the whole ends as each member does, in global average pooling and
-a linear layer, and has class activation maps like any other network.
+The mean of the members' logits is linear in their last feature maps. It is therefore computed by concatenating the
+feature maps, followed by one global average pooling and one linear layer, whose weights are those of the members' last
+layers divided by the number of members. The ensemble thus ends as each member does, and has class activation maps like
+any other network.
 """
+
+# Do not move or rename this module or `Ensemble`: bundles name `inference.ensemble.Ensemble` in configs/inference.json.
+# The configuration of a pinned bundle is used as it is, so an alias in inference/allowed.py would not help.
+# The names of the attributes are the names of the tensors in the bundles' weights.
 
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-State = dict[str, torch.Tensor]
+from inference.arrays import StateDict
 
 
 class Ensemble(nn.Module):
-    """The mean of networks that each end in global average pooling and one linear layer [outputs, features]."""
+    """The mean of networks that each end in global average pooling and one linear layer [outputs, features].
+
+    Takes the last linear layer out of each member. Raises ValueError for a member that does not end so.
+    """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -28,7 +36,7 @@ class Ensemble(nn.Module):
             pool.register_forward_pre_hook(lambda _pool, inputs: self.maps.append(inputs[0]))
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        """[n, channels, S, S] -> logits [n, outputs]."""
+        """Return the logits [n, outputs] for pictures [n, channels, S, S]."""
         self.maps.clear()
         for member in self.members:
             member(batch)
@@ -36,8 +44,11 @@ class Ensemble(nn.Module):
         return logits
 
 
-def combined(states: Sequence[State], member: nn.Module) -> State:
-    """The state of an `Ensemble` of networks built like `member`, from their own states."""
+def combined(states: Sequence[StateDict], member: nn.Module) -> StateDict:
+    """Return the weights of an `Ensemble` from the weights of its members, all of which are built like `member`.
+
+    Raises ValueError if `member` has no linear layer.
+    """
     head, _ = _last(member, nn.Linear)
     own = (f"{head}.weight", f"{head}.bias")
     result = {f"members.{i}.{name}": tensor for i, state in enumerate(states) for name, tensor in state.items()
@@ -47,7 +58,7 @@ def combined(states: Sequence[State], member: nn.Module) -> State:
 
 
 def _beheaded(member: nn.Module) -> nn.Linear:
-    """Takes the last linear layer out of a network, and returns it."""
+    """Replace the last linear layer of a network by the identity, and return the layer."""
     name, head = _last(member, nn.Linear)
     parent, _, attribute = name.rpartition(".")
     setattr(member.get_submodule(parent), attribute, nn.Identity())

@@ -2,24 +2,24 @@
 
     InferenceError
     |-- BundleError             the bundle cannot be used as it is
-    |   |-- BundleNotFound      no bundle there, or a file that its layout asks for is missing
+    |   |-- BundleNotFound      there is no bundle, or a file that its layout requires is missing
     |   |-- BundleForbidden     it names a class, an expression or a pickle that is not allowed
     |   |-- DigestMismatch      its content is not what was pinned
     |   `-- WeightsMismatch     the weights do not fit the network
     |-- ImportRefused           a foreign model cannot be turned into a bundle
-    |-- PullFailed              a download broke off, or is not what may be taken
-    |   `-- Unreachable         there is no way to where it lies
-    |-- EngineError             the engine asked for is absent or cannot run this network
+    |-- PullFailed              a download was interrupted or refused
+    |   `-- Unreachable         the address of the file cannot be reached, or there is no file there
+    |-- EngineError             the requested engine is missing or cannot run this network
     |-- SelfCheckFailed         the golden input does not give the expected probabilities
     |-- DataError               a data directory cannot be used: what is missing or wrong, and where
-    `-- BadImage                an array that is no image
+    `-- BadImage                an array is not an image
 
-Messages name files, classes and shapes; they never hold anything of a patient.
+Messages name files, classes and shapes. They never contain a patient's data.
 """
 
 
 class InferenceError(Exception):
-    """Any error of this package."""
+    """Any error that this package raises on purpose."""
 
 
 class BundleError(InferenceError):
@@ -27,11 +27,11 @@ class BundleError(InferenceError):
 
 
 class BundleNotFound(BundleError):
-    """There is no bundle, or a file that its layout asks for is missing."""
+    """There is no bundle, or a file that its layout requires is missing."""
 
 
 class BundleForbidden(BundleError):
-    """The bundle asks for more than tensors and listed classes."""
+    """The bundle contains more than tensors and listed classes."""
 
 
 class DigestMismatch(BundleError):
@@ -47,15 +47,15 @@ class ImportRefused(InferenceError):
 
 
 class PullFailed(InferenceError):
-    """A download broke off, is not there, is too large, or leaves https."""
+    """A download was interrupted, is too large, or was redirected away from https."""
 
 
 class Unreachable(PullFailed):
-    """There is no way to where the file lies: no network, no such host, a certificate that nobody trusts."""
+    """The file cannot be reached: no network, no such host or file, or a certificate that is not trusted."""
 
 
 class EngineError(InferenceError):
-    """The engine asked for is absent, or cannot run this network."""
+    """The requested engine is missing, or cannot run this network."""
 
 
 class SelfCheckFailed(InferenceError):

@@ -1,8 +1,10 @@
-"""The golden input: a drawn picture and the probabilities that the network gives for it in plain torch float32.
+"""The golden input: a drawn picture, and the probabilities that the network gives for it in plain torch float32.
+
+Running it shows at each start whether the engine still computes what the network was trained to compute.
 
 golden/input.npy       uint8 [rows, columns]
 golden/expected.json   {"probabilities": {"Effusion": 0.1234, ...},   sigmoid of the outputs, before calibration
-                        "tolerance": 0.03}                            largest difference allowed (bf16 is not float32)
+                        "tolerance": 0.03}                            largest difference allowed: bf16 is less exact
 """
 
 import json
@@ -16,11 +18,11 @@ from inference.errors import BundleError, SelfCheckFailed
 from inference.preprocess import Image
 from inference.probability import sigmoid
 
-TOLERANCE = 0.03
+TOLERANCE = 0.03  # of a probability
 
 
-def picture(rows: int = 160, columns: int = 144) -> npt.NDArray[np.uint8]:
-    """A drawn thing with two dark fields and a bright middle: enough to exercise every layer."""
+def draw_picture(rows: int = 160, columns: int = 144) -> npt.NDArray[np.uint8]:
+    """Draw two dark fields and a bright middle, uint8 [rows, columns]: enough to exercise every layer."""
     y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
     fields = sum(np.exp(-((((x - side) / 0.28) ** 2 + ((y + 0.1) / 0.55) ** 2) ** 2)) for side in (-0.45, 0.45))
     heart = np.exp(-(((x - 0.15) / 0.3) ** 2 + ((y - 0.35) / 0.3) ** 2))
@@ -29,16 +31,19 @@ def picture(rows: int = 160, columns: int = 144) -> npt.NDArray[np.uint8]:
     return np.asarray(np.clip(value, 0, 1) * 255, dtype=np.uint8)
 
 
-def write(directory: Path, probabilities: dict[str, float], tolerance: float = TOLERANCE) -> None:
-    """Write both files into the bundle's directory."""
+def write_files(directory: Path, probabilities: dict[str, float], tolerance: float = TOLERANCE) -> None:
+    """Write both files into the bundle in `directory`. `probabilities` holds one for each named output."""
     (directory / "golden").mkdir(exist_ok=True)
-    np.save(directory / "golden/input.npy", picture())
+    np.save(directory / "golden/input.npy", draw_picture())
     content = {"probabilities": probabilities, "tolerance": tolerance}
     (directory / "golden/expected.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
 def read_input(bundle: Bundle) -> Image:
-    """The golden picture as display values, float32 0..1. Raises BundleError where the bundle has none."""
+    """Return the golden picture as display values, float32 [rows, columns] in 0..1.
+
+    Raises BundleError if the bundle has no golden input.
+    """
     path = bundle.directory / "golden/input.npy"
     if not path.is_file() or not (bundle.directory / "golden/expected.json").is_file():
         raise BundleError(f"{bundle.directory} has no golden input (golden/input.npy, golden/expected.json)")
@@ -47,7 +52,10 @@ def read_input(bundle: Bundle) -> Image:
 
 
 def compare(bundle: Bundle, logits: Image, engine: str) -> float:
-    """The largest difference of a probability on the golden input. Raises SelfCheckFailed if it is too large."""
+    """Return the largest difference from an expected probability, given the logits [1, outputs] for the golden input.
+
+    `engine` names the engine in the message. Raises SelfCheckFailed if the difference exceeds the bundle's tolerance.
+    """
     expected = json.loads((bundle.directory / "golden/expected.json").read_text())
     named = dict(zip(bundle.outputs, (float(p) for p in sigmoid(logits[0])), strict=True))
     gaps = {name: abs(named[name] - p) for name, p in expected["probabilities"].items()}
@@ -55,7 +63,7 @@ def compare(bundle: Bundle, logits: Image, engine: str) -> float:
     if not gaps[worst] <= expected["tolerance"]:
         raise SelfCheckFailed(
             f"the golden input gives {worst} {named[worst]:.4f} in {engine}, expected "
-            f"{expected['probabilities'][worst]:.4f} +- {expected['tolerance']}: the engine computes something else "
-            'than the network was trained as; try model.engine = "torch"'
+            f"{expected['probabilities'][worst]:.4f} +- {expected['tolerance']}: this engine does not compute "
+            'what the network was trained to compute; try model.engine = "torch"'
         )
     return float(gaps[worst])

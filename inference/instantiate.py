@@ -1,4 +1,4 @@
-"""MONAI's ConfigParser, fit for a process in which other threads import modules meanwhile (MLflow's do)."""
+"""MONAI's ConfigParser, made safe for a process in which other threads import modules, as MLflow's do."""
 
 import sys
 from typing import Any
@@ -8,14 +8,17 @@ from monai.bundle.config_item import ComponentLocator
 
 
 class Locator(ComponentLocator):  # type: ignore[misc]
-    """Goes through a copy of the list of modules: MONAI's own fails when the list grows under it."""
+    """Searches a copy of the list of modules. MONAI's own locator fails if the list grows during the search."""
 
     def _find_module_names(self) -> list[str]:
         return [name for name in list(sys.modules) if name.startswith(self.MOD_START)]
 
 
 def instantiated(config: dict[str, Any], key: str) -> Any:
-    """The object that `config` describes under `key`."""
+    """Return the object that the MONAI configuration `config` describes under `key`.
+
+    Raises what its constructor raises.
+    """
     parser = ConfigParser(config)
     parser.locator = Locator()
     return parser.get_parsed_content(key)

@@ -1,4 +1,4 @@
-"""The network of a bundle in torch, with its features and class activation maps as further outputs."""
+"""The network of a bundle in torch, which also returns its features and class activation maps."""
 
 from typing import Any
 
@@ -7,20 +7,19 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import conv2d
 
+from inference.arrays import StateDict
 from inference.bundle import Bundle
 from inference.errors import BundleError, BundleForbidden, EngineError, WeightsMismatch
 from inference.instantiate import instantiated
 
-State = dict[str, torch.Tensor]
-
 
 def build_network(bundle: Bundle) -> nn.Module:
-    """The bundle's network with its weights, float32 on the CPU, in eval mode.
+    """Return the bundle's network with its weights, float32 on the CPU, in eval mode.
 
-    Raises BundleError, BundleForbidden (weights that are more than tensors), WeightsMismatch.
+    Raises BundleError, BundleForbidden (the file holds more than tensors), WeightsMismatch, EngineError (an ONNX file).
     """
     network = define_network(bundle.inference, str(bundle.directory))
-    state = read_state(bundle)
+    state = read_bundle_state(bundle)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -30,7 +29,10 @@ def build_network(bundle: Bundle) -> nn.Module:
 
 
 def define_network(inference: dict[str, Any], where: str) -> nn.Module:
-    """The network that `network_def` describes, with random weights. Raises BundleError."""
+    """Return the network that "network_def" of configs/inference.json describes, with random weights.
+
+    `where` names the bundle in error messages. Raises BundleError.
+    """
     if "network_def" not in inference:
         raise BundleError(f'{where}/configs/inference.json has no "network_def"')
     try:
@@ -38,17 +40,22 @@ def define_network(inference: dict[str, Any], where: str) -> nn.Module:
     except (RuntimeError, TypeError, ValueError) as error:
         raise BundleError(f"{where}/configs/inference.json, network_def: {error.__cause__ or error}") from error
     if not isinstance(network, nn.Module):
-        raise BundleError(f"{where}/configs/inference.json: network_def gave a {type(network).__name__}, not a network")
+        raise BundleError(
+            f"{where}/configs/inference.json: network_def gives a {type(network).__name__}, which is not a network"
+        )
     set_swish = getattr(network, "set_swish", None)
     if set_swish is not None:
         set_swish(memory_efficient=False)  # its memory-saving form cannot be traced
     return network
 
 
-def read_state(bundle: Bundle) -> State:
-    """The tensors of the bundle's weights by name. Nothing but tensors is ever unpickled."""
+def read_bundle_state(bundle: Bundle) -> StateDict:
+    """Return the weights of a bundle. Nothing but tensors is ever unpickled.
+
+    Raises BundleForbidden (the file holds more than tensors), WeightsMismatch (no weights in it), EngineError (ONNX).
+    """
     if bundle.weights.suffix == ".safetensors":
-        state: State = load_file(bundle.weights)
+        state: StateDict = load_file(bundle.weights)
         return state
     if bundle.weights.suffix == ".onnx":
         raise EngineError(f"{bundle.weights.name} runs in OpenVINO only: set model.engine to openvino or auto")
@@ -60,8 +67,11 @@ def read_state(bundle: Bundle) -> State:
     return as_state(loaded, str(bundle.weights))
 
 
-def as_state(loaded: Any, where: str) -> State:
-    """The state dict in what a checkpoint holds. Raises WeightsMismatch."""
+def as_state(loaded: Any, where: str) -> StateDict:
+    """Return the weights in the content of a checkpoint, whose file `where` names in messages.
+
+    Raises WeightsMismatch.
+    """
     for key in ("state_dict", "model_state_dict", "model", "net"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
@@ -73,9 +83,10 @@ def as_state(loaded: Any, where: str) -> State:
 class Mapped(nn.Module):
     """A network with three outputs: logits [n, k], features [n, c] and class activation maps [n, k, h, w].
 
-    features are the last feature map's means, which the network's last layer (linear) multiplies; a map is that
-    layer's weights times the feature map (Zhou et al. 2016), so the map's mean plus the layer's bias is the logit.
-    Both are empty (c = 0, k = 0) for a network that does not end in global average pooling and one linear layer.
+    The features are the means of the last feature maps, which are the input of the last, linear layer. A class
+    activation map is that layer's weights times the feature maps (Zhou et al. 2016): the map's mean plus the layer's
+    bias is the logit. Features and maps are empty (c = 0, k = 0) for a network that does not end in global average
+    pooling and one linear layer.
     """
 
     def __init__(self, network: nn.Module, example: torch.Tensor) -> None:
@@ -96,7 +107,10 @@ class Mapped(nn.Module):
 
 
 def mapped(bundle: Bundle) -> Mapped:
-    """The bundle's network with its three outputs. Raises what `build_network` raises, and WeightsMismatch."""
+    """Return the bundle's network with its three outputs, in eval mode.
+
+    Raises what `build_network` raises, and WeightsMismatch if the number of outputs differs from metadata.json.
+    """
     example = torch.zeros((1, bundle.input_channels, *bundle.input_size))
     network = build_network(bundle)
     with torch.inference_mode():
@@ -109,7 +123,10 @@ def mapped(bundle: Bundle) -> Mapped:
 
 
 def _ending(network: nn.Module, example: torch.Tensor) -> tuple[nn.Module | None, nn.Linear | None]:
-    """The pooling and the linear layer that the network ends with, found by running it once."""
+    """Return the pooling and the linear layer in which the network ends; (None, None) if it ends otherwise.
+
+    The network is run once on `example` to find out.
+    """
     calls: list[tuple[nn.Module, torch.Tensor, torch.Tensor]] = []
 
     def note(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:

@@ -1,21 +1,23 @@
-"""What an engine gives for a batch."""
+"""What an engine returns for a batch of pictures."""
 
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from inference.arrays import Array
 
 
 class Outputs(NamedTuple):
-    """float32 arrays; features and maps are empty (c = 0, k = 0) where the network's end is not understood."""
+    """The results for n pictures, float32.
 
-    logits: Array  # [n, k]; probabilities for a network that gives those
-    features: Array  # [n, c], what the network's last layer sees
-    maps: Array  # [n, k, h, w], class activation: the mean of a map is its share of the logit
+    Features and maps are empty (c = 0, k = 0) for a network that does not end in average pooling and a linear layer.
+    """
+
+    logits: Array  # [n, k]; probabilities, for a network that ends in a sigmoid
+    features: Array  # [n, c], the input of the network's last layer
+    maps: Array  # [n, k, h, w], class activation maps: the logit is the mean of its map plus a constant
 
 
 def join(parts: list[Outputs]) -> Outputs:
-    """Several batches' outputs as one."""
+    """Join the outputs of several batches, at least one, in their order."""
     return parts[0] if len(parts) == 1 else Outputs(*(np.concatenate(column) for column in zip(*parts, strict=True)))

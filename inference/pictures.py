@@ -1,4 +1,4 @@
-"""PNG and JPEG files as pictures."""
+"""Reading PNG and JPEG files."""
 
 import io
 
@@ -10,10 +10,12 @@ from inference.preprocess import Image
 
 
 def display_values(content: bytes, name: str) -> Image:
-    """A PNG or JPEG file as float32 [rows, columns] in 0..1. Raises DataError.
+    """Return the content of a PNG or JPEG file as float32 [rows, columns], from 0 (black) to 1 (white).
 
-    As DICOM files without a window are shown, so that both forms of a radiograph give the same values, bit for bit: 8
-    bits are 0..255 of what is shown, and of more bits the picture's smallest value is black and its largest white.
+    Both forms of a radiograph, such a file and a DICOM file without a window, give the same values, bit for bit: of 8
+    bits 0 is black and 255 white, and of more bits the picture's smallest value is black and its largest white. Colour
+    becomes its luminance. `name` names the file in messages. Raises DataError if the content cannot be read as a
+    picture.
     """
     try:
         picture = Pillow.open(io.BytesIO(content))
@@ -21,6 +23,6 @@ def display_values(content: bytes, name: str) -> Image:
             return np.asarray(picture.convert("L"), np.float32) / np.float32(255)
         values = np.asarray(picture, np.float64)
     except (OSError, ValueError, Pillow.DecompressionBombError) as error:
-        raise DataError(f"{name} is no readable PNG or JPEG: {error}") from error
+        raise DataError(f"{name} is not a readable PNG or JPEG file: {error}") from error
     low, high = values.min(), values.max()
     return np.asarray((values - low) / max(high - low, 1), np.float32)

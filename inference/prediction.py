@@ -1,4 +1,4 @@
-"""What the classifier says about an image, and about a study."""
+"""The classifier's answer for an image, and for a study."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any
 class Finding:
     """One finding: its calibrated probability, the threshold of its operating point, and the call."""
 
-    finding: str
+    finding: str  # the label of the bundle
     probability: float
     threshold: float
     call: str  # "present", "absent" or "undetermined" (inside the band around the threshold)
@@ -18,17 +18,20 @@ class Finding:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one image, or the summary of a study. `analysed` False: nothing but `reason` is filled in."""
+    """The answer for one image, or the summary of a study. If `analysed` is False, only `reason` is filled in."""
 
     analysed: bool
     reason: str = ""
-    pathology: bool | None = None
+    pathology: bool | None = None  # None: undetermined, or not analysed
     pathology_probability: float | None = None
     most_likely: Finding | None = None
     findings: tuple[Finding, ...] = ()
 
     def to_json(self, file: str, model: dict[str, str]) -> dict[str, Any]:
-        """The object that the command line and the HTTP interface answer with; `model`: name, version, digest."""
+        """Return the object that the command line and the HTTP interface answer with.
+
+        `model` holds the model's name, version and digest. Probabilities are rounded to four decimals.
+        """
         head: dict[str, Any] = {"file": file, "analysed": self.analysed}
         if not self.analysed:
             return head | {"reason": self.reason, "model": model}
@@ -43,22 +46,25 @@ class Prediction:
 
 
 def refused(reason: str) -> Prediction:
-    """The answer for an image that was not analysed."""
+    """Return the answer for an image that was not analysed."""
     return Prediction(analysed=False, reason=reason)
 
 
 def most_likely(findings: Sequence[Finding]) -> Finding | None:
-    """The finding furthest above its own threshold, in log-odds.
+    """Return the finding furthest above its own threshold in log-odds; None if there are no findings.
 
-    Not the one with the highest probability: that would be the commonest label on nearly every image. The threshold,
-    rather than the prevalence, so that the most likely finding is always one that is called present, if any is called
-    by its threshold.
+    The finding with the highest probability would be the commonest one on nearly every image. Probabilities are
+    compared with thresholds rather than with prevalences so that, if any finding reaches its threshold, the one
+    returned does too.
     """
     return max(findings, key=lambda f: f.margin, default=None)
 
 
-def summary(predictions: Sequence[Prediction]) -> Prediction:
-    """A study's answer: the highest probability of each finding, and of any pathology, over its analysed images."""
+def study_summary(predictions: Sequence[Prediction]) -> Prediction:
+    """Return the answer for a study: the highest probability of each finding, and of any pathology, over its images.
+
+    Images that were not analysed do not count. If none was analysed, the answer gives all their reasons.
+    """
     analysed = [p for p in predictions if p.analysed]
     if not analysed:
         return refused("; ".join(dict.fromkeys(p.reason for p in predictions)) or "no image")

@@ -1,27 +1,30 @@
-"""From display values to the network's input. Training and serving call `preprocess`, and nothing else.
+"""From display values to the network's input, in training and in serving by the same function, `preprocess`.
 
-The bundle's own MONAI transforms do the work, so that a bundle with other pixels needs no other code.
+The bundle's own MONAI transforms do the work, so that a bundle which expects other pixels needs no other code.
 """
+
+# Do not move or rename this module or `CentreSquare`: bundles name `inference.preprocess.CentreSquare` in
+# configs/inference.json. The configuration of a pinned bundle is used as it is, so an alias in inference/allowed.py
+# would not help.
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from monai.data import get_track_meta, set_track_meta
-from monai.transforms import Compose
 
+from inference.arrays import Array
 from inference.bundle import Bundle
 from inference.errors import BadImage, BundleError
 from inference.instantiate import instantiated
 
-Image = npt.NDArray[np.float32]
-Transform = Callable[[torch.Tensor], torch.Tensor]
+Image = Array  # a picture [rows, columns], or pictures that were preprocessed [channels, S, S], [n, channels, S, S]
+Transform = Callable[[torch.Tensor], torch.Tensor]  # [rows, columns] -> [channels, S, S]
 
 
 class CentreSquare:
-    """The largest square in the middle of a picture [channels, rows, columns]."""
+    """Cuts the largest square out of the middle of a picture [channels, rows, columns]."""
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         rows, columns = picture.shape[-2:]
@@ -31,7 +34,11 @@ class CentreSquare:
 
 
 def standard_preprocessing(size: int) -> dict[str, Any]:
-    """The configuration of the usual preprocessing: squashed to a square by area, each picture to mean 0 and SD 1."""
+    """Return the configuration of the usual preprocessing.
+
+    Each picture is resized to a square of `size` pixels by area, whatever its shape, then brought to mean 0 and
+    standard deviation 1.
+    """
     return {
         "_target_": "monai.transforms.Compose",
         "transforms": [
@@ -43,7 +50,7 @@ def standard_preprocessing(size: int) -> dict[str, Any]:
 
 
 def build(bundle: Bundle) -> Transform:
-    """The bundle's preprocessing, instantiated by MONAI's ConfigParser."""
+    """Return the bundle's preprocessing. Raises BundleError if it has none, and what MONAI's transforms raise."""
     if "preprocessing" not in bundle.inference:
         raise BundleError(f'{bundle.directory}/configs/inference.json has no "preprocessing"')
     transform: Transform = instantiated(bundle.inference, "preprocessing")
@@ -51,20 +58,22 @@ def build(bundle: Bundle) -> Transform:
 
 
 def build_from(config: dict[str, Any]) -> Transform:
-    """A preprocessing from its configuration, as `standard_preprocessing` gives it (for training)."""
+    """Return the preprocessing that a configuration describes, as `standard_preprocessing` returns it. For training."""
     transform: Transform = instantiated({"preprocessing": config}, "preprocessing")
     return transform
 
 
-#: Both sides of what the transforms get are at least this long where the picture's are, and one is less than twice it.
+#: Pixels. If both sides of a picture have at least twice as many, it is reduced before the transforms see it, so that
+#: its shorter side keeps at least as many and fewer than twice as many.
 LEAST_SIDE = 1024
 
 
 def reduced(image: Image) -> Image:
-    """Display values [rows, columns] -> the mean of k x k pixels, as many as leave both sides at least LEAST_SIDE.
+    """Return the means of k x k pixels of display values [rows, columns].
 
-    What is left over at the lower and right edge is cut off. A decoder of DICOM files that reduces in the same order
-    has nothing left to be done here; a picture of another file becomes the same, bit for bit.
+    k is the largest number that leaves both sides at least LEAST_SIDE pixels. Remaining pixels at the lower and right
+    edge are cut off. The decoder of DICOM files reduces in the same order while it decodes, so that nothing is left to
+    reduce here; the same picture from another kind of file becomes the same, bit for bit.
     """
     factor = min(image.shape) // LEAST_SIDE
     if factor < 2:
@@ -82,9 +91,10 @@ def reduced(image: Image) -> Image:
 
 
 def preprocess(transform: Transform, image: Image) -> Image:
-    """float32 [rows, columns] in 0..1 -> float32 [channels, S, S]. Raises BadImage.
+    """Return the network's input, float32 [channels, S, S], for a picture, float32 [rows, columns] in 0..1.
 
-    Bit for bit the same for the same pixels, wherever it is called from: one thread, no MetaTensor.
+    The same pixels give the same result, bit for bit, whoever calls: torch computes in one thread, and MONAI's
+    MetaTensor is switched off meanwhile. Raises BadImage.
     """
     check_image(image)
     image = reduced(image)
@@ -100,16 +110,12 @@ def preprocess(transform: Transform, image: Image) -> Image:
 
 
 def preprocess_all(transform: Transform, images: Sequence[Image]) -> Image:
-    """A batch, float32 [n, channels, S, S]."""
+    """Return the network's input for several pictures, at least one, as a batch, float32 [n, channels, S, S]."""
     return np.stack([preprocess(transform, image) for image in images])
 
 
 def check_image(image: Image) -> None:
-    """Raises BadImage for anything but a float32 picture [rows, columns]."""
+    """Raise BadImage for anything but a float32 picture [rows, columns] with at least one pixel."""
     if not isinstance(image, np.ndarray) or image.ndim != 2 or image.dtype != np.float32 or min(image.shape) < 1:
         found = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
         raise BadImage(f"found {found}, expected float32 [rows, columns] with values in 0..1")
-
-
-__all__ = ["CentreSquare", "Compose", "Image", "Transform", "build", "build_from", "check_image", "preprocess",
-           "preprocess_all", "standard_preprocessing"]  # fmt: skip

@@ -1,6 +1,6 @@
 """`hilum model gate`: fits a bundle's gate to radiographs, to DICOM files of other things, and to drawn chests.
 
-The gate belongs to the network, but what it shall refuse comes as DICOM: here the two meet.
+It belongs to the daemon because it needs both `inference`, for the gate, and `dicom_io`, to decode and draw pictures.
 """
 
 import csv
@@ -27,24 +27,25 @@ from inference.training.fit_gate import Example, fit_gate
 ADULT = 18  # years
 DRAWN = "drawn chest"
 DRAWN_EACH = 16  # chests drawn with each finding
-SEED = 1000  # of the drawings: the demonstration's have others
-SIDE = 128  # pixels a side that a picture has at least where it is reduced
-#: files that say chest and show something else: a dog from the side
+SEED = 1000  # of the drawings; those of the demonstration have other seeds
+SIDE = 128  # pixels: a picture that is reduced keeps at least as many a side
+#: Files whose header says chest although they show something else: a dog from the side.
 NOT_FRONTAL = ("ImagingDataCommons__dx_image.dcm",)
 
 
 def refit_gate(
     data: Path, directory: Path, chests: Sequence[str], others: Sequence[str], dicom: str, most: int = 3000
 ) -> dict[str, Any]:
-    """Fit the gate of the bundle in `directory`, note in its docs/gate.json what it is worth, and return that.
+    """Fit the gate of the bundle in `directory`, and return how good it is. This is also written to its docs/gate.json.
 
-    chests, others: names of CSV files in `data` with a column `file`, each beside a folder or an archive of pictures of
-    that name, of which `most` are taken; whoever is known to be a minor counts as no chest. dicom: the same for DICOM
-    files, all counter-examples but those whose `scope` is "chest". A bundle of the package is pinned anew.
-    Raises DataError, BundleError, and what reading files raises.
+    `chests` and `others` name CSV files in `data` with a column `file`, each beside a folder or a ZIP archive of the
+    same name with the pictures. At most `most` pictures of each of `chests`, and a fourth of that of each of `others`,
+    are used; patients who are known to be minors are left out. `dicom` names such a CSV file of DICOM files, which are
+    all counter-examples except those whose `scope` is "chest". A bundle of the package is pinned again. Raises
+    DataError, BundleError, and what reading files raises.
     """
     if not (directory / "configs/metadata.json").is_file():
-        raise BundleError(f"{directory} is no bundle: it has no configs/metadata.json")
+        raise BundleError(f"{directory} is not a bundle: it has no configs/metadata.json")
     adults = [example for name in chests for example in _pictures(data / f"{name}.csv", most)]
     rest = [example for name in others for example in _pictures(data / f"{name}.csv", most // 4)]
     studies = list(_phantoms())
@@ -68,7 +69,7 @@ def _pictures(manifest: Path, most: int) -> Iterator[Example]:
 
 
 def _reduced(picture: Image) -> Image:
-    """The mean of k x k pixels: networks see fewer still, and there are thousands to be turned, cut and relit."""
+    """Return the means of k x k pixels: thousands of pictures are varied, and networks see still fewer pixels."""
     factor = max(1, min(picture.shape) // SIDE)
     rows, columns = (side // factor for side in picture.shape)
     parts = picture[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor)
@@ -76,7 +77,7 @@ def _reduced(picture: Image) -> Image:
 
 
 def _dicom_files(manifest: Path) -> Iterator[Example]:
-    """What can be decoded and is no frontal chest, by its body part."""
+    """Yield the files that can be decoded and are not frontal chests, with the body part as their kind."""
     for row in _rows(manifest):
         if row["scope"] == "chest" and row["file"] not in NOT_FRONTAL:
             continue
@@ -99,7 +100,7 @@ def _drawn() -> Iterator[Example]:
 
 
 def _phantoms() -> Iterator[Example]:
-    """The demonstration's studies with another seed, through the decoder; what is no chest there is a hand."""
+    """Yield the demonstration's studies, drawn with another seed and decoded. Those that are not chests are hands."""
     with tempfile.TemporaryDirectory() as directory:
         for study in phantom_studies(seed=SEED):
             file = Path(directory) / "phantom.dcm"

@@ -1,4 +1,4 @@
-"""`hilum model`: bundles looked at, checked, and made of what others publish."""
+"""`hilum model`: showing and checking bundles, and making bundles of models that others publish."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,19 +12,19 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from daemon.cli.tables import show
 
-model = typer.Typer(help="Models: look at them, check them, bring your own.", no_args_is_help=True)
+model = typer.Typer(help="Show and check models, and import your own.", no_args_is_help=True)
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Named = Annotated[
-    str, typer.Argument(help="A bundle's folder, or models:/NAME/VERSION of MLflow; none: the one in the package.")
+    str, typer.Argument(help="A bundle's folder, or models:/NAME/VERSION in MLflow; default: the packaged bundle.")
 ]
 TrackingUri = Annotated[
-    str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow's store; empty: the file mlruns.db here.")
+    str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow's store; default: the file mlruns.db here.")
 ]
 
 
 def tried(action: Callable[[], Any]) -> Any:
-    """What `action` returns; an error of ours as one sentence and exit status 1."""
+    """Return what `action` returns. An error that inference raises is printed, and the command exits with status 1."""
     from inference.errors import InferenceError
 
     try:
@@ -36,7 +36,10 @@ def tried(action: Callable[[], Any]) -> Any:
 
 @contextmanager
 def found_at(bundle: str, tracking_uri: str = "") -> Iterator[Path]:
-    """The folder of a bundle that is named by its folder, by models:/NAME/VERSION, or not at all."""
+    """Give the folder of a bundle that is named by its folder or by models:/NAME/VERSION; "" is the packaged bundle.
+
+    A bundle from MLflow is copied to a temporary folder, which exists until the end of the block.
+    """
     from inference.bundle import DEFAULT
     from inference.training.tracking import fetch_registered, is_registered
 
@@ -49,7 +52,7 @@ def found_at(bundle: str, tracking_uri: str = "") -> Iterator[Path]:
 
 @model.command("show")
 def show_model(bundle: Named = "", tracking_uri: TrackingUri = "", as_json: AsJson = False) -> None:
-    """Name, version, digest and labels of a bundle."""
+    """Show a bundle's name, version, digest and labels."""
     from inference.bundle import load_bundle
 
     with found_at(bundle, tracking_uri) as directory:
@@ -61,11 +64,11 @@ def show_model(bundle: Named = "", tracking_uri: TrackingUri = "", as_json: AsJs
 
 @model.command("list")
 def list_models(
-    place: Annotated[str, typer.Argument(help="A folder of bundles, or models:/; none: the package's folder.")] = "",
+    place: Annotated[str, typer.Argument(help="A folder of bundles, or models:/; default: the packaged bundles.")] = "",
     tracking_uri: TrackingUri = "",
     as_json: AsJson = False,
 ) -> None:
-    """The bundles in a folder, or those that training registered with MLflow (models:/)."""
+    """List the bundles in a folder, or those that training registered with MLflow (models:/)."""
     from inference.bundle import PACKAGED, load_bundle
     from inference.errors import BundleError
     from inference.training.tracking import is_registered, registered_models
@@ -75,7 +78,7 @@ def list_models(
         return
     directory = Path(place) if place else PACKAGED
     if not directory.is_dir():
-        raise typer.BadParameter(f"{directory} is no folder")
+        raise typer.BadParameter(f"{directory} is not a folder")
     rows = []
     for path in sorted(p for p in directory.iterdir() if p.is_dir()):
         try:
@@ -89,12 +92,13 @@ def list_models(
 @model.command()
 def verify(
     bundle: Named = "",
-    sha256: Annotated[str, typer.Option(help="The digest that it must have.")] = "",
+    sha256: Annotated[str, typer.Option(help="The digest that the bundle must have.")] = "",
     tracking_uri: TrackingUri = "",
 ) -> None:
-    """Check a bundle's digest and its answer to the golden input; end with 1 where either is wrong.
+    """Check a bundle's digest and its answer to the golden input; exit with status 1 if either is wrong.
 
-    The digest has to be the one given, the package's own, the one that was pulled, or the one that was registered.
+    The digest is compared with the one given, the one in the package, the one recorded by `hilum model pull`, and the
+    one registered with MLflow, as far as there is one.
     """
     from inference.bundle import load_bundle
     from inference.importing.pull import check_remembered
@@ -109,28 +113,31 @@ def verify(
 
 @model.command()
 def pull(
-    name: Annotated[str, typer.Argument(help="A model of the catalogue; none: the catalogue.")] = "",
-    into: Annotated[Path, typer.Option(help="The folder of models; the bundle is its folder NAME.")] = Path("models"),
-    sha256: Annotated[str, typer.Option(help="The SHA-256 that the file must have; none: you are asked.")] = "",
+    name: Annotated[str, typer.Argument(help="A model of the catalogue; default: show the catalogue.")] = "",
+    into: Annotated[Path, typer.Option(help="The folder in which the bundle becomes NAME.")] = Path("models"),
+    sha256: Annotated[str, typer.Option(help="The SHA-256 that the file must have; default: ask.")] = "",
     trust_pickle: Annotated[bool, typer.Option(help="Unpickle a whole module, in a process without network.")] = False,
-    file: Annotated[Path | None, typer.Option(help="The file, fetched elsewhere.", exists=True, dir_okay=False)] = None,
-    catalogue: Annotated[Path | None, typer.Option(help="A catalogue (TOML) of your own.", exists=True)] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Use this file, downloaded elsewhere.", exists=True, dir_okay=False)
+    ] = None,
+    catalogue: Annotated[Path | None, typer.Option(help="Your own catalogue (TOML).", exists=True)] = None,
     list_: Annotated[bool, typer.Option("--list", help="Show the catalogue.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Download an open model over HTTPS, agree to what arrived, and make a bundle of it. A broken download goes on.
+    """Download an open model over HTTPS, confirm its digest, and make a bundle of it.
 
-    Certificates are the system's or those of SSL_CERT_FILE; a proxy is named by https_proxy.
+    An interrupted download is resumed by the same command. The trusted certificates are the system's, or those in the
+    file that SSL_CERT_FILE names. https_proxy names a proxy.
     """
     from inference.importing import pull as pulling
-    from inference.importing.catalogue import CATALOGUE, find, read_catalogue
+    from inference.importing.catalogue import CATALOGUE, find_entry, read_catalogue
 
     if list_ or not name:
         entries = tried(lambda: read_catalogue(catalogue or CATALOGUE)).values()
         columns = ["name", "what", "licence", "pickle", "urls" if as_json else "home"]
         show([{c: getattr(e, c) for c in columns} for e in entries], columns, as_json)
         return
-    entry = tried(lambda: find(name, catalogue or CATALOGUE))
+    entry = tried(lambda: find_entry(name, catalogue or CATALOGUE))
     with Progress(*COLUMNS, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(name, total=None, start=file is None, visible=file is None)
 
@@ -148,18 +155,18 @@ def pull(
 
 
 def _agreed(file: Path, digest: str, home: str) -> bool:
-    """Whether the person at the prompt says that this is the file; nobody there: no."""
+    """Ask at the prompt whether this is the right file. The answer is no if nobody can be asked."""
     typer.echo(f"{file}, {file.stat().st_size} bytes, has the SHA-256\n  {digest}\nThe catalogue names none. Compare "
-               f"it with a source that you trust: {home}, or a copy of a colleague's.")  # fmt: skip
+               f"it with a source that you trust: {home}, or a colleague's copy.")  # fmt: skip
     try:
-        return typer.confirm("Is this the file?")
+        return typer.confirm("Is this the right file?")
     except typer.Abort:
         typer.echo()
         return False
 
 
 def _say(made: Any) -> None:
-    """Where a new bundle lies, as the two lines that let it run."""
+    """Print the folder of a new bundle, and the two lines for [model] with which it may run."""
     typer.echo(f'{made.directory}\nbundle = "{made.directory.resolve()}"\ndigest = "{made.digest}"')
 
 
@@ -171,14 +178,18 @@ def import_(
     directory: Annotated[Path, typer.Argument(help="The new bundle's folder; must not exist.")],
     name: Annotated[str, typer.Option(help="The model's name in reports.")] = "",
     version: Annotated[str, typer.Option(help="Its version.")] = "imported",
-    labels: Annotated[str, typer.Option(help="Its outputs, by comma; empty parts for outputs without meaning.")] = "",
-    size: Annotated[int, typer.Option(help="Side of its input, pixels; 0: 224.")] = 0,
-    preprocessing: Annotated[str, typer.Option(help="xrayvision, imagenet or standard; empty: by the naming.")] = "",
-    thresholds: Annotated[str, typer.Option(help="LABEL=0.4,LABEL=0.3; 0.5 for the others.")] = "",
+    labels: Annotated[
+        str, typer.Option(help="Comma-separated labels of its outputs; empty: an output without meaning.")
+    ] = "",
+    size: Annotated[int, typer.Option(help="Side of its input in pixels; 0: as the file says, else 224.")] = 0,
+    preprocessing: Annotated[
+        str, typer.Option(help="xrayvision, imagenet or standard; default: its own or by channels.")
+    ] = "",
+    thresholds: Annotated[str, typer.Option(help="LABEL=0.4,LABEL=0.3; default: its own, else 0.5.")] = "",
     trust_pickle: Annotated[bool, typer.Option(help="Unpickle a whole module, in a process without network.")] = False,
     tracking_uri: TrackingUri = "",
 ) -> None:
-    """Make a bundle of a model that you bring; it runs once its digest is pinned in model.digest."""
+    """Make a bundle of your own model. It runs once its digest is pinned in model.digest."""
     from inference.importing.importer import Wanted, import_model
 
     try:

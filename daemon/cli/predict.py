@@ -1,4 +1,4 @@
-"""`hilum predict`: the middle of the line on files, without PACS and database."""
+"""`hilum predict`: selection, decoding and classification of files, without a PACS or a database."""
 
 import json
 from collections import Counter
@@ -25,16 +25,18 @@ from inference.serving.classifier import Classifier
 from inference.serving.explain import heatmaps
 
 NO_IMAGE = "neither DICOM, PNG nor JPEG"
-IMAGES = {".dcm", ".png", ".jpg", ".jpeg"}  # a file in a folder that is called so but is none gets its answer
+#: In a folder, a file that cannot be read as an image is reported only if it has one of these suffixes.
+IMAGES = {".dcm", ".png", ".jpg", ".jpeg"}
 
 
 def predict(
     paths: Sequence[Path], settings: Settings, explain: Path | None = None, method: str = "cam",
     precision: str = "medium",
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """The object of `hilum predict --json` for each file, in order; with `explain`, overlays are written there.
+    """Return the object of `hilum predict --json` for each file, in order.
 
-    Of a folder every image at any depth is taken. Raises CannotWork.
+    In a folder, every image at any depth is used. With `explain`, heatmaps by `method` and `precision` are drawn on the
+    pictures and written to that folder. Raises CannotWork if the model cannot be used.
     """
     classifier = wiring.open_classifier(settings)
     results = []
@@ -53,7 +55,7 @@ def predict(
 
 
 def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
-    """Each file, and whether it was named itself."""
+    """Yield each file, and whether it was named itself rather than found in a folder."""
     for path in paths:
         if path.is_dir():
             yield from ((file, False) for file in sorted(path.rglob("*")) if file.is_file())
@@ -62,7 +64,7 @@ def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
 
 
 def read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str]:
-    """The picture as float32 [rows, columns] in 0..1, or None and the reason."""
+    """Return the picture, float32 [rows, columns] in 0..1, and ""; or None and why it is not analysed."""
     try:
         header = read_header(file)
     except NotDicom:
@@ -79,7 +81,7 @@ def read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str]:
 
 
 def read_picture(file: Path) -> tuple[np.ndarray | None, str]:
-    """A PNG or JPEG file as training reads it, or None and the reason."""
+    """Return a PNG or JPEG file as training reads it, and ""; or None and why it is not analysed."""
     try:
         return display_values(file.read_bytes(), file.name), ""
     except DataError as error:
@@ -97,7 +99,7 @@ def _maps(classifier: Classifier, pixels: np.ndarray, method: str, precision: st
 def write_overlays(
     directory: Path, name: str, pixels: np.ndarray, prediction: Prediction, maps: dict[str, np.ndarray]
 ) -> None:
-    """A PNG for each finding that is present (the most likely one where none is), <name>-<finding>.png."""
+    """Write <name>-<finding>.png for each finding that is present; for the most likely one if none is present."""
     from inference.serving.explain import overlay
 
     directory.mkdir(parents=True, exist_ok=True)
@@ -107,7 +109,7 @@ def write_overlays(
 
 
 def show(results: Sequence[Any], as_json: bool, one: bool = False) -> None:
-    """Print the results: a table, or a JSON array; of `one` file that was asked for the JSON object alone."""
+    """Print the results as a table or as a JSON array. With `one`, for a single file, print its JSON object only."""
     if as_json:
         print(json.dumps(results[0] if one else results, indent=1))
         return

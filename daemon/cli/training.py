@@ -1,4 +1,4 @@
-"""`hilum train`, `crossvalidate` and `evaluate`: for the data scientist."""
+"""`hilum train`, `crossvalidate`, `evaluate` and `model gate`: commands for the data scientist."""
 
 import json
 from pathlib import Path
@@ -18,14 +18,14 @@ RecipeFile = Annotated[Path | None, typer.Option(help="A JSON file that changes 
 
 def train(
     data: Data,
-    out: Annotated[Path, typer.Option(help="The bundle's folder; a run that was killed goes on where it was.")],
+    out: Annotated[Path, typer.Option(help="The bundle's folder. An interrupted run is resumed.")],
     recipe: RecipeFile = None,
-    fold: Annotated[int, typer.Option(help="The part of the patients that is kept aside; -1: nobody.")] = 0,
-    folds: Annotated[int, typer.Option(help="How many parts.")] = 10,
+    fold: Annotated[int, typer.Option(help="The fold of the patients that is held out; -1: none.")] = 0,
+    folds: Annotated[int, typer.Option(help="How many folds.")] = 10,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
     tracking_uri: Annotated[
-        str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow's store; empty: the file mlruns.db here.")
+        str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow's store; default: the file mlruns.db here.")
     ] = "",
     track: Annotated[bool, typer.Option(help="Track the run with MLflow.")] = True,
 ) -> None:
@@ -45,20 +45,20 @@ def train(
 
 def evaluate(
     data: Data,
-    bundle: Annotated[Path | None, typer.Option(help="The bundle's folder; none: the package's.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="The bundle's folder; default: the packaged bundle.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write evaluation.json, .md and .html with plots here.")] = None,
-    fold: Annotated[int, typer.Option(help="Only the patients of this part; -1: all.")] = -1,
-    folds: Annotated[int, typer.Option(help="How many parts.")] = 10,
-    rounds: Annotated[int, typer.Option(help="Bootstrap rounds of the intervals.")] = 200,
+    fold: Annotated[int, typer.Option(help="Only the patients of this fold; -1: all.")] = -1,
+    folds: Annotated[int, typer.Option(help="How many folds.")] = 10,
+    rounds: Annotated[int, typer.Option(help="Bootstrap samples for the intervals.")] = 200,
     others: Annotated[
         Path | None, typer.Option(help="A folder of pictures that the gate should refuse.", exists=True)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """How good a bundle is on labelled radiographs: by finding, cohort, view, sex and age, with 95 % intervals."""
+    """Evaluate a bundle on labelled radiographs, by finding, cohort, view, sex and age, with 95 % intervals."""
     from inference.bundle import DEFAULT, load_bundle
     from inference.evaluation.evaluate import evaluate as run
-    from inference.evaluation.evaluation_page import markdown
+    from inference.evaluation.evaluation_page import evaluation_markdown
 
     result = tried(
         lambda: run(
@@ -71,26 +71,29 @@ def evaluate(
             others=others,
         )
     )
-    typer.echo(json.dumps(result, indent=1, default=float) if as_json else markdown(result))
+    typer.echo(json.dumps(result, indent=1, default=float) if as_json else evaluation_markdown(result))
 
 
 def crossvalidate(
     data: Data,
-    work: Annotated[Path, typer.Option(help="The folder of the folds; a run that was killed goes on where it was.")],
+    work: Annotated[Path, typer.Option(help="The folder of the folds. An interrupted run is resumed.")],
     bundle: Annotated[Path | None, typer.Option(help="Write the mean of the networks here, as one bundle.")] = None,
     recipe: RecipeFile = None,
-    folds: Annotated[int, typer.Option(help="Parts of the patients.")] = 4,
+    folds: Annotated[int, typer.Option(help="How many folds of the patients.")] = 4,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
 ) -> None:
-    """Train one network for each part of the patients and score what each has not seen: the model card's table."""
+    """Train a network for each fold of the patients and score it on patients that it has not seen.
+
+    Prints the table of the model card.
+    """
     from inference.evaluation.data import read_table
     from inference.training.averaging import write_average
-    from inference.training.crossvalidate import cross_validate, markdown
+    from inference.training.crossvalidate import cross_validate, cross_validation_markdown
 
     chosen = _read_recipe(recipe)
     result = tried(lambda: cross_validate(data, work, chosen, folds=folds, device=device, threads=threads))
-    typer.echo(markdown(result))
+    typer.echo(cross_validation_markdown(result))
     if bundle:
         made = tried(lambda: write_average(bundle, work, read_table(data), chosen, folds))
         typer.echo(f'bundle = "{made.directory.resolve()}"\ndigest = "{made.digest}"')
@@ -100,11 +103,13 @@ def crossvalidate(
 def gate(
     data: Data,
     bundle: Annotated[Path, typer.Option(help="The bundle's folder; its gate is replaced.", exists=True)],
-    chests: Annotated[str, typer.Option(help="CSV files of frontal chests, by comma.")] = "nih128,nih512,covid512",
-    others: Annotated[str, typer.Option(help="CSV files of other pictures, by comma.")] = "children224",
+    chests: Annotated[
+        str, typer.Option(help="Comma-separated CSV files of frontal chests.")
+    ] = "nih128,nih512,covid512",
+    others: Annotated[str, typer.Option(help="Comma-separated CSV files of other pictures.")] = "children224",
     dicom: Annotated[str, typer.Option(help="The CSV file of DICOM files.")] = "dicom",
 ) -> None:
-    """Fit a bundle's gate: what it lets pass, and what it refuses as no frontal chest radiograph of an adult."""
+    """Fit a bundle's gate, which refuses what is not a frontal chest radiograph of an adult, and say how good it is."""
     from daemon.cli.gate_fitting import refit_gate
     from inference.bundle import load_bundle
 
@@ -114,6 +119,7 @@ def gate(
 
 
 def _read_recipe(file: Path | None) -> "Recipe":
+    """Return the recipe with the changes in a JSON file. Raises BadParameter."""
     from inference.training.recipe import Recipe
 
     try:

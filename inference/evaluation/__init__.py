@@ -1,1 +1,1 @@
-"""Labelled pictures, figures of merit, and the pages that show them."""
+"""Evaluation: labelled pictures, figures of merit, and the pages that show them."""

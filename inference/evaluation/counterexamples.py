@@ -1,7 +1,7 @@
-"""Counter-examples for the gate: what might reach the network and is no frontal chest radiograph of an adult.
+"""Counter-examples for the gate: pictures that might reach the network but are not frontal chest radiographs of adults.
 
-Real pictures of something else are few, so most are made: radiographs turned, upside down, inverted, cut to a part, and
-pictures that no X-ray made.
+There are few real pictures of this kind, so most are made: radiographs that are turned, upside down, inverted or cut,
+and drawn pictures that look like photographs, pages, limbs or noise.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,14 +15,14 @@ from inference.preprocess import Image
 def counterexamples(
     chests: Sequence[Image], rng: np.random.Generator, per_kind: int
 ) -> Iterator[tuple[str, int, Image]]:  # fmt: skip
-    """(kind, number of the chest that it was made of, picture): `per_kind` of each kind."""
+    """Yield (kind, index of the chest from which it was made, picture), `per_kind` of each kind in `KINDS`."""
     for kind, make in KINDS.items():
         for i in rng.choice(len(chests), per_kind, replace=per_kind > len(chests)):
             yield kind, int(i), np.asarray(make(chests[i], rng), np.float32).clip(0, 1)
 
 
 def variants(picture: Image, rng: np.random.Generator) -> list[Image]:
-    """A real picture of something else inverted, turned, mirrored, cut and relit."""
+    """Return a picture inverted, mirrored, turned in three ways, cut in three ways, and `relit`."""
     turned = [np.rot90(picture, int(k)) for k in (1, 2, 3)]
     cuts = [_cut(picture, rng, 0.45, 0.9) for _ in range(3)]
     views = [1 - picture, picture[:, ::-1], *turned, *cuts, relit(picture, rng)]
@@ -30,7 +30,11 @@ def variants(picture: Image, rng: np.random.Generator) -> list[Image]:
 
 
 def relit(picture: Image, rng: np.random.Generator) -> Image:
-    """The same as another station shows it: gamma, window, a black frame, a marker, a few per cent cut off, noise."""
+    """Return a picture as another station might show it.
+
+    It has another gamma and window, noise, a few per cent cut off at the edges and, at times, a black frame or a
+    marker.
+    """
     low, high = np.sort(rng.uniform([0, 0.85], [0.15, 1.1]))
     result = np.clip((picture - low) / (high - low), 0, 1) ** np.exp(rng.uniform(-0.5, 0.5))
     result = _cut(result, rng, 0.88, 1.0)
@@ -50,7 +54,7 @@ def _cut(picture: Image, rng: np.random.Generator, least: float, most: float) ->
 
 
 def _cloud(rng: np.random.Generator, side: int = 96, steepness: float = 1.0) -> Image:
-    """Noise with the spectrum of a photograph (1 / f ** steepness)."""
+    """Draw noise with the spectrum of a photograph (1 / f ** steepness), [side, side]."""
     y, x = np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side), indexing="ij")
     spectrum = np.fft.fft2(rng.normal(size=(side, side))) / np.maximum(np.hypot(x, y), 1 / side) ** steepness
     field = np.fft.ifft2(spectrum).real
@@ -58,7 +62,7 @@ def _cloud(rng: np.random.Generator, side: int = 96, steepness: float = 1.0) -> 
 
 
 def _photograph(rng: np.random.Generator) -> Image:
-    """Things with edges before a background: discs and boxes, each with its own texture."""
+    """Draw discs and boxes before a background, each with a texture of its own."""
     picture, side = _cloud(rng, steepness=rng.uniform(0.8, 2)), 96
     y, x = np.mgrid[0:side, 0:side]
     for _ in range(int(rng.integers(2, 9))):
@@ -71,7 +75,7 @@ def _photograph(rng: np.random.Generator) -> Image:
 
 
 def _page(rng: np.random.Generator) -> Image:
-    """Lines of something like print."""
+    """Draw lines that look like print."""
     picture = np.full((128, 96), rng.choice([0.0, 1.0]))
     for top in range(6, 122, int(rng.integers(5, 10))):
         ink = rng.random(96) < 0.5
@@ -80,7 +84,7 @@ def _page(rng: np.random.Generator) -> Image:
 
 
 def _limb(rng: np.random.Generator) -> Image:
-    """One or two bright bars with a brighter edge before black, slanted: a long bone."""
+    """Draw two slanted bright bars in a less bright one before black: the bones of a limb."""
     side = 96
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
     angle = rng.uniform(-0.6, 0.6)
@@ -95,7 +99,7 @@ def _ramp(rng: np.random.Generator) -> Image:
     return np.asarray(np.rot90(slope, int(rng.integers(4))), np.float32)
 
 
-Maker = Callable[[Image, np.random.Generator], Any]
+Maker = Callable[[Image, np.random.Generator], Any]  # makes a counter-example of a chest
 KINDS: dict[str, Maker] = {
     "turned by 90": lambda p, rng: np.rot90(relit(p, rng), int(rng.choice([1, 3]))),
     "upside down": lambda p, rng: relit(p, rng)[::-1, :: int(rng.choice([1, -1]))],

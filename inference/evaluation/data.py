@@ -1,13 +1,14 @@
-"""Labelled radiographs on disk: manifests, pictures, and folds in which no patient is on both sides.
+"""Labelled radiographs on disk: manifests, pictures, and folds by patient.
 
-A data directory holds one or more manifests `<name>.csv` beside `<name>.zip` or a folder `<name>/` with the pictures
-(PNG or JPEG, found by their base name). A manifest has a row for each picture:
+A data directory holds one or more manifests `<name>.csv`, each beside `<name>.zip` or a folder `<name>/` with the
+pictures (PNG or JPEG, found by their base name). A manifest has a row for each picture:
 
-    file, patient_id       required
+    file, patient_id                       required
     age, sex, view, follow_up, cohort      optional
     one column for each finding, 1 or 0    every column named in `FINDINGS` (or in `findings=`)
 
-A picture that several manifests list, under whatever suffix, counts once: the first manifest in alphabetical order.
+A picture that several manifests list, under any suffix, counts once, with the row of the first manifest in alphabetical
+order.
 """
 
 import csv
@@ -20,31 +21,38 @@ from zipfile import ZipFile
 import numpy as np
 import numpy.typing as npt
 
+from inference.arrays import Array
 from inference.errors import DataError
 from inference.pictures import display_values
 from inference.preprocess import Image, Transform, preprocess
 
-#: The fourteen labels of ChestX-ray14 (Wang et al., CVPR 2017), in the order of its manifests.
+#: The fourteen labels of ChestX-ray14 (Wang et al., CVPR 2017), in alphabetical order: the order of the manifests'
+#: columns and of the outputs of the networks trained here. `bundle_writer.LABELS` holds the same labels in the order of
+#: published networks. Both orders are file formats and must not change.
 FINDINGS = (
     "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia",
     "Infiltration", "Mass", "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax",
 )  # fmt: skip
-PATHOLOGY = "Pathology"  # the extra output of a network: any finding
-Array = npt.NDArray[np.float32]
+PATHOLOGY = "Pathology"  # the extra output of a network: whether any finding is present
+
+#: The patients of these cohorts were selected by their labels, so the cohort itself gives the label away. A figure over
+#: them says little; they are neither mixed with other cohorts nor used for calibration.
+CONFOUNDED = ("talo",)
+COMMON = 30  # positives that a finding needs within a group to count in the group's mean
 
 
 @dataclass(frozen=True)
 class Row:
-    """One labelled picture. `age` is nan and strings are "" where the manifest does not say."""
+    """One labelled picture. Numbers are nan and strings "" if the manifest does not state them."""
 
     file: str
     manifest: Path
     patient_id: str
-    age: float
+    age: float  # years
     sex: str
     view: str
-    follow_up: float
-    cohort: str
+    follow_up: float  # number of the follow-up examination, 0 for the first one
+    cohort: str  # the manifest's name if it states none
     targets: tuple[float, ...]  # 0 or 1 for each finding
 
 
@@ -62,42 +70,50 @@ class Table:
 
     @property
     def patients(self) -> npt.NDArray[np.str_]:
+        """The patient's identifier of each row."""
         return np.array([row.patient_id for row in self.rows])
 
     @property
     def cohorts(self) -> npt.NDArray[np.str_]:
+        """The cohort of each row."""
         return np.array([row.cohort for row in self.rows])
 
+    @property
+    def confounded(self) -> npt.NDArray[np.bool_]:
+        """Whether each row belongs to a cohort of `CONFOUNDED`."""
+        return np.isin(self.cohorts, CONFOUNDED)
+
     def folds(self, count: int) -> npt.NDArray[np.int64]:
-        """The fold 0..count-1 of each row."""
+        """Return the fold of each row, 0 to `count` - 1. All rows of a patient are in the same fold."""
         return np.array([fold_of(row.patient_id, count) for row in self.rows], np.int64)
 
     def take(self, chosen: Sequence[int] | npt.NDArray[np.int64]) -> "Table":
-        """The rows with these numbers."""
+        """Return a table of the rows with these indices."""
         return Table(self.findings, tuple(self.rows[int(i)] for i in chosen))
 
 
 def targets_with_pathology(table: Table) -> Array:
-    """float32 [n, findings + 1]: the last column is 1 where any finding is present."""
+    """Return the targets, float32 [n, findings + 1]. The last column is 1 if any finding is present."""
     targets = table.targets
     return np.concatenate([targets, targets.max(axis=1, keepdims=True)], axis=1)
 
 
 def fold_of(patient_id: str, count: int) -> int:
-    """A patient's fold: a function of the identifier alone, so that more data never moves a patient."""
+    """Return a patient's fold. It depends on the identifier only, so that additional data never moves a patient."""
     return int(sha256(patient_id.encode()).hexdigest(), 16) % count
 
 
 def read_table(directory: Path, manifests: Sequence[str] = (), findings: Sequence[str] = FINDINGS) -> Table:
-    """The labelled pictures of `directory`; `manifests` names the CSV files (without suffix), default: all that fit.
+    """Return the labelled pictures of `directory`.
 
-    Raises DataError.
+    `manifests` names the CSV files, without suffix; by default all CSV files with the required columns are read. Only
+    the findings that all manifests have are kept. Raises DataError.
     """
     names = [directory / f"{name}.csv" for name in manifests] or sorted(directory.glob("*.csv"))
     present = [(path, columns) for path in names if (columns := _columns(path, bool(manifests)))]
     shared = tuple(f for f in findings if all(f in columns for _, columns in present))
     if not present or not shared:
-        raise DataError(f"{directory} holds no manifest (CSV with file, patient_id and columns of findings such as "
+        raise DataError(f"{directory} holds no manifest (a CSV file with file, patient_id and findings such as "
                         f"{', '.join(findings[:3])})")  # fmt: skip
     seen: dict[str, Row] = {}
     for path, _ in present:
@@ -107,7 +123,7 @@ def read_table(directory: Path, manifests: Sequence[str] = (), findings: Sequenc
 
 
 def _columns(path: Path, demanded: bool) -> list[str]:
-    """The manifest's columns; none for a CSV file that is no manifest of ours."""
+    """Return the columns of a manifest; [] for a CSV file that is not a manifest, unless it is `demanded`."""
     if not path.is_file():
         raise DataError(f"{path} is missing")
     with path.open(newline="", encoding="utf-8") as file:
@@ -124,7 +140,7 @@ def _rows(path: Path, findings: Sequence[str]) -> Iterator[Row]:
             try:
                 targets = tuple(float(row[f]) for f in findings)
             except (TypeError, ValueError):
-                raise DataError(f"{path}, line {number}: a finding is neither 0 nor 1") from None
+                raise DataError(f"{path}, line {number}: a finding is not a number, expected 0 or 1") from None
             yield Row(
                 row["file"], path, row["patient_id"], _number(row.get("age")), row.get("sex") or "",
                 row.get("view") or "", _number(row.get("follow_up")), row.get("cohort") or path.stem, targets,
@@ -139,14 +155,17 @@ def _number(text: str | None) -> float:
 
 
 def pictures(table: Table) -> Iterator[Image]:
-    """The picture of each row as display values, float32 [rows, columns] in 0..1. Raises DataError."""
+    """Yield the picture of each row as display values, float32 [rows, columns] in 0..1. Raises DataError."""
     sources = {manifest: Source(manifest) for manifest in {row.manifest for row in table.rows}}
     for row in table.rows:
         yield display_values(sources[row.manifest].read(row.file), row.file)
 
 
 def preprocessed(table: Table, transforms: Sequence[Transform]) -> list[Array]:
-    """For each transform, float32 [n, channels, S, S]: what the function that serving uses makes of each row."""
+    """Return for each transform the network's input for each row, float32 [n, channels, S, S].
+
+    It is made by the same function as in serving. Raises DataError.
+    """
     first = next(pictures(table.take([0])))
     results = [np.empty((len(table.rows), *preprocess(t, first).shape), np.float32) for t in transforms]
     for i, picture in enumerate(pictures(table)):
@@ -156,19 +175,19 @@ def preprocessed(table: Table, transforms: Sequence[Transform]) -> list[Array]:
 
 
 class Source:
-    """Where a manifest's pictures lie: a ZIP archive or a folder of the same name. Raises DataError."""
+    """The pictures of a manifest: a ZIP archive or a folder of the same name. Raises DataError if neither exists."""
 
     def __init__(self, manifest: Path) -> None:
         folder, archive = manifest.with_suffix(""), manifest.with_suffix(".zip")
         self.archive = ZipFile(archive) if archive.is_file() else None
         if self.archive is None and not folder.is_dir():
-            raise DataError(f"neither {archive} nor {folder}/ is there")
+            raise DataError(f"neither {archive} nor {folder}/ exists")
         names = self.archive.namelist() if self.archive else [str(p) for p in folder.rglob("*") if p.is_file()]
         self.where = {Path(name).name: name for name in names}
         self.manifest = manifest
 
     def read(self, file: str) -> bytes:
-        """The content of a file of the manifest. Raises DataError."""
+        """Return the content of a file that the manifest lists. Raises DataError if there is no such file."""
         name = self.where.get(Path(file).name)
         if name is None:
             raise DataError(f"{self.manifest} lists {file}, which is not in {self.manifest.stem}.zip or its folder")

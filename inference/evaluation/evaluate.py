@@ -1,6 +1,7 @@
-"""What a bundle is worth on labelled pictures: the figures, as JSON, as text and as a page with curves.
+"""Evaluating a bundle on labelled pictures: the figures as JSON, as Markdown and as a page with curves.
 
-The scores are the bundle's calibrated probabilities, of every picture: the gate is judged apart (`evaluate_gate`).
+The scores are the bundle's calibrated probabilities for every picture, including those that the gate would refuse. The
+gate is judged separately (`evaluate_gate`).
 """
 
 import json
@@ -12,9 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from inference.arrays import Array
 from inference.bundle import Bundle
 from inference.errors import DataError
-from inference.evaluation.data import PATHOLOGY, Table, pictures, read_table
+from inference.evaluation.data import COMMON, PATHOLOGY, Table, pictures, read_table
 from inference.evaluation.evaluate_gate import gate_figures
 from inference.evaluation.metrics import (
     at_threshold,
@@ -32,11 +34,7 @@ from inference.evaluation.metrics import (
 from inference.preprocess import preprocess
 from inference.serving.classifier import Classifier
 
-Array = npt.NDArray[np.float32]
-COMMON = 30  # positives that a finding needs to count in the mean
-AGES = ((0, 18), (18, 40), (40, 60), (60, 200))
-#: Patients of these cohorts were picked by label: a figure over them says little, and none is mixed into another.
-CONFOUNDED = ("talo",)
+AGES = ((0, 18), (18, 40), (40, 60), (60, 200))  # years: from, and below
 
 
 def evaluate(
@@ -44,11 +42,12 @@ def evaluate(
     fold: int | None = None, folds: int = 10, rounds: int = 200, threads: int = 0, others: Path | None = None,
     tick: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Evaluate `bundle` on the manifests of `data`, or on the patients of `fold` of `folds`.
+    """Evaluate `bundle` on the manifests of `data`, or only on the patients of fold `fold` of `folds`.
 
-    With `out`, writes evaluation.json, evaluation.md and evaluation.html there. `others`: a folder of pictures that the
-    gate should refuse, beside those that are made for it. `tick(done, total)` is called as it goes.
-    Raises DataError (no picture, or none of the bundle's findings in the manifests).
+    With `out`, evaluation.json, evaluation.md and evaluation.html are written there. `rounds` is the number of
+    bootstrap samples. `others` is a folder of pictures that the gate should refuse, in addition to those that are made
+    for this purpose. `tick(done, total)` is called after each batch of pictures. Raises DataError if there is no
+    picture, or if the manifests have none of the bundle's findings.
     """
     table = read_table(data, manifests)
     if fold is not None:
@@ -56,7 +55,7 @@ def evaluate(
     classifier = Classifier(bundle, engine, threads=threads)
     shared = [label for label in bundle.labels if label in table.findings]
     if not table.rows or not shared:
-        raise DataError(f"{data}: {len(table.rows)} pictures, findings {list(table.findings)}; the bundle knows "
+        raise DataError(f"{data}: {len(table.rows)} pictures, findings {list(table.findings)}; the bundle has "
                         f"{list(bundle.labels)}")  # fmt: skip
     scores, gate = predict_all(classifier, table, tick)
     columns = [bundle.labels.index(label) for label in shared]
@@ -75,7 +74,10 @@ def evaluate(
 def predict_all(
     classifier: Classifier, table: Table, tick: Callable[[int, int], None] = lambda done, total: None, batch: int = 64
 ) -> tuple[Array, Array]:
-    """Calibrated probabilities of every label, then of any pathology, [n, labels + 1]; the gate's scores, [n]."""
+    """Return calibrated probabilities [n, labels + 1], the last of any pathology, and the gate's scores [n].
+
+    `tick(done, total)` is called after each batch. Raises DataError.
+    """
     scores, gate = [], []
     for done, part in _batches(classifier, table, batch):
         outputs = classifier.run(part)
@@ -100,9 +102,9 @@ def figures(
     table: Table, names: Sequence[str], probabilities: Array, targets: Array, thresholds: Sequence[float],
     rounds: int = 200,
 ) -> dict[str, Any]:  # fmt: skip
-    """Every figure, from probabilities and targets [n, names]; the last name is any pathology.
+    """Return all figures, from probabilities and targets [n, names]. The last name is that of any pathology.
 
-    "groups" holds the whole set without its confounded cohorts first, then each cohort, view, sex and age band.
+    "groups" begins with "all", which leaves out the confounded cohorts; then come each cohort, view, sex and age band.
     """
     members = groups(table)
     rows, patients = members["all"], table.patients[members["all"]]
@@ -118,8 +120,11 @@ def figures(
 
 
 def groups(table: Table) -> dict[str, npt.NDArray[np.int64]]:
-    """Row numbers of the groups that a result must hold in."""
-    apart = ~np.isin(table.cohorts, CONFOUNDED)
+    """Return the row numbers of each group for which there are separate figures.
+
+    Confounded cohorts are left out of all groups but their own, unless there are no others.
+    """
+    apart = ~table.confounded
     if not apart.any():
         apart[:] = True
     ages = np.array([row.age for row in table.rows])
@@ -134,7 +139,11 @@ def groups(table: Table) -> dict[str, npt.NDArray[np.int64]]:
 def group_figures(
     table: Table, names: Sequence[str], probabilities: Array, targets: Array, rows: npt.NDArray[np.int64], rounds: int
 ) -> dict[str, Any]:
-    """Mean AUROC of the common findings and AUROC of any pathology within a group, with intervals by patient."""
+    """Return the mean AUROC of the common findings and the AUROC of any pathology in a group.
+
+    `rows` are the group's row numbers. Findings with at least COMMON positives count in the mean; intervals are by
+    patient.
+    """
     common = [k for k in range(len(names) - 1) if targets[rows, k].sum() >= COMMON]
 
     def both(chosen: npt.NDArray[np.int64]) -> list[float]:
@@ -153,7 +162,10 @@ def group_figures(
 
 
 def finding_figures(p: Array, y: Array, patients: npt.NDArray[Any], threshold: float, rounds: int) -> dict[str, Any]:
-    """Discrimination, operating point, calibration and curves of one output."""
+    """Return discrimination, operating point, calibration and curves of one output.
+
+    `p` are its probabilities and `y` the targets, both [n]; intervals are by patient.
+    """
     result: dict[str, Any] = {"positives": int(y.sum()), "threshold": threshold} | at_threshold(p, y, threshold)
     result |= {"brier": brier(p, y), "expected_calibration_error": expected_calibration_error(p, y)}
     scores: dict[str, Callable[[Any, Any], float]] = {"auroc": auroc, "average_precision": average_precision}
@@ -170,13 +182,13 @@ def _on_rows(metric: Callable[[Any, Any], float], p: Array, y: Array, rows: npt.
 
 
 def write_report(out: Path, result: dict[str, Any]) -> None:
-    """evaluation.json (no NaN: null), evaluation.md, evaluation.html."""
-    from inference.evaluation.evaluation_page import markdown, page
+    """Write evaluation.json (with null in place of NaN), evaluation.md and evaluation.html into `out`."""
+    from inference.evaluation.evaluation_page import evaluation_html, evaluation_markdown
 
     out.mkdir(parents=True, exist_ok=True)
     (out / "evaluation.json").write_text(json.dumps(_plain(result), indent=2, allow_nan=False) + "\n")
-    (out / "evaluation.md").write_text(markdown(result))
-    (out / "evaluation.html").write_text(page(result))
+    (out / "evaluation.md").write_text(evaluation_markdown(result))
+    (out / "evaluation.html").write_text(evaluation_html(result))
 
 
 def _plain(value: Any) -> Any:

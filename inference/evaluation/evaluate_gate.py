@@ -1,4 +1,4 @@
-"""What a bundle's gate is worth: the evaluated chests against counter-examples made of them and real others."""
+"""Evaluating a bundle's gate: the evaluated chests against counter-examples made from them, and other pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from inference.arrays import Array
 from inference.evaluation.counterexamples import counterexamples
 from inference.evaluation.data import Table, pictures
 from inference.evaluation.metrics import auroc, bootstrap, interval, roc, thinned
@@ -14,19 +15,19 @@ from inference.pictures import display_values
 from inference.preprocess import Image, preprocess_all
 from inference.serving.classifier import Classifier
 
-Array = npt.NDArray[np.float32]
-ADULT = 18  # years; who is known to be younger is left out
-SOURCES = 300  # chests that counter-examples are made of
-PER_KIND = 100
+ADULT = 18  # years; patients who are known to be younger are left out
+SOURCES = 300  # number of chests from which counter-examples are made
+PER_KIND = 100  # counter-examples of each kind
 
 
 def gate_figures(
     classifier: Classifier, table: Table, scores: Array, others: Path | None = None, rounds: int = 200, seed: int = 0
 ) -> dict[str, Any]:
-    """Which share of the adults' chests passes, which share of each kind of other picture is refused, and the ROC.
+    """Return the share of adults' chests that passes, the share of each other kind that is refused, and the ROC.
 
-    scores: the gate's, of each row of `table`. others: a folder of PNG and JPEG files that show something else.
-    Intervals: bootstrap by patient; a made counter-example counts to the patient it was made of.
+    `scores` are the gate's scores for the rows of `table`. `others` is a folder of PNG and JPEG files that show
+    something else. Intervals are by bootstrap over patients; a counter-example belongs to the patient from whose
+    picture it was made. Without a gate, or without adults, only the share that passes is returned.
     """
     threshold = classifier.gate.threshold
     adults = np.flatnonzero(~(np.array([row.age for row in table.rows]) < ADULT))
@@ -47,7 +48,7 @@ def gate_figures(
 def _other_pictures(
     classifier: Classifier, chests: Table, folder: Path | None, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_], Array]:
-    """Kind, patient and score of each."""
+    """Return kind, patient and score of each counter-example and each other picture."""
     sources = chests.take(rng.permutation(len(chests.rows))[:SOURCES])
     made = list(counterexamples(list(pictures(sources)), rng, PER_KIND))
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg")) if folder else []

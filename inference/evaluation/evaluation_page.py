@@ -1,4 +1,4 @@
-"""The evaluation as tables in Markdown, and as one page of HTML with curves in SVG (no script, no network)."""
+"""The evaluation as tables in Markdown, and as one HTML page with curves in SVG, without scripts or network access."""
 
 from collections.abc import Sequence
 from html import escape
@@ -18,7 +18,7 @@ def _value(value: Any) -> str:
 
 
 def with_interval(figures: dict[str, Any], key: str) -> str:
-    """A figure and its interval; a dash where it could not be computed."""
+    """Return a figure with its interval as text; a dash if it could not be computed."""
     value = figures.get(key, float("nan"))
     if value != value:
         return "-"
@@ -27,7 +27,7 @@ def with_interval(figures: dict[str, Any], key: str) -> str:
 
 
 def tables(result: dict[str, Any]) -> dict[str, Rows]:
-    """Each table by its title: rows of cells, the head first."""
+    """Return each table by its title: rows of cells, the head first."""
     groups = [["group", "images", "mean AUROC", "any pathology"]]
     for name, g in result["groups"].items():
         groups.append([name, str(g["images"]), with_interval(g, "mean_auroc"), with_interval(g, "pathology_auroc")])
@@ -41,7 +41,7 @@ def tables(result: dict[str, Any]) -> dict[str, Rows]:
 
 
 def _gate(gate: dict[str, Any]) -> dict[str, Rows]:
-    """What passes and what is refused; no table for a bundle without a gate."""
+    """Return the table of what the gate passes and refuses; {} for a bundle without a gate."""
     if "refused" not in gate:
         return {}
     rows = [["pictures", "number", "refused"], ["chests of adults", str(gate["pictures"]), _value(1 - gate["passed"])]]
@@ -56,8 +56,8 @@ def _head(result: dict[str, Any]) -> str:
     return f"{pictures} {name} Intervals: 95 %, bootstrap by patient."
 
 
-def markdown(result: dict[str, Any]) -> str:
-    """The tables as Markdown."""
+def evaluation_markdown(result: dict[str, Any]) -> str:
+    """Return the tables as Markdown."""
     parts = ["# Evaluation", _head(result)]
     for title, rows in tables(result).items():
         lines = ["| " + " | ".join(row) + " |" for row in rows]
@@ -65,8 +65,8 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def page(result: dict[str, Any]) -> str:
-    """The whole page: tables, the gate's ROC, then ROC, precision-recall and reliability of each finding."""
+def evaluation_html(result: dict[str, Any]) -> str:
+    """Return the whole page: tables, the gate's ROC, then ROC, precision-recall and reliability of each finding."""
     body = [f"<h1>Evaluation</h1><p>{escape(_head(result))}</p>"]
     body += [f"<h2>{title}</h2>{_table(rows)}" for title, rows in tables(result).items()]
     body.append("<h2>Curves</h2>")
@@ -92,7 +92,10 @@ def _table(rows: Rows) -> str:
 
 
 def _plot(points: Sequence[tuple[float, float]], x: str, y: str, diagonal: bool = False, dots: bool = False) -> str:
-    """A square plot of points in 0..1; reliability is stretched to its largest value."""
+    """Return a square plot of points in 0..1 as SVG.
+
+    With `dots`, for reliability, the axes end at the largest value.
+    """
     top = max([max(p) for p in points], default=1.0) if dots else 1.0
     at = [(20 + 200 * a / (top or 1), 220 - 200 * b / (top or 1)) for a, b in points]
     line = " ".join(f"{a:.1f},{b:.1f}" for a, b in at)

@@ -1,4 +1,4 @@
-"""How good scores are against 0/1 targets: discrimination, operating points, calibration, and intervals by patient."""
+"""Comparing scores with targets of 0 or 1: discrimination, operating points, calibration, and intervals by patient."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,12 +7,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-Array = npt.NDArray[np.floating[Any]]
-Metric = Callable[[Array, Array], float]
+from inference.arrays import FloatArray
+
+Metric = Callable[[FloatArray, FloatArray], float]
 
 
-def auroc(scores: Array, targets: Array) -> float:
-    """Area under the ROC curve (ties count half); nan unless both classes are there."""
+def auroc(scores: FloatArray, targets: FloatArray) -> float:
+    """Return the area under the ROC curve, in which ties count half; nan unless both classes are present."""
     positive = targets > 0
     n1, n0 = int(positive.sum()), int((~positive).sum())
     if not n1 or not n0:
@@ -20,14 +21,14 @@ def auroc(scores: Array, targets: Array) -> float:
     return float((rankdata(scores)[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
 
 
-def average_precision(scores: Array, targets: Array) -> float:
-    """Sum over thresholds of precision times the step of recall; nan without positives."""
+def average_precision(scores: FloatArray, targets: FloatArray) -> float:
+    """Return the sum over thresholds of precision times the step of recall; nan without positives."""
     precision, recall = precision_recall(scores, targets)
     return float(np.sum(precision * np.diff(recall, prepend=0.0))) if len(recall) else float("nan")
 
 
-def precision_recall(scores: Array, targets: Array) -> tuple[Array, Array]:
-    """Precision and recall at each distinct threshold, from the highest down; empty without positives."""
+def precision_recall(scores: FloatArray, targets: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return precision and recall at each distinct threshold, from the highest down; empty without positives."""
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(targets[order] > 0)
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1) if len(scores) else np.array([], int)
@@ -36,8 +37,8 @@ def precision_recall(scores: Array, targets: Array) -> tuple[Array, Array]:
     return hits[ends] / (ends + 1.0), hits[ends] / float(hits[-1])
 
 
-def roc(scores: Array, targets: Array) -> tuple[Array, Array]:
-    """False and true positive rate at each distinct threshold, from (0, 0) to (1, 1)."""
+def roc(scores: FloatArray, targets: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the false and true positive rate at each distinct threshold, from (0, 0) to (1, 1)."""
     order = np.argsort(-scores, kind="stable")
     positive = targets[order] > 0
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
@@ -45,32 +46,35 @@ def roc(scores: Array, targets: Array) -> tuple[Array, Array]:
     return np.append(0.0, false / max(1, false[-1])), np.append(0.0, true / max(1, true[-1]))
 
 
-def thinned(x: Array, y: Array, most: int = 120) -> list[tuple[float, float]]:
-    """A curve's points, at most so many."""
+def thinned(x: FloatArray, y: FloatArray, most: int = 120) -> list[tuple[float, float]]:
+    """Return at most `most` points of a curve, rounded to four decimals."""
     keep = np.unique(np.linspace(0, max(0, len(x) - 1), min(most, len(x))).astype(np.int64))
     return [(round(float(x[i]), 4), round(float(y[i]), 4)) for i in keep]
 
 
-def brier(probabilities: Array, targets: Array) -> float:
-    """Mean squared difference of probability and target."""
+def brier(probabilities: FloatArray, targets: FloatArray) -> float:
+    """Return the mean squared difference of probability and target."""
     return float(np.mean((probabilities - targets) ** 2))
 
 
-def reliability(probabilities: Array, targets: Array, bins: int = 10) -> list[tuple[float, float, int]]:
-    """(mean probability, observed share, number) in bins of equal numbers, empty ones left out."""
+def reliability(probabilities: FloatArray, targets: FloatArray, bins: int = 10) -> list[tuple[float, float, int]]:
+    """Return (mean probability, observed share, number) for bins of equal numbers. Empty bins are left out."""
     order = np.argsort(probabilities, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
     return [(float(probabilities[p].mean()), float(targets[p].mean()), len(p)) for p in parts]
 
 
-def expected_calibration_error(probabilities: Array, targets: Array, bins: int = 10) -> float:
-    """Mean gap of probability and observed share over bins of equal numbers."""
+def expected_calibration_error(probabilities: FloatArray, targets: FloatArray, bins: int = 10) -> float:
+    """Return the mean gap between probability and observed share over bins of equal numbers."""
     table = reliability(probabilities, targets, bins)
     return float(sum(n * abs(p - share) for p, share, n in table) / max(1, sum(n for *_, n in table)))
 
 
-def at_threshold(probabilities: Array, targets: Array, threshold: float) -> dict[str, float]:
-    """Accuracy, precision, recall, specificity and F1 when everything from `threshold` on is called present."""
+def at_threshold(probabilities: FloatArray, targets: FloatArray, threshold: float) -> dict[str, float]:
+    """Return accuracy, precision, recall, specificity and F1 if everything from `threshold` on is called present.
+
+    A figure whose denominator is 0 is nan.
+    """
     called, positive = probabilities >= threshold, targets > 0
     tp, fp = int((called & positive).sum()), int((called & ~positive).sum())
     fn, tn = int((~called & positive).sum()), int((~called & ~positive).sum())
@@ -87,8 +91,11 @@ def _share(part: int, whole: int) -> float:
 def bootstrap(
     statistic: Callable[[npt.NDArray[np.int64]], Any], groups: Sequence[Any] | npt.NDArray[Any], rounds: int = 200,
     seed: int = 0,
-) -> Array:  # fmt: skip
-    """`statistic(row numbers)` for `rounds` samples of whole groups (patients) with replacement, [rounds, ...]."""
+) -> FloatArray:  # fmt: skip
+    """Return `statistic(row numbers)` for `rounds` samples of whole groups (patients) with replacement, [rounds, ...].
+
+    `groups` names the group of each row.
+    """
     _, codes = np.unique(np.asarray(groups), return_inverse=True)
     order = np.argsort(codes, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(codes))[:-1])
@@ -97,8 +104,8 @@ def bootstrap(
     return np.array([statistic(np.concatenate([members[i] for i in draw])) for draw in draws])
 
 
-def interval(samples: Array, level: float = 0.95) -> tuple[float, float]:
-    """The central interval of bootstrap samples; nan where none has a value."""
+def interval(samples: FloatArray, level: float = 0.95) -> tuple[float, float]:
+    """Return the central interval of bootstrap samples that holds the share `level`; nan if no sample is finite."""
     good = samples[np.isfinite(samples)]
     if not len(good):
         return float("nan"), float("nan")

@@ -1,1 +1,1 @@
-"""Bundles made of other people's models: read, checked, downloaded."""
+"""Making bundles out of models that others publish: downloading, reading and checking them."""

@@ -1,7 +1,7 @@
-"""The catalogue of open models that can be pulled: what they are, where they lie, how they become bundles.
+"""The catalogue of open models that `hilum model pull` can download: what they are, and how they become bundles.
 
-The package's own is `catalogue.toml` beside this file, which explains its keys; a hospital may keep one of its own,
-with the addresses of its mirror.
+The package's own catalogue is `catalogue.toml` beside this file, which explains the keys. A hospital may keep one of
+its own, for example with the addresses of its mirror.
 """
 
 import tomllib
@@ -19,37 +19,37 @@ class CatalogueEntry:
     """An open model that somebody publishes."""
 
     name: str
-    what: str
-    urls: tuple[str, ...]
+    what: str  # a description in one line
+    urls: tuple[str, ...]  # of the file; the next one is tried if one cannot be reached
     licence: str
-    home: str
+    home: str  # the address of the publisher's page
     cite: str
-    pickle: bool  # the file is a pickled module, not tensors alone
-    preprocessing: str
-    labels: tuple[str, ...]  # of each output, "" for one that means nothing
-    thresholds: dict[str, float]
+    pickle: bool  # whether the file is a pickled module rather than tensors only
+    preprocessing: str  # see `importer.Wanted`
+    labels: tuple[str, ...]  # one for each output, "" for an output that was not trained
+    thresholds: dict[str, float]  # by label
 
     @property
     def file_name(self) -> str:
-        """What the file is called here: the entry's name, the address's suffix."""
+        """The name under which the file is stored here: the entry's name with the suffix of the address."""
         return self.name + Path(self.urls[0].partition("?")[0]).suffix
 
 
 def read_catalogue(path: Path = CATALOGUE) -> dict[str, CatalogueEntry]:
-    """The entries by name. Raises ImportRefused for a file that is no catalogue."""
+    """Return the entries by name. Raises ImportRefused for a file that is not a catalogue."""
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
         return {name: _entry(name, table) for name, table in tables.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ImportRefused(f"{path} is no catalogue of models: {type(error).__name__}: {error}") from error
+        raise ImportRefused(f"{path} is not a catalogue of models: {type(error).__name__}: {error}") from error
 
 
-def find(name: str, path: Path = CATALOGUE) -> CatalogueEntry:
-    """The entry `name`. Raises ImportRefused, which lists the names that there are."""
+def find_entry(name: str, path: Path = CATALOGUE) -> CatalogueEntry:
+    """Return the entry `name`. Raises ImportRefused with a list of the known names if there is no such entry."""
     entries = read_catalogue(path)
     if name not in entries:
         raise ImportRefused(f"{name!r} is not in the catalogue, which has {', '.join(entries)}; `hilum model import` "
-                            "takes any file that you have")  # fmt: skip
+                            "imports a file that you have")  # fmt: skip
     return entries[name]
 
 

@@ -1,13 +1,11 @@
-"""The names that torchvision, TorchXRayVision and CheXNet give the tensors of a DenseNet, turned into MONAI's."""
+"""Translating the names that torchvision, TorchXRayVision and CheXNet give the tensors of a DenseNet into MONAI's."""
 
 import re
 from typing import Any
 
-from torch import Tensor
-
+from inference.arrays import StateDict
 from inference.errors import ImportRefused
 
-State = dict[str, Tensor]
 _PREFIXES = ("module.", "model.", "densenet121.", "densenet.", "backbone.")
 _LAYER = re.compile(r"^(features\.denseblock\d+\.denselayer\d+)\.(norm|relu|conv)\.?([12])\.(\w+)$")
 _BLOCKS = re.compile(r"^features\.denseblock(\d+)\.denselayer(\d+)\.layers\.conv1\.weight$")
@@ -15,23 +13,29 @@ _HEAD = re.compile(r"^classifier(\.0)?\.(weight|bias)$")
 DENSENET121 = (6, 12, 24, 16)
 
 
-def to_monai(state: State, where: str) -> State:
-    """The tensors under MONAI's names. Raises ImportRefused for anything that is no DenseNet."""
+def to_monai(state: StateDict, where: str) -> StateDict:
+    """Return the tensors under MONAI's names. `where` names the file in messages.
+
+    Raises ImportRefused if they are not those of a DenseNet.
+    """
     renamed = {_rename(_bare(name)): tensor for name, tensor in state.items()}
     kept = {name: t for name, t in renamed.items() if name.startswith(("features.", "class_layers.out."))}
     needed = ("features.conv0.weight", "class_layers.out.weight", "class_layers.out.bias")
     missing = [name for name in needed if name not in kept]
     if missing:
         raise ImportRefused(
-            f"{where} holds no DenseNet: {', '.join(missing)} (in MONAI's naming) not found among {len(state)} "
-            f"tensors, the first of them {', '.join(sorted(state)[:3])}. A DenseNet121 in torchvision's, "
-            "TorchXRayVision's or MONAI's naming is expected; bring any other network as ONNX or as a MONAI bundle"
+            f"{where} does not hold a DenseNet: {', '.join(missing)} (in MONAI's naming) not found among {len(state)} "
+            f"tensors, the first of which are {', '.join(sorted(state)[:3])}. A DenseNet121 in torchvision's, "
+            "TorchXRayVision's or MONAI's naming is expected; import any other network as ONNX or as a MONAI bundle"
         )
     return kept
 
 
-def network_def(state: State) -> dict[str, Any]:
-    """The MONAI network that fits a state in MONAI's names, from the tensors' shapes."""
+def network_def(state: StateDict) -> dict[str, Any]:
+    """Return the configuration of the MONAI network for these tensors, which have MONAI's names.
+
+    The sizes of the network follow from the number of the tensors and their shapes.
+    """
     layers = [m for m in map(_BLOCKS.match, state) if m]
     blocks = [sum(int(m[1]) == block for m in layers) for block in range(1, max(int(m[1]) for m in layers) + 1)]
     conv0, head = state["features.conv0.weight"], state["class_layers.out.weight"]

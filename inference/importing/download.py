@@ -1,10 +1,10 @@
-"""One file over HTTPS, going on where an earlier try broke off (RFC 9110 14: Range, If-Range).
+"""Downloading one file over HTTPS. An interrupted download is resumed (RFC 9110 14: Range, If-Range).
 
-    <file>.part         what has come so far
+    <file>.part         the bytes received so far
     <file>.part.json    {"url": ..., "validator": its ETag or Last-Modified, "total": bytes or null}
-    <file>              complete
+    <file>              the complete file
 
-Certificates are the system's, or those that SSL_CERT_FILE names; a proxy is the one that https_proxy names.
+The trusted certificates are the system's, or those in the file that SSL_CERT_FILE names. https_proxy names a proxy.
 """
 
 import json
@@ -21,27 +21,30 @@ from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_ope
 
 from inference.errors import PullFailed, Unreachable
 
-TIMEOUT_SECONDS = 30.0
-LIMIT_BYTES = 2 << 30  # of a file; the catalogue's are 30 MB
-_BLOCK = 1 << 18
-Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all
+TIMEOUT_SECONDS = 30.0  # without a byte from the server
+LIMIT_BYTES = 2 << 30  # the largest file that is accepted; those of the catalogue have 30 MB
+_BLOCK = 1 << 18  # bytes
+Progress = Callable[[int, int | None], None]  # called with the bytes so far and the total, None if it is unknown
 
 
 @dataclass(frozen=True)
 class _Note:
+    """What is known about an interrupted download."""
+
     url: str
     validator: str
     total: int | None
 
 
 def download(url: str, file: Path, report: Progress = lambda done, total: None, limit: int = LIMIT_BYTES) -> None:
-    """Fetch `url` into `file`; what a broken try left is kept and used by the next one.
+    """Download `url` into `file`. The bytes of an interrupted download are kept, and the next call resumes it.
 
-    Raises Unreachable (no way there, or no file there), PullFailed (it broke off, is too large, leaves https).
+    `limit` is in bytes. Raises Unreachable (the server or the file cannot be reached) and PullFailed (the download was
+    interrupted, is larger than `limit`, or was redirected away from https).
     """
     part, note = _beside(file)
     have, known = part.stat().st_size if part.is_file() else 0, _read(note)
-    if known.url != url or not known.validator:  # of another address, or nothing tells whether it is the same file
+    if known.url != url or not known.validator:  # from another address, or nothing shows that the file is the same
         have = 0
     if not have or have != known.total:
         asked = {"Range": f"bytes={have}-", "If-Range": known.validator} if have else {}
@@ -52,12 +55,12 @@ def download(url: str, file: Path, report: Progress = lambda done, total: None, 
 
 
 def _receive(answer: HTTPResponse, file: Path, have: int, url: str, limit: int, report: Progress) -> None:
-    """The answer's bytes behind those that we have, or from the beginning where it is the whole file."""
+    """Append the answer's bytes to those that we have, or start over if the answer is the whole file."""
     part, note = _beside(file)
     start = have if answer.status == 206 else 0
     if answer.status == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
         _forget(file)
-        raise PullFailed(f"{url} sent another part than was asked for; the next try starts over")
+        raise PullFailed(f"{url} sent another range than was requested; the next attempt starts over")
     length = answer.headers.get("Content-Length", "")
     total = start + int(length) if length.isdigit() else None
     if not start:
@@ -68,11 +71,11 @@ def _receive(answer: HTTPResponse, file: Path, have: int, url: str, limit: int, 
         for block in _blocks(answer):
             done += len(block)
             if max(done, total or 0) > limit:
-                raise PullFailed(f"{url} is larger than {limit} bytes, the most that is taken")
+                raise PullFailed(f"{url} is larger than {limit} bytes, the largest size that is accepted")
             out.write(block)
             report(done, total)
     if total is not None and done < total:
-        raise PullFailed(f"the download broke off after {done} of {total} bytes; the next try goes on there")
+        raise PullFailed(f"the download was interrupted after {done} of {total} bytes; the next attempt resumes it")
 
 
 def _blocks(answer: HTTPResponse) -> Iterator[bytes]:
@@ -80,11 +83,14 @@ def _blocks(answer: HTTPResponse) -> Iterator[bytes]:
         while block := answer.read(_BLOCK):
             yield block
     except (OSError, HTTPException) as error:
-        raise PullFailed(f"the download broke off ({_reason(error)}); the next try goes on there") from error
+        raise PullFailed(f"the download was interrupted ({_reason(error)}); the next attempt resumes it") from error
 
 
 def _open(request: Request) -> HTTPResponse:
-    """The answer, 200 or 206. Raises Unreachable, and PullFailed for a way out of https."""
+    """Return the answer, with status 200 or 206.
+
+    Raises Unreachable, and PullFailed for a redirection away from https.
+    """
     url, host = request.full_url, urlsplit(request.full_url).netloc
     _ensure_https(url, url)
     opener = build_opener(_HttpsRedirects(), HTTPSHandler(context=ssl.create_default_context()))
@@ -92,7 +98,7 @@ def _open(request: Request) -> HTTPResponse:
         answer: HTTPResponse = opener.open(request, timeout=TIMEOUT_SECONDS)
     except HTTPError as error:
         error.close()
-        if error.code == 416 and request.headers.pop("Range", ""):  # shorter than what we hold: another file
+        if error.code == 416 and request.headers.pop("Range", ""):  # shorter than what we have, so it is another file
             return _open(Request(url, headers={"User-Agent": "hilum"}))
         raise Unreachable(f"{url} answered {error.code} {error.reason}") from error
     except URLError as error:
@@ -101,12 +107,14 @@ def _open(request: Request) -> HTTPResponse:
         raise Unreachable(f"{host} cannot be reached: {_reason(error)}") from error
     if answer.headers.get_content_type() == "text/html":
         answer.close()
-        raise Unreachable(f"{url} answered with a web page and no file: a proxy or a login may stand in between")
+        raise Unreachable(
+            f"{url} answered with a web page instead of a file: a proxy or a login page may be in between"
+        )
     return answer
 
 
 class _HttpsRedirects(HTTPRedirectHandler):
-    """Follows nobody out of https."""
+    """Follows redirections to https only."""
 
     def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
         _ensure_https(newurl, req.full_url)
@@ -115,7 +123,7 @@ class _HttpsRedirects(HTTPRedirectHandler):
 
 def _ensure_https(url: str, asked: str) -> None:
     if urlsplit(url).scheme != "https":
-        raise PullFailed(f"{asked} leads to {url[:200]}: nothing but https is followed")
+        raise PullFailed(f"{asked} leads to {url[:200]}, but only https is allowed")
 
 
 def _reason(error: object) -> str:
@@ -125,7 +133,7 @@ def _reason(error: object) -> str:
 
 
 def _validator(answer: HTTPResponse) -> str:
-    """What tells this version of the file from another; a weak ETag does not (RFC 9110 13.1.5)."""
+    """Return what identifies this version of the file, or "". A weak ETag does not (RFC 9110 13.1.5)."""
     etag = answer.headers.get("ETag", "")
     return etag if etag.startswith('"') else answer.headers.get("Last-Modified", "")
 

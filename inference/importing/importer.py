@@ -1,8 +1,8 @@
-"""`hilum model import`: from what a hospital brings to a bundle.
+"""`hilum model import`: turning a model that somebody else made into a bundle.
 
 *.pt *.pth *.bin *.safetensors   a DenseNet's state dict in torchvision's, TorchXRayVision's or MONAI's naming
-*.onnx                           any network with one picture as input and [n, labels] as its first output
-a directory                      a MONAI bundle with a classifier; a bundle of ours is copied as it is
+*.onnx                           any network with one square picture as input and [n, labels] as its first output
+a directory                      a MONAI bundle with a classifier; a hilum bundle is copied unchanged
 """
 
 import math
@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 
+from inference.arrays import StateDict
 from inference.bundle import Bundle, is_ours, load_bundle
 from inference.bundle_writer import LABELS, base_metadata, write_bundle
 from inference.errors import BundleError, EngineError, ImportRefused
 from inference.importing.densenet_names import network_def, to_monai
-from inference.importing.foreign import State, read_foreign_state
+from inference.importing.foreign import read_foreign_state
 from inference.importing.monai_bundles import read_monai
 
 #: The outputs of TorchXRayVision's "all" networks, in their order (torchxrayvision.datasets.default_pathologies).
@@ -28,30 +29,32 @@ XRAYVISION = (
     "Pneumonia", "Pleural_Thickening", "Cardiomegaly", "Nodule", "Mass", "Hernia", "Lung Lesion", "Fracture",
     "Lung Opacity", "Enlarged Cardiomediastinum",
 )  # fmt: skip
+#: The labels by convention, by the number of outputs.
 _KNOWN = {len(LABELS): LABELS, len(XRAYVISION): XRAYVISION}
-#: Means and standard deviations of ImageNet's channels, which torchvision's networks were trained with.
+#: Means and standard deviations of ImageNet's channels, with which torchvision's networks were trained.
 _IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the importer is told; empty or None: taken from the source, or by convention."""
+    """What the user states about the model. Empty: taken from the source, or decided by convention."""
 
     name: str = ""
     version: str = "imported"
-    labels: Sequence[str] = ()  # one for each output, "" for an output that means nothing
+    labels: Sequence[str] = ()  # one for each output, "" for an output without meaning
     size: int = 0  # side of the square input in pixels; 224 by convention
     preprocessing: str = ""  # xrayvision, imagenet or standard
     thresholds: dict[str, float] = field(default_factory=dict)  # by label; 0.5 otherwise
     trust_pickle: bool = False
-    origin: str = ""  # where it comes from, for the model card
-    licence: str = ""  # of the weights, for the bundle's LICENSE
+    origin: str = ""  # where the model comes from, for the model card
+    licence: str = ""  # of the weights, for the bundle's file LICENSE
 
 
 def import_model(source: Path, directory: Path, wanted: Wanted = Wanted()) -> Bundle:
-    """Write a bundle of the foreign model `source` into `directory`, which must not exist or be empty.
+    """Write a bundle of the foreign model `source` into `directory`, which must be empty or not exist.
 
-    The bundle is complete or absent: it is made beside `directory` and renamed. Raises ImportRefused.
+    The bundle is made beside `directory` and renamed at the end, so it is either complete or absent. Raises
+    ImportRefused, and what `load_bundle` raises.
     """
     if not source.exists():
         raise ImportRefused(f"{source} does not exist")
@@ -66,7 +69,7 @@ def import_model(source: Path, directory: Path, wanted: Wanted = Wanted()) -> Bu
             load_bundle(made)
         except (BundleError, EngineError) as error:
             said = str(error).replace(f"{made}/", "")
-            raise ImportRefused(f"{source.name} gives no bundle that works: {said}") from error
+            raise ImportRefused(f"{source.name} does not give a working bundle: {said}") from error
         made.replace(directory)
     return load_bundle(directory)
 
@@ -109,15 +112,17 @@ def _import_onnx(source: Path, directory: Path, wanted: Wanted) -> None:
 
 @dataclass(frozen=True)
 class _Parts:
+    """What was read from the source, of whatever kind it is."""
+
     source: Path
     directory: Path
-    network_def: dict[str, Any] | None
-    state: State | None
+    network_def: dict[str, Any] | None  # None: an ONNX file, which is in `directory` already
+    state: StateDict | None
     channels: int
     outputs: int
     size: int
-    named: Sequence[str] = ()
-    points: torch.Tensor | None = None
+    named: Sequence[str] = ()  # the labels that the source names itself
+    points: torch.Tensor | None = None  # the thresholds that TorchXRayVision stores beside its weights
     preprocessing: dict[str, Any] | None = None
     output_kind: str = "logits"
 
@@ -135,9 +140,9 @@ def _write(parts: _Parts, wanted: Wanted) -> None:
         (parts.directory / "LICENSE").write_text(wanted.licence)
     write_bundle(parts.directory, metadata, inference, parts.state, _calibration(parts, wanted, outputs))
     (parts.directory / "docs/README.md").write_text(
-        f"# {metadata['name']}\n\n{wanted.origin or 'Data, licence and performance: ask whoever trained it.'}\n\n"
+        f"# {metadata['name']}\n\n{wanted.origin or 'For data, licence and performance, ask its authors.'}\n\n"
         f"Imported from `{parts.source.name}`. Measure it on your own images with `hilum evaluate` before relying on "
-        "it.\n\nThis is no medical device.\n"
+        "it.\n\nThis is not a medical device.\n"
     )
 
 
@@ -146,17 +151,17 @@ def _outputs(parts: _Parts, wanted: Wanted) -> tuple[str, ...]:
     if len(labels) != parts.outputs:
         raise ImportRefused(f"{parts.source.name} has {parts.outputs} outputs and {len(labels)} labels are named: give "
                             "one for each with --labels, separated by commas (nothing between two commas for an output "
-                            "that means nothing)")  # fmt: skip
+                            "without meaning)")  # fmt: skip
     return labels
 
 
 def _calibration(parts: _Parts, wanted: Wanted, outputs: Sequence[str]) -> dict[str, Any] | None:
-    """Operating points: those given, else the ones that TorchXRayVision keeps beside its weights."""
+    """Return the operating points: those that were given, else those that TorchXRayVision stores beside its weights."""
     points = [math.nan] * len(outputs) if parts.points is None else [float(p) for p in parts.points.flatten()]
     own = {label: p for label, p in zip(outputs, points, strict=False) if label and 0 < p < 1}
     strays = set(wanted.thresholds) - set(outputs)
     if strays:
-        raise ImportRefused(f"thresholds are given for {sorted(strays)}, which are no labels of this model")
+        raise ImportRefused(f"thresholds are given for {sorted(strays)}, which are not labels of this model")
     rows = {label: {"threshold": threshold} for label, threshold in (own | wanted.thresholds).items()}
     return {"findings": rows} if rows else None
 

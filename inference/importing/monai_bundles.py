@@ -1,4 +1,4 @@
-"""Reading a MONAI bundle that others made: network, weights, labels, and those of its transforms that we need."""
+"""Reading a MONAI bundle that others made: network, weights, labels, and those of its transforms that are needed."""
 
 import json
 import re
@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import load_file
 
 from inference.allowed import ALLOWED, vet
+from inference.arrays import StateDict
 from inference.errors import BundleForbidden, ImportRefused, WeightsMismatch
-from inference.networks import State, as_state, define_network
+from inference.networks import as_state, define_network
 
-#: Transforms that bring a file to an array, done by our decoder, or that no picture needs.
+#: Transforms that are left out, because our decoder does their work or a single picture does not need them.
 _DROPPED = {"LoadImage", "EnsureType", "ToTensor", "ToDevice", "EnsureChannelFirst", "Orientation", "AddChannel",
             "AsChannelFirst", "Lambda", "SelectItems", "Transpose"}  # fmt: skip
 _DROPPED_ARGUMENTS = {"keys", "allow_missing_keys", "_disabled_", "meta_keys", "meta_key_postfix", "overwriting"}
@@ -21,19 +22,22 @@ _DROPPED_ARGUMENTS = {"keys", "allow_missing_keys", "_disabled_", "meta_keys", "
 
 @dataclass(frozen=True)
 class MonaiBundle:
-    """A classifier's parts, fit for our layout."""
+    """The parts of a classifier, in the form in which a hilum bundle holds them."""
 
     network_def: dict[str, Any]
-    state: State
+    state: StateDict
     channels: int
     outputs: int
-    labels: tuple[str, ...]
-    size: int
-    preprocessing: dict[str, Any] | None
+    labels: tuple[str, ...]  # empty if the bundle names none
+    size: int  # side of the square input, pixels
+    preprocessing: dict[str, Any] | None  # None if it has none, or it is not kept
 
 
 def read_monai(directory: Path, keep_preprocessing: bool = True) -> MonaiBundle:
-    """Read the MONAI bundle in `directory`, with its transforms or without. Raises ImportRefused, BundleForbidden."""
+    """Read the MONAI bundle in `directory`, with or without its transforms.
+
+    Raises ImportRefused, BundleForbidden, BundleError, WeightsMismatch.
+    """
     metadata, inference = (_json(directory / "configs" / name) for name in ("metadata.json", "inference.json"))
     if "network_def" not in inference:
         raise ImportRefused(f"{directory}/configs/inference.json has no network_def")
@@ -49,7 +53,7 @@ def read_monai(directory: Path, keep_preprocessing: bool = True) -> MonaiBundle:
     with torch.inference_mode():
         shape = network.eval()(torch.zeros(1, channels, size, size)).shape
     if len(shape) != 2:
-        raise ImportRefused(f"the network of {directory} gives {list(shape)}, a classifier gives [n, labels]")
+        raise ImportRefused(f"the network of {directory} gives {list(shape)}, but a classifier gives [n, labels]")
     steps = _preprocessing(inference.get("preprocessing"), size) if keep_preprocessing else None
     return MonaiBundle(definition, state, channels, shape[1], _labels(metadata, shape[1]), size, steps)
 
@@ -61,12 +65,12 @@ def _json(path: Path) -> dict[str, Any]:
         raise ImportRefused(f"{path} is missing: a MONAI bundle has configs/metadata.json and configs/inference.json, "
                             "and weights in models/") from None  # fmt: skip
     except ValueError as error:
-        raise ImportRefused(f"{path} is no JSON: {error}") from error
+        raise ImportRefused(f"{path} is not valid JSON: {error}") from error
     return content
 
 
-def _state(directory: Path) -> State:
-    """models/model.safetensors or model.pt, tensors only."""
+def _state(directory: Path) -> StateDict:
+    """Return the weights in models/model.safetensors or model.pt. Nothing but tensors is read."""
     safe, pickled = directory / "models/model.safetensors", directory / "models/model.pt"
     if safe.is_file():
         return dict(load_file(safe))
@@ -82,7 +86,7 @@ def _state(directory: Path) -> State:
 
 
 def _input(directory: Path, metadata: dict[str, Any]) -> tuple[int, int]:
-    """(side, channels) of the network's input, from hilum's part of the metadata or from MONAI's."""
+    """Return (side, channels) of the network's input, from the "hilum" object of the metadata or from MONAI's keys."""
     ours = metadata.get("hilum", {})
     if ours:
         return int(ours["input_size"][0]), int(ours.get("input_channels", 1))
@@ -94,7 +98,7 @@ def _input(directory: Path, metadata: dict[str, Any]) -> tuple[int, int]:
         raise ImportRefused(f"{directory}/configs/metadata.json does not give network_data_format.inputs with "
                             "num_channels and a spatial_shape of two numbers") from error  # fmt: skip
     if rows != columns:
-        raise ImportRefused(f"{directory} takes pictures of {rows} x {columns}: only square ones are supported")
+        raise ImportRefused(f"{directory} takes pictures of {rows} x {columns}, but only square ones are supported")
     return rows, channels
 
 
@@ -106,7 +110,10 @@ def _labels(metadata: dict[str, Any], outputs: int) -> tuple[str, ...]:
 
 
 def _preprocessing(config: Any, size: int) -> dict[str, Any] | None:
-    """The picture's own transforms, array style, or None where there are none. Raises BundleForbidden."""
+    """Return the transforms that change the picture, in MONAI's array style; None if there are none.
+
+    Raises BundleForbidden for a transform that is not on the list of allowed ones.
+    """
     steps = config.get("transforms", []) if isinstance(config, dict) else []
     ours = [step for step in (_step(step) for step in steps if isinstance(step, dict)) if step]
     if not ours:
@@ -118,7 +125,7 @@ def _preprocessing(config: Any, size: int) -> dict[str, Any] | None:
 
 
 def _step(step: dict[str, Any]) -> dict[str, Any] | None:
-    """Resized(keys=...) -> Resize(...); None for a step that our decoder does."""
+    """Turn Resized(keys=...) into Resize(...). Return None for a transform that is left out."""
     name = str(step.get("_target_", "")).rpartition(".")[2]
     plain = name if name in ALLOWED or name in _DROPPED else re.sub("(d|D|Dict)$", "", name)
     if plain in _DROPPED:

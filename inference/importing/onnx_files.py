@@ -1,4 +1,4 @@
-"""What an ONNX file takes and gives, as OpenVINO reads it."""
+"""Reading the inputs and outputs of an ONNX file with OpenVINO."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,28 +11,28 @@ from inference.errors import ImportRefused
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """size: side of the square input, 0 where the file leaves it open."""
+    """The input and output of a classifier."""
 
     channels: int
-    size: int
+    size: int  # side of the square input in pixels, 0 if the file leaves it open
     outputs: int
-    probabilities: bool  # the network ends in a sigmoid
+    probabilities: bool  # whether the network ends in a sigmoid
 
 
 def read_onnx(path: Path) -> OnnxFile:
-    """Raises ImportRefused for a file that is no ONNX or no classifier of one picture."""
+    """Read an ONNX file. Raises ImportRefused if it is not ONNX, or not a classifier of one picture."""
     try:
         model = openvino.Core().read_model(path)
     except RuntimeError as error:
         last = str(error).strip().splitlines()[-1]
-        raise ImportRefused(f"{path.name} is no ONNX file that OpenVINO reads: {last}") from error
+        raise ImportRefused(f"{path.name} is not an ONNX file that OpenVINO can read: {last}") from error
     given, answer = model.input(0).get_partial_shape(), model.output(0).get_partial_shape()
     if len(model.inputs) != 1 or given.rank != 4 or answer.rank != 2 or answer[1].is_dynamic or given[1].is_dynamic:
         raise ImportRefused(f"{path.name} takes {given} and gives {answer}: expected one picture [n, channels, rows, "
                             "columns] and a first output [n, labels]")  # fmt: skip
     sides = {_length(given[2]), _length(given[3])}
     if len(sides) != 1:
-        raise ImportRefused(f"{path.name} takes {given}: only square pictures are supported")
+        raise ImportRefused(f"{path.name} takes {given}, but only square pictures are supported")
     last = model.output(0).get_node().input_value(0).get_node().get_type_name()
     return OnnxFile(given[1].get_length(), sides.pop(), answer[1].get_length(), last == "Sigmoid")
 

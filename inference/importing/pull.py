@@ -1,8 +1,8 @@
-"""`hilum model pull`: a catalogued model, fetched, its digest agreed to, made a bundle, and remembered.
+"""`hilum model pull`: downloading a model of the catalogue, having its digest confirmed, and making a bundle of it.
 
 <folder>/<name>/             the bundle
 <folder>/pulled.json         {name: {"url", "bytes", "sha256": of the file, "bundle": the bundle's digest}}
-<folder>/<file>.refused      a file whose digest was not the one expected
+<folder>/<file>.refused      a file that did not have the expected digest
 """
 
 import json
@@ -19,18 +19,18 @@ from inference.importing.download import Progress, download
 from inference.importing.importer import Wanted, import_model
 
 RECORD = "pulled.json"
-Confirm = Callable[[Path, str], bool]  # file, its SHA-256: is this the one?
+Confirm = Callable[[Path, str], bool]  # called with the file and its SHA-256: is this the right file?
 
 
 def pull(
     entry: CatalogueEntry, folder: Path, confirm: Confirm, *, sha256: str = "", trust_pickle: bool = False,
     file: Path | None = None, report: Progress = lambda done, total: None,
 ) -> Bundle:  # fmt: skip
-    """Fetch `entry` (or take `file`, fetched elsewhere) and write its bundle to `folder`/`entry.name`.
+    """Download `entry`, or use `file`, which was downloaded elsewhere, and write its bundle to `folder`/`entry.name`.
 
-    What arrived has to have the SHA-256 `sha256`, or else the one remembered from an earlier pull, or else `confirm`
-    has to agree to it. Raises ImportRefused, DigestMismatch, Unreachable, PullFailed; a download that is not agreed to
-    yet is kept for the next call.
+    The file must have the SHA-256 `sha256` or, without that, the one recorded at an earlier pull; if there is neither,
+    `confirm` must return True for it. A download that was not confirmed is kept for the next call.
+    Raises ImportRefused, DigestMismatch, Unreachable, PullFailed.
     """
     if entry.pickle and not trust_pickle:
         raise ImportRefused(
@@ -38,18 +38,21 @@ def pull(
             "--trust-pickle its tensors are taken out of it in a process without network, and nothing in it is run"
         )
     if (folder / entry.name).exists():
-        raise ImportRefused(f"{folder / entry.name} is there already: remove it, or name another folder with --into")
+        raise ImportRefused(f"{folder / entry.name} exists already: remove it, or name another folder with --into")
     folder.mkdir(parents=True, exist_ok=True)
     expected = _plain(sha256) or remembered(folder).get(entry.name, {}).get("sha256", "")
     arrived = file or folder / entry.file_name
     url = "" if file else _fetch(entry, arrived, report)
     found = sha256_of(arrived)
     if expected and expected != found:
-        why = "is expected" if sha256 else "came at an earlier pull (--sha256 changes that)"
-        raise DigestMismatch(f"{arrived.name} has the SHA-256 {found}, but {expected} {why}: {_aside(arrived, file)}")
+        why = "is expected" if sha256 else "was recorded at an earlier pull (--sha256 overrides that)"
+        kept = "" if file else f", and the file was renamed to {_set_aside(arrived)}"
+        raise DigestMismatch(
+            f"{arrived.name} has the SHA-256 {found}, but {expected} {why}: nothing was imported{kept}"
+        )
     if not expected and not confirm(arrived, found):
-        raise ImportRefused(f"nobody agreed to {arrived}, SHA-256 {found}: once you know that it is the file, give "
-                            f"--sha256 {found}")  # fmt: skip
+        raise ImportRefused(f"{arrived}, SHA-256 {found}, was not confirmed: once you know that it is the right "
+                            f"file, give --sha256 {found}")  # fmt: skip
     row = {"url": url, "bytes": arrived.stat().st_size, "sha256": found}
     bundle = _import(entry, arrived, folder, trust_pickle)
     _remember(folder, entry.name, row | {"bundle": bundle.digest})
@@ -59,18 +62,24 @@ def pull(
 
 
 def remembered(folder: Path) -> dict[str, Any]:
-    """What was pulled into `folder`, by name; nothing where nothing was."""
+    """Return the record of what was pulled into `folder`, by name; {} if nothing was.
+
+    Raises ImportRefused for a damaged record.
+    """
     try:
         record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise ImportRefused(f"{folder / RECORD} is no JSON: {error}") from error
+        raise ImportRefused(f"{folder / RECORD} is not valid JSON: {error}") from error
     return record
 
 
 def check_remembered(bundle: Bundle) -> None:
-    """Raises DigestMismatch where the bundle was pulled and is not what it was then."""
+    """Raise DigestMismatch if the bundle was pulled and has changed since.
+
+    Raises ImportRefused for a damaged record.
+    """
     row = remembered(bundle.directory.absolute().parent).get(bundle.directory.absolute().name)
     if row and row["bundle"] != bundle.digest:
         raise DigestMismatch(f"{bundle.directory} has the digest {bundle.digest}, but {row['bundle']} was pulled: it "
@@ -78,13 +87,16 @@ def check_remembered(bundle: Bundle) -> None:
 
 
 def sha256_of(file: Path) -> str:
-    """64 hexadecimal digits."""
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with file.open("rb") as content:
         return file_digest(content, "sha256").hexdigest()
 
 
 def _fetch(entry: CatalogueEntry, file: Path, report: Progress) -> str:
-    """The address that it came from; the entry's addresses are tried in order. A complete file is not fetched again."""
+    """Download into `file` from the first address that can be reached, and return that address.
+
+    A file that is there already is complete, and is not downloaded again.
+    """
     if file.is_file():
         return entry.urls[0]
     faults: list[str] = []
@@ -96,8 +108,8 @@ def _fetch(entry: CatalogueEntry, file: Path, report: Progress) -> str:
             faults.append(str(fault))
     trust = " --trust-pickle" if entry.pickle else ""
     raise Unreachable(
-        "; ".join(faults) + ".\nWithout a way to the internet from here (https_proxy names a proxy): download\n"
-        f"  {entry.urls[0]}\non another machine, bring the file over, and run\n"
+        "; ".join(faults) + ".\nIf this machine has no access to the internet (https_proxy names a proxy), download\n"
+        f"  {entry.urls[0]}\non another machine, copy the file here, and run\n"
         f"  hilum model pull {entry.name} --file FILE{trust}"
     )
 
@@ -114,16 +126,13 @@ def _import(entry: CatalogueEntry, file: Path, folder: Path, trust_pickle: bool)
 def _plain(digest: str) -> str:
     plain = digest.strip().lower().removeprefix("sha256:")
     if plain and not re.fullmatch("[0-9a-f]{64}", plain):
-        raise PullFailed(f"--sha256 is {digest!r}: 64 hexadecimal digits are expected")
+        raise PullFailed(f"--sha256 is {digest!r}, expected 64 hexadecimal digits")
     return plain
 
 
-def _aside(arrived: Path, given: Path | None) -> str:
-    """A download that is not the file expected is kept under another name, where nothing takes it for the file."""
-    if given:
-        return "nothing was imported"
-    kept = arrived.replace(arrived.with_name(f"{arrived.name}.refused"))
-    return f"nothing was imported, the file is kept as {kept}"
+def _set_aside(arrived: Path) -> Path:
+    """Rename a download with the wrong digest to *.refused, so that it is not imported by mistake."""
+    return arrived.replace(arrived.with_name(f"{arrived.name}.refused"))
 
 
 def _remember(folder: Path, name: str, row: dict[str, Any]) -> None:

@@ -1,10 +1,11 @@
-"""Run as a program of its own: the tensors of a pickled torch module, without running what the pickle asks for.
+"""A program of its own: takes the tensors out of a pickled torch module without running the code that it names.
 
     python -I unpickle.py SOURCE TARGET.safetensors TARGET.json
 
-It gives up network, programs and files first, then unpickles with a list of harmless classes; every other class is
-replaced by an empty one that only keeps its attributes. What remains is written as tensors, with the module's
-`pathologies`. Imports nothing of this project: it runs with an empty environment and limits on time and memory.
+First it gives up the network, other programs and writing to files. Then it unpickles with a list of harmless classes;
+every other class is replaced by an empty one that only keeps its attributes. The tensors are written to the first
+target and the module's labels (`pathologies` or `targets`) to the second. It imports nothing of this project, because
+it runs with an empty environment and with limits on time and memory.
 """
 
 import collections
@@ -27,12 +28,12 @@ CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
 _BUILTINS = {"set", "frozenset", "list", "dict", "tuple", "int", "float", "bool", "str", "bytes", "complex", "slice"}
 _TORCH = {"Size", "dtype", "device", "Tensor"}
 _NUMPY = {"_reconstruct", "scalar", "ndarray", "dtype"}
-NOT_ISOLATED = 3
+NOT_ISOLATED = 3  # exit status: the process could not be isolated, so nothing was opened
 
-# System calls by their numbers (asm/unistd.h) on the processors that we know: those that are forbidden, and those that
-# open a file, with the place of their flags: open, openat. Forbidden are socket, io_uring_setup; execve, execveat,
-# ptrace, process_vm_writev; rename*, mkdir*, rmdir, creat, link*, unlink*, symlink*, chmod*, chown*, truncate, mknod*,
-# mount, setxattr*, openat2.
+# For each supported processor: its number (linux/audit.h), the numbers of forbidden system calls (asm/unistd.h), and
+# the numbers of open and openat with the position of their flags among the arguments. Forbidden are socket,
+# io_uring_setup; execve, execveat, ptrace, process_vm_writev; rename*, mkdir*, rmdir, creat, link*, unlink*, symlink*,
+# chmod*, chown*, truncate, mknod*, mount, setxattr*, openat2.
 _ARCHITECTURES: dict[str, tuple[int, tuple[int, ...], tuple[tuple[int, int], ...]]] = {
     "x86_64": (
         0xC000003E,
@@ -50,7 +51,10 @@ _SECCOMP = {"x86_64": 317, "aarch64": 277}  # the system call seccomp
 
 
 def isolate() -> None:
-    """Give up network, programs and files for good. OSError where the system lets us give up not even the network."""
+    """Give up the network, other programs and writing to files for good.
+
+    Either of two means would do for the network. Raises OSError if the system permits neither.
+    """
     faults = []
     for give_up in (leave_network, forbid):
         try:
@@ -62,7 +66,7 @@ def isolate() -> None:
 
 
 def leave_network() -> None:
-    """Move this process into a network namespace without any interface; OSError where that is forbidden."""
+    """Move this process into a network namespace without any interface. Raises OSError if that is not permitted."""
     libc = ctypes.CDLL(None, use_errno=True)
     for flags in (CLONE_NEWNET, CLONE_NEWUSER | CLONE_NEWNET):
         if libc.unshare(flags) == 0:
@@ -71,9 +75,10 @@ def leave_network() -> None:
 
 
 def forbid() -> None:
-    """From here on no thread of this process makes a socket, starts a program, or opens a file but to read it.
+    """Forbid all threads of this process to make sockets, start programs, and open files except for reading.
 
-    By a filter on system calls (seccomp(2)), for which nobody needs a privilege. OSError where there is none.
+    This is done by a filter on system calls, seccomp(2), which needs no privilege. Raises OSError if the system or the
+    processor is not supported.
     """
     program = _filter(platform.machine())
     libc = ctypes.CDLL(None, use_errno=True)
@@ -86,7 +91,10 @@ def forbid() -> None:
 
 
 def _filter(machine: str) -> bytes:
-    """The filter as a program of the kernel's packet filter (linux/filter.h); OSError for an unknown processor."""
+    """Return the filter as a program of the kernel's packet filter (linux/filter.h).
+
+    Raises OSError for an unknown processor.
+    """
     if machine not in _ARCHITECTURES:
         raise OSError(0, f"no list of system calls for {machine}")
     architecture, forbidden, opening = _ARCHITECTURES[machine]
@@ -94,7 +102,7 @@ def _filter(machine: str) -> bytes:
     allow, refuse, kill = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
     writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
     steps = [(load, 0, 0, 4), (equal, 1, 0, architecture), (answer, 0, 0, kill), (load, 0, 0, 0)]
-    steps += [(at_least, 0, 1, 0x40000000), (answer, 0, 0, refuse)]  # x86's other numbering
+    steps += [(at_least, 0, 1, 0x40000000), (answer, 0, 0, refuse)]  # the numbers of x32, a second set on x86_64
     for number in forbidden:
         steps += [(equal, 0, 1, number), (answer, 0, 0, refuse)]
     for number, argument in opening:
@@ -104,7 +112,7 @@ def _filter(machine: str) -> bytes:
 
 
 def limit(memory: int = 24 << 30, seconds: int = 300, file_size: int = 4 << 30) -> None:
-    """No core file, and bounds on address space, processor time and what is written."""
+    """Allow no core file, and bound the address space (bytes), the processor time (seconds) and the size of files."""
     bounds = {resource.RLIMIT_AS: memory, resource.RLIMIT_CPU: seconds, resource.RLIMIT_FSIZE: file_size,
               resource.RLIMIT_CORE: 0}  # fmt: skip
     for what, bound in bounds.items():
@@ -112,7 +120,7 @@ def limit(memory: int = 24 << 30, seconds: int = 300, file_size: int = 4 << 30) 
 
 
 class Stub(nn.Module):
-    """Stands for any class that is not on the list."""
+    """Takes the place of any class that is not on the list. Keeps the attributes and does nothing."""
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         super().__init__()
@@ -123,7 +131,7 @@ class Stub(nn.Module):
 
 
 class Unpickler(pickle.Unpickler):
-    """Finds harmless classes, and stubs for all others."""
+    """Finds the harmless classes, and returns a stub for every other name."""
 
     def find_class(self, module: str, name: str) -> Any:
         if "." not in name and _harmless(module, name):
@@ -147,12 +155,15 @@ def _harmless(module: str, name: str) -> bool:
 
 
 def load(file: Any, **_options: Any) -> Any:
-    """What torch asks of a pickle module, for its old file format."""
+    """Unpickle `file`. torch calls this function of a pickle module for files in its old format."""
     return Unpickler(file).load()
 
 
 def tensors(module: Any, prefix: str = "") -> dict[str, torch.Tensor]:
-    """The state dict, read from the attributes themselves: an old module lacks what `state_dict` wants."""
+    """Return the weights of a module by their names.
+
+    They are read from the attributes because an old module lacks attributes that `state_dict` needs.
+    """
     own = {**module.__dict__.get("_parameters", {}), **module.__dict__.get("_buffers", {})}
     found = {prefix + k: v.detach().clone() for k, v in own.items() if isinstance(v, torch.Tensor)}
     for name, child in module.__dict__.get("_modules", {}).items():
@@ -166,8 +177,8 @@ def _names(value: Any) -> list[str]:
 
 
 def main(source: str, weights: str, names: str) -> int:
-    """Convert; the exit status says what went wrong."""
-    with open(weights, "wb") as tensors_file, open(names, "w") as names_file:  # noqa: PTH123  (the last chance to)
+    """Isolate this process, then convert `source`. Returns the exit status, 0 or NOT_ISOLATED."""
+    with open(weights, "wb") as tensors_file, open(names, "w") as names_file:  # noqa: PTH123  (later it is forbidden)
         try:
             isolate()
         except OSError:
@@ -180,7 +191,7 @@ def main(source: str, weights: str, names: str) -> int:
 
 
 def convert(source: str) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """The tensors of the file and, of a module, its labels."""
+    """Return the tensors in the file and, if it holds a module, the labels of the module."""
     shim = type(sys)("hilum_pickle")
     shim.Unpickler, shim.load, shim.UnpicklingError = Unpickler, load, pickle.UnpicklingError  # type: ignore[attr-defined]
     loaded = torch.load(source, map_location="cpu", weights_only=False, pickle_module=shim)
@@ -194,4 +205,4 @@ def convert(source: str) -> tuple[dict[str, torch.Tensor], list[str]]:
 
 if __name__ == "__main__":
     sys.stdout.flush()
-    os._exit(main(*sys.argv[1:]))  # nothing that was unpickled gets to run at exit
+    os._exit(main(*sys.argv[1:]))  # so that nothing that was unpickled can run at exit

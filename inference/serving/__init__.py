@@ -1,1 +1,1 @@
-"""From a picture to a prediction: the classifier, its engines, its gate and its calibration."""
+"""Turning pictures into predictions: the classifier with its engines, gate, calibration and heatmaps."""

@@ -1,4 +1,4 @@
-"""The classifier: the one thing that the daemon, the command line and the evaluation use."""
+"""The classifier, through which the daemon, the command line and the evaluation use a bundle."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +8,7 @@ import numpy as np
 from inference import golden
 from inference.bundle import Bundle
 from inference.outputs import Outputs
-from inference.prediction import Prediction, refused
-from inference.prediction import summary as summary_of
+from inference.prediction import Prediction, refused, study_summary
 from inference.preprocess import Image, build, check_image, preprocess, preprocess_all
 from inference.probability import log_odds
 from inference.serving.calibration import Calibration
@@ -18,7 +17,11 @@ from inference.serving.image_gate import ImageGate
 
 
 class Classifier:
-    """A bundle in an engine, with its preprocessing, gate and calibration."""
+    """A bundle that was loaded into an engine, with its preprocessing, gate and calibration.
+
+    `engine`, `device`, `threads`, `precision` and `cache` are those of `open_engine`. Raises EngineError, and
+    BundleError if the parts of the bundle do not fit together.
+    """
 
     def __init__(
         self, bundle: Bundle, engine: str = "auto", device: str = "auto", threads: int = 0, precision: str = "auto",
@@ -32,14 +35,14 @@ class Classifier:
 
     @property
     def model(self) -> dict[str, str]:
-        """name, version and digest, as every answer states them."""
+        """The model's name, version and digest, which every answer states."""
         return {"name": self.bundle.name, "version": self.bundle.version, "digest": self.bundle.digest}
 
     def predict(self, images: Sequence[Image]) -> list[Prediction]:
-        """One Prediction for each picture, float32 [rows, columns] with display values 0 (black) to 1 (white).
+        """Return one Prediction for each picture, float32 [rows, columns] with display values 0 (black) to 1 (white).
 
-        All are run as one batch. A constant picture and one with values that are not finite are refused with a reason,
-        and so is one that the bundle's gate does not take for what the network is for. Raises BadImage.
+        All pictures are run as one batch. A picture is refused, with a reason, if it is constant, if it has values that
+        are not finite, or if the bundle's gate rejects it. Raises BadImage for an array of another type or shape.
         """
         faults = [fault(image) for image in images]
         good = [image for image, reason in zip(images, faults, strict=True) if not reason]
@@ -53,9 +56,12 @@ class Classifier:
         return [refused(reason) if reason else p for p, reason in zip(predictions, reasons, strict=True)]
 
     def run(self, batch: Image) -> Outputs:
-        """Preprocessed pictures [n, channels, S, S] -> Outputs with logits in any case.
+        """Return the Outputs for preprocessed pictures [n, channels, S, S].
 
-        With test-time mirroring the logits are averaged; features and maps are those of the picture as it is.
+        They hold logits even if the network ends in a sigmoid.
+
+        If the bundle asks for test-time mirroring, the logits are averaged over the picture and its mirror image;
+        features and maps are those of the picture itself.
         """
         outputs = self._run(batch)
         if "flip" not in self.bundle.test_time:
@@ -70,18 +76,24 @@ class Classifier:
         return outputs
 
     def self_check(self) -> float:
-        """Run the golden input; the largest difference of a probability. Raises SelfCheckFailed, BundleError."""
+        """Run the golden input and return the largest difference from an expected probability.
+
+        Raises SelfCheckFailed if it is too large, BundleError if the bundle has no golden input.
+        """
         batch = preprocess(self.transform, golden.read_input(self.bundle))[None]
         return golden.compare(self.bundle, self.run(batch).logits, self.engine.name)
 
     @staticmethod
     def summary(predictions: Sequence[Prediction]) -> Prediction:
-        """A study's answer: the highest probability of each finding over its images."""
-        return summary_of(predictions)
+        """Return the answer for a study from those for its images, see `study_summary`."""
+        return study_summary(predictions)
 
 
 def fault(image: Image) -> str:
-    """Why a picture cannot be analysed by any network; empty if it can. Raises BadImage for no picture at all."""
+    """Return why no network can analyse this picture; "" if one can.
+
+    Raises BadImage for an array of another type or shape.
+    """
     check_image(image)
     low, high = float(image.min()), float(image.max())
     if not (np.isfinite(low) and np.isfinite(high)):

@@ -1,7 +1,7 @@
-"""The engines: what runs a bundle's network, where, and in which precision. One row of `ENGINES` for each.
+"""The engines, which run a bundle's network on some device in some precision. `ENGINES` is the table of them.
 
-To add one: a module beside this one with a class that has `name` and `run`, a function here that opens it, its row,
-and its name in `Engine` of config/sections.py.
+To add one, write a module beside this one with a class that has `name` and `run`, a function here that opens it, and
+its row in `ENGINES`; then add its name to `ModelSettings.engine` in config/sections.py. A test compares the two lists.
 """
 
 import importlib.util
@@ -18,18 +18,23 @@ from inference.preprocess import Image
 class Engine(Protocol):
     """Runs a network on preprocessed pictures, float32 [n, channels, S, S]."""
 
-    name: str  # what runs where in which precision, "openvino CPU bf16"
+    name: str  # engine, device and precision, for example "openvino CPU bf16"
 
-    def run(self, batch: Image) -> Outputs: ...
+    def run(self, batch: Image) -> Outputs:
+        """Return the outputs for a batch of at least one picture."""
+        ...
 
 
 def open_engine(
     bundle: Bundle, engine: str = "auto", device: str = "auto", threads: int = 0, precision: str = "auto",
     cache: Path | None = None,
 ) -> Engine:  # fmt: skip
-    """The engine asked for. auto: torch where it has a GPU (unless a device says otherwise), else OpenVINO, else torch.
+    """Open a bundle in the engine `engine`.
 
-    Raises EngineError, and what reading the weights raises.
+    "auto" chooses OpenVINO for an ONNX file; else torch if there is a GPU, unless `device` names another one; else
+    OpenVINO if it is installed; else torch. `threads` 0: as many as the engine chooses. `precision`: auto, f32 or bf16.
+    `cache`: a directory in which OpenVINO stores converted networks. Raises EngineError, and what reading the weights
+    raises.
     """
     chosen = _choose(bundle, device) if engine == "auto" else engine
     if chosen not in ENGINES:
@@ -47,7 +52,7 @@ def _choose(bundle: Bundle, device: str) -> str:
     return "openvino" if importlib.util.find_spec("openvino") else "torch"
 
 
-# each engine's library is imported when the engine is opened: only one of them is used
+# An engine's library is imported when that engine is opened, because only one of them is used.
 
 
 def _openvino(bundle: Bundle, device: str, threads: int, precision: str, cache: Path | None) -> Engine:

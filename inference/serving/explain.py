@@ -1,26 +1,28 @@
-"""Where in the picture a finding's probability comes from.
+"""Heatmaps: which places of a picture speak for a finding.
 
-Class activation maps come out of the network with its answer (Zhou et al. 2016, no backward pass). Occlusion
-sensitivity hides one place after another and asks again (Zeiler and Fergus 2014): slower, and of any network.
-Both are in logits: how much a place adds to the finding, or how much hiding it takes away.
+Class activation maps (Zhou et al. 2016) are an output of the network itself and need no backward pass. Occlusion
+sensitivity (Zeiler and Fergus 2014) hides one place after another and runs the network again: it is slower, but works
+with any network. The unit of both is the logit: how much a place adds to the logit of a finding, or how much the logit
+falls if the place is hidden.
 """
 
 import numpy as np
 import numpy.typing as npt
 
+from inference.arrays import Array
 from inference.errors import EngineError
-from inference.outputs import Array
 from inference.preprocess import preprocess
 from inference.serving.classifier import Classifier
 
-#: cells along a side of occlusion's grid
+#: Cells along a side of the grid that occlusion uses.
 PRECISION = {"low": 7, "medium": 14, "high": 28}
 
 
 def heatmaps(classifier: Classifier, image: Array, method: str = "cam", precision: str = "low") -> dict[str, Array]:
-    """For each finding where the picture speaks for it, float32 [S, S], by `activation_maps` ("cam") or "occlusion".
+    """Return for each finding a heatmap, float32 [S, S], by `activation_maps` (method "cam") or `occlusion`.
 
-    `image`: float32 [rows, columns] in 0..1; `precision` is occlusion's. Raises ValueError for another method.
+    `image` is float32 [rows, columns] in 0..1. `precision` concerns occlusion only. Raises ValueError for another
+    method or precision, and EngineError for "cam" with a network that has no class activation maps.
     """
     if method not in ("cam", "occlusion"):
         raise ValueError(f"method is {method!r}, expected cam or occlusion")
@@ -28,10 +30,10 @@ def heatmaps(classifier: Classifier, image: Array, method: str = "cam", precisio
 
 
 def activation_maps(classifier: Classifier, image: Array) -> dict[str, Array]:
-    """Class activation maps of a picture, float32 [rows, columns] in 0..1: for each finding float32 [S, S].
+    """Return for each finding the class activation map, float32 [S, S], of a picture, float32 [rows, columns] in 0..1.
 
-    In the frame of the network's input; `overlay` lays one over the picture. With calibration left out, a map's mean
-    plus a constant of the network is the finding's logit. Raises EngineError for a network without such maps.
+    A map has the size of the network's input; `overlay` draws it on the picture. A map's mean plus a constant of the
+    network is the finding's logit before calibration. Raises EngineError for a network without such maps.
     """
     maps = classifier.engine.run(preprocess(classifier.transform, image)[None]).maps
     if not maps.shape[1]:
@@ -41,10 +43,11 @@ def activation_maps(classifier: Classifier, image: Array) -> dict[str, Array]:
 
 
 def occlusion(classifier: Classifier, image: Array, precision: str = "low", batch: int = 32) -> dict[str, Array]:
-    """Occlusion sensitivity of a picture: for each finding float32 [S, S], the fall of its logit.
+    """Return for each finding the occlusion sensitivity of a picture, float32 [S, S]: by how much its logit falls.
 
-    A square of two cells' width in the picture's mean is moved from cell to cell of a grid of 7, 14 or 28 cells along a
-    side (`precision` low, medium, high).
+    A square of twice a cell's width, filled with the picture's mean, is moved from cell to cell of a grid that has 7,
+    14 or 28 cells along a side (`precision` low, medium or high). `batch` pictures are run at once. Raises ValueError
+    for another precision.
     """
     if precision not in PRECISION:
         raise ValueError(f"precision is {precision!r}, expected one of {', '.join(PRECISION)}")
@@ -59,22 +62,23 @@ def occlusion(classifier: Classifier, image: Array, precision: str = "low", batc
 
 
 def enlarge(maps: Array, size: tuple[int, int]) -> Array:
-    """Maps [k, h, w] -> [k, *size], bilinear between the cells' middles."""
+    """Enlarge maps [k, h, w] to [k, *size], bilinearly between the centres of the cells."""
     down, across = (_shares(cells, side) for cells, side in zip(maps.shape[1:], size, strict=True))
     return np.asarray(down @ maps @ across.T, np.float32)
 
 
 def _shares(cells: int, side: int) -> Array:
-    """What each cell gives to each pixel along a side, [side, cells]."""
+    """Return the weight of each cell for each pixel along a side, [side, cells]."""
     place = np.clip((np.arange(side) + 0.5) * cells / side - 0.5, 0, cells - 1)
     return np.asarray(np.maximum(0, 1 - np.abs(place[:, None] - np.arange(cells))), np.float32)
 
 
 def overlay(image: Array, heat: Array, strength: float = 0.6) -> npt.NDArray[np.uint8]:
-    """The picture with the places that speak for a finding in colour, uint8 [rows, columns, 3].
+    """Return the picture with a heatmap drawn on it, uint8 [rows, columns, 3].
 
-    Only what adds to the finding is coloured, from yellow to red at the map's highest value; a map without anything
-    positive leaves the picture as it is.
+    `image` is float32 [rows, columns] in 0..1, `heat` float32 [S, S]. Only positive values of the map are coloured,
+    from yellow to red at its highest value; without positive values the picture stays grey. `strength` is the opacity
+    of the highest value, 0 to 1.
     """
     rows, columns = image.shape
     warm = np.clip(enlarge(heat[None], (rows, columns))[0], 0, None)
@@ -91,7 +95,7 @@ def _by_label(classifier: Classifier, maps: Array) -> dict[str, Array]:
 
 
 def _hide(picture: Array, row: int, column: int, cells: int) -> Array:
-    """The picture with a square around a cell set to its mean."""
+    """Return the picture [channels, S, S] with a square around a cell set to the mean of the channel."""
     hidden = picture.copy()
     (top, bottom), (left, right) = (
         _span(i, cells, side) for i, side in ((row, picture.shape[1]), (column, picture.shape[2]))
@@ -101,6 +105,6 @@ def _hide(picture: Array, row: int, column: int, cells: int) -> Array:
 
 
 def _span(cell: int, cells: int, side: int) -> tuple[int, int]:
-    """Two cells' width around the middle of a cell."""
+    """Return the first pixel, and the one after the last, of a span of two cells' width around the middle of a cell."""
     middle, width = (cell + 0.5) * side / cells, side / cells
     return max(0, round(middle - width)), min(side, round(middle + width))

@@ -1,17 +1,19 @@
-"""Is this picture one that the network is for? A small model from the bundle, on what the network computed anyway.
+"""The gate: a small model of the bundle that refuses pictures for which the network was not made.
+
+It judges by statistics of the picture and by features that the network computes anyway.
 
 configs/gate.json:
 
     {"features": ["statistics", "penultimate"],   in this order; see `describe`
-     "threshold": 0.5,                            refused below
-     "expects": "a frontal chest radiograph of an adult"}
+     "threshold": 0.5,                            pictures with a lower score are refused
+     "expects": "a frontal chest radiograph of an adult"}   completes "the picture does not look like"
     {} or no file: every picture passes.
 
 models/gate.safetensors, float32:
 
     mean [d], scale [d]                           z = (features - mean) / scale, limited to +-10
     weight0 [h, d], bias0 [h], weight1 ...        layers with ReLU between them, the last one with one output;
-                                                  score = sigmoid of it. One layer is a logistic regression.
+                                                  the score is its sigmoid. One layer is a logistic regression.
     centre [p], whiten [k, p]  (optional)         d = |whiten @ (penultimate - centre)| / sqrt(k), appended to the
                                                   features before `mean` and `scale` (Mahalanobis distance, Lee 2018)
 """
@@ -24,18 +26,19 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from inference.arrays import Array
 from inference.bundle import Bundle
 from inference.errors import BundleError, BundleNotFound
-from inference.outputs import Array, Outputs
+from inference.outputs import Outputs
 from inference.probability import sigmoid
 
-THUMBNAIL = 12
+THUMBNAIL = 12  # cells along a side
 _OUTPUTS: dict[str, Callable[[Outputs], Array]] = {"penultimate": lambda o: o.features, "logits": lambda o: o.logits}
 _KINDS = ("statistics", *_OUTPUTS)
 
 
 class ImageGate:
-    """A bundle's gate. Raises BundleError for one whose parts do not fit together."""
+    """A bundle's gate. Raises BundleError if its parts do not fit together, BundleNotFound if one is missing."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.config: dict[str, Any] = bundle.gate
@@ -56,29 +59,33 @@ class ImageGate:
         self.tensors = load_file(path)
 
     def scores(self, batch: Array, outputs: Outputs) -> Array:
-        """How much each picture looks like what the network is for, 0..1, [n]; 1 where the bundle has no gate.
+        """Return a score in 0..1 for each picture, [n]: how much it looks like what the network was made for.
 
-        batch: the network's input [n, channels, S, S]; outputs: what it gave for it.
+        `batch` is the network's input [n, channels, S, S], and `outputs` are its outputs for it. Without a gate every
+        score is 1. Raises BundleError if the gate was fitted to another network.
         """
         if not self.config:
             return np.ones(len(batch), np.float32)
-        return apply(self.tensors, describe(self.features, batch, outputs), outputs.features)
+        return apply_gate(self.tensors, describe(self.features, batch, outputs), outputs.features)
 
     def reason(self, score: float) -> str:
-        """Why a picture with this score is refused; empty if it passes."""
+        """Return why a picture with this score is refused; "" if it passes."""
         if score >= self.threshold:
             return ""
         return f"the picture does not look like {self.expects} (score {score:.2f}, needs {self.threshold:.2f})"
 
 
 def describe(features: list[str], batch: Array, outputs: Outputs) -> Array:
-    """The features [n, d] in the order asked for: statistics of the picture, penultimate features, logits."""
+    """Return the features [n, d] in the given order: "statistics" of the picture, "penultimate" features, "logits"."""
     parts = [statistics(batch) if name == "statistics" else _OUTPUTS[name](outputs) for name in features]
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
 def statistics(batch: Array) -> Array:
-    """What the network's input looks like, independent of brightness and contrast, [n, THUMBNAIL ** 2 + 21]."""
+    """Return statistics of the network's input [n, channels, S, S], [n, THUMBNAIL ** 2 + 21].
+
+    They do not depend on brightness and contrast.
+    """
     return np.stack([_statistics(picture.mean(axis=0)) for picture in batch])
 
 
@@ -88,11 +95,11 @@ def _statistics(picture: Array) -> Array:
     small = _thumbnail(z)
     across, down = np.abs(np.diff(z, axis=1)), np.abs(np.diff(z, axis=0))
     shape = [
-        _correlation(z, z[:, ::-1]),  # left and right of a chest look alike
-        _correlation(z, z[::-1]),  # top and bottom do not
+        _correlation(z, z[:, ::-1]),  # the left and the right of a chest are alike
+        _correlation(z, z[::-1]),  # its top and bottom are not
         _correlation(z, z.T if z.shape[0] == z.shape[1] else z),
         across.mean(), down.mean(), across.std(), down.std(),
-        _correlation(z[:, 1:], z[:, :-1]), _correlation(z[1:], z[:-1]),  # noise has no neighbours
+        _correlation(z[:, 1:], z[:, :-1]), _correlation(z[1:], z[:-1]),  # low for noise
         float((z == z.min()).mean()), float((z == z.max()).mean()),
         float((across == 0).mean()),
     ]  # fmt: skip
@@ -101,7 +108,7 @@ def _statistics(picture: Array) -> Array:
 
 
 def _thumbnail(z: Array) -> Array:
-    """Means over a THUMBNAIL x THUMBNAIL grid."""
+    """Return the means over the cells of a THUMBNAIL x THUMBNAIL grid."""
     rows = np.linspace(0, z.shape[0], THUMBNAIL + 1).astype(int)
     columns = np.linspace(0, z.shape[1], THUMBNAIL + 1).astype(int)
     total = np.pad(z.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))[np.ix_(rows, columns)]
@@ -116,8 +123,11 @@ def _correlation(a: Array, b: Array) -> float:
     return float((a * b).sum()) / scale if scale > 0 else 0.0
 
 
-def apply(tensors: dict[str, Array], features: Array, pooled: Array) -> Array:
-    """The gate model of the module's docstring on features [n, d] and penultimate features [n, p]: scores [n]."""
+def apply_gate(tensors: dict[str, Array], features: Array, pooled: Array) -> Array:
+    """Return the scores [n] for features [n, d] and penultimate features [n, p], as the module's docstring says.
+
+    Raises BundleError if the number of features is not the one that the gate was fitted to.
+    """
     if "whiten" in tensors:
         distance = np.linalg.norm((pooled - tensors["centre"]) @ tensors["whiten"].T, axis=1, keepdims=True)
         features = np.concatenate([features, distance / np.sqrt(len(tensors["whiten"]))], axis=1)
@@ -127,15 +137,15 @@ def apply(tensors: dict[str, Array], features: Array, pooled: Array) -> Array:
     value = np.clip((features - tensors["mean"]) / tensors["scale"], -10, 10)
     layers = sum(name.startswith("weight") for name in tensors)
     for i in range(layers):
-        # not by @: BLAS wakes threads for it, which then wait for longer than the sum takes
+        # not with @, for which BLAS wakes threads that then wait for longer than the sum takes
         value = np.einsum("nd,hd->nh", value, tensors[f"weight{i}"]) + tensors[f"bias{i}"]
         value = np.maximum(value, 0) if i + 1 < layers else value
     scores: Array = sigmoid(value[:, 0]).astype(np.float32)
     return scores
 
 
-def save(tensors: dict[str, Array], directory: Path, config: dict[str, Any]) -> None:
-    """Write a fitted gate into the bundle in `directory`."""
+def save_gate(tensors: dict[str, Array], directory: Path, config: dict[str, Any]) -> None:
+    """Write a fitted gate into the bundle in `directory`, replacing an earlier one."""
     plain = {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()}
     save_file(plain, directory / "models/gate.safetensors")
     (directory / "configs/gate.json").write_text(json.dumps(config, indent=2) + "\n")

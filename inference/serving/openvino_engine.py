@@ -1,4 +1,4 @@
-"""The OpenVINO engine: a CPU's fastest, bf16 where the processor multiplies bf16 itself."""
+"""The OpenVINO engine, the fastest on a CPU. It computes in bf16 if the processor can multiply bf16 itself."""
 
 import os
 import warnings
@@ -11,21 +11,23 @@ import torch
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
+from inference.arrays import Array
 from inference.bundle import Bundle
 from inference.errors import EngineError, WeightsMismatch
 from inference.networks import mapped
-from inference.outputs import Array, Outputs, join
+from inference.outputs import Outputs, join
 
-#: Batch sizes that the network is compiled for; a batch is cut into these. One size each is a fourth faster than a
-#: size left open, and a new size costs nothing at its first batch.
+#: The batch sizes for which the network is compiled; a batch is divided into these. A fixed size is a fourth faster
+#: than an open one, and no time is lost when a new size of batch comes.
 SIZES = (4, 1)
 
 
 class OpenVinoEngine:
-    """Runs a bundle's network in OpenVINO. `device`: auto, cpu, gpu ...; `threads` 0: as OpenVINO chooses.
+    """Runs a bundle's network in OpenVINO. `device`: auto, cpu, gpu ...; `threads` 0: as many as OpenVINO chooses.
 
-    `precision`: auto (bf16 where the processor has it), f32 or bf16. `cache`: a directory for converted networks, which
-    saves seconds at the next start; nobody else may write there.
+    `precision`: auto (bf16 if the processor supports it), f32 or bf16. `cache`: a directory for converted networks,
+    which saves seconds at the next start; other users must not be able to write there. Raises EngineError,
+    WeightsMismatch, and what reading the weights raises.
     """
 
     def __init__(
@@ -38,13 +40,13 @@ class OpenVinoEngine:
         if threads:
             self.options["INFERENCE_NUM_THREADS"] = str(threads)
         self.name = f"openvino {self.device} {self.options['INFERENCE_PRECISION_HINT']}"
-        self.foreign = bundle.weights.suffix == ".onnx"  # its first output is the answer, and there are no maps
+        self.foreign = bundle.weights.suffix == ".onnx"  # then its first output is the answer, and there are no maps
         self.model = _read_onnx(self.core, bundle) if self.foreign else _converted(self.core, bundle, cache)
         self.shape = [bundle.input_channels, *bundle.input_size]
         self.requests = {1: self._compile(1)}
 
     def run(self, batch: Array) -> Outputs:
-        """float32 [n, channels, S, S] -> Outputs."""
+        """Return the Outputs for pictures, float32 [n, channels, S, S], at least one."""
         parts, start = [], 0
         while start < len(batch):
             size = next(size for size in SIZES if size <= len(batch) - start)
@@ -72,7 +74,7 @@ class OpenVinoEngine:
 
 
 def _converted(core: Any, bundle: Bundle, cache: Path | None) -> Any:
-    """The network as OpenVINO's model, from the cache if it is there."""
+    """Return the network as OpenVINO's model, from the cache if it is there. Raises EngineError for a damaged cache."""
     if cache is None:
         return _convert(bundle)
     name = f"{bundle.digest.removeprefix('sha256:')[:32]}-{openvino.__version__.split('-')[0]}"
@@ -82,11 +84,14 @@ def _converted(core: Any, bundle: Bundle, cache: Path | None) -> Any:
     try:
         return core.read_model(path)
     except RuntimeError as error:
-        raise EngineError(f"{path} is damaged, remove it: {_last(error)}") from error
+        raise EngineError(f"{path} is damaged; remove it: {_last(error)}") from error
 
 
 def _save(model: Any, path: Path) -> None:
-    """Weights first, then the .xml that makes them count; processes that do it at the same time do not meet."""
+    """Save the weights first, then the .xml, without which they are not used.
+
+    Several processes may do this at the same time: each writes files of its own and then renames them.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.stem}.{os.getpid()}.xml")
     openvino.save_model(model, part, compress_to_fp16=False)
@@ -95,12 +100,15 @@ def _save(model: Any, path: Path) -> None:
 
 
 def _convert(bundle: Bundle) -> Any:
-    """By the PyTorch frontend itself: openvino.convert_model does the same and reports its use over the network."""
+    """Convert the network with OpenVINO's PyTorch frontend.
+
+    openvino.convert_model does the same, but reports its use over the network.
+    """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # a few passes of one small picture: more threads only wait for each other
+    torch.set_num_threads(1)  # for a few passes of one small picture, more threads would only wait for each other
     try:
         example = torch.zeros((1, bundle.input_channels, *bundle.input_size))
-        # it warns that it is deprecated, and that the picture's sides become constants, which they are
+        # torch warns that tracing is deprecated, and that the sides of the picture become constants, as they should
         with torch.inference_mode(), warnings.catch_warnings(action="ignore"):
             traced = torch.jit.trace(mapped(bundle), example, check_trace=False)  # type: ignore[no-untyped-call]
         frontend = FrontEndManager().load_by_framework("pytorch")
@@ -127,7 +135,7 @@ def _read_onnx(core: Any, bundle: Bundle) -> Any:
 def _device(core: Any, name: str) -> str:
     wanted = "CPU" if name == "auto" else name.upper()
     if wanted.split(".")[0] not in {device.split(".")[0] for device in core.available_devices}:
-        raise EngineError(f"OpenVINO has no device {name!r} here, it has {', '.join(core.available_devices)}")
+        raise EngineError(f"OpenVINO has no device {name!r} here; it has {', '.join(core.available_devices)}")
     return wanted
 
 

@@ -1,16 +1,21 @@
-"""The torch engine: bf16 on a GPU, float32 on a CPU (the yardstick for every other engine)."""
+"""The torch engine: bf16 on a GPU, float32 on a CPU, with which every other engine is compared."""
 
 import numpy as np
 import torch
 
+from inference.arrays import Array
 from inference.bundle import Bundle
 from inference.errors import EngineError
 from inference.networks import mapped
-from inference.outputs import Array, Outputs
+from inference.outputs import Outputs
 
 
 class TorchEngine:
-    """Runs a bundle's network in torch. `device`: auto, cpu, cuda, cuda:1 ...; `threads` 0: as torch chooses."""
+    """Runs a bundle's network in torch. `device`: auto, cpu, cuda, cuda:1 ...; `threads` 0: as many as torch chooses.
+
+    `precision`: auto (bf16 on a GPU, f32 on a CPU), f32 or bf16. Raises EngineError, and what reading the weights
+    raises.
+    """
 
     def __init__(self, bundle: Bundle, device: str = "auto", threads: int = 0, precision: str = "auto") -> None:
         self.device = _device(device)
@@ -22,7 +27,10 @@ class TorchEngine:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def run(self, batch: Array) -> Outputs:
-        """float32 [n, channels, S, S] -> Outputs. Sets torch's number of threads, which is the process's."""
+        """Return the Outputs for pictures, float32 [n, channels, S, S].
+
+        If `threads` is set, this sets torch's number of threads for the whole process.
+        """
         if self.threads:
             torch.set_num_threads(self.threads)
         given = torch.from_numpy(batch).to(self.device)

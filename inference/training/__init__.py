@@ -1,1 +1,1 @@
-"""Training: recipes, networks, folds, and the fitting of calibration and gate. Nothing that serves imports this."""
+"""Training networks, and fitting calibration and gate. Modules that serve never import this package."""

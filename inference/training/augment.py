@@ -1,6 +1,6 @@
-"""Random views of training pictures: what may differ between two radiographs of the same chest.
+"""Random views of training pictures, which differ as two radiographs of the same chest may differ.
 
-Works on a whole batch at once, which on a CPU costs a fraction of one picture at a time.
+A whole batch is changed at once, which takes a CPU a fraction of the time that it would take picture by picture.
 """
 
 import math
@@ -14,22 +14,29 @@ Tensor = torch.Tensor
 
 
 def standardised(batch: Tensor) -> Tensor:
-    """Each picture [channels, S, S] to mean 0 and standard deviation 1, as NormalizeIntensity does."""
+    """Return a batch [n, channels, S, S], each picture brought to mean 0 and standard deviation 1.
+
+    This is what MONAI's NormalizeIntensity does.
+    """
     mean = batch.mean((1, 2, 3), keepdim=True)
     spread = batch.std((1, 2, 3), keepdim=True, correction=0)
     return (batch - mean) / spread.clamp_min(1e-6)
 
 
 def resized(batch: Tensor, side: int) -> Tensor:
-    """Squares of `side` pixels by area, standardised again; the batch itself where it has that size."""
+    """Return a batch resized by area to `side` pixels a side and standardised; the batch itself if it has that size."""
     return batch if batch.shape[-1] == side else standardised(F.interpolate(batch, size=(side, side), mode="area"))
 
 
 class RandomView(RandomizableTransform):  # type: ignore[misc]
-    """Preprocessed pictures [n, channels, S, S] -> other views of them, [n, channels, side, side].
+    """Turns preprocessed pictures [n, channels, S, S] into other views of them, [n, channels, side, side].
 
-    Shrunk and enlarged again (a detector or a sender with fewer pixels, another interpolation), turned, moved, scaled,
-    sheared, mirrored, with another gamma, noisier; standardised last, as in serving.
+    A picture is shrunk and enlarged again (as by a detector or a sender with fewer pixels, or another interpolation),
+    turned, moved, scaled, sheared, mirrored, given another gamma and noise, and standardised as in serving.
+
+    Bounds: turned by `degrees`, moved by `shift` of the side, scaled and given a gamma by exp(+-`scale`) and
+    exp(+-`gamma`), noise of a standard deviation up to `noise`. `mirror` and `blur` are probabilities: of mirroring a
+    picture, and of shrinking a batch.
     """
 
     def __init__(self, degrees: float = 10.0, shift: float = 0.06, scale: float = 0.15, gamma: float = 0.35,
@@ -60,7 +67,7 @@ class RandomView(RandomizableTransform):  # type: ignore[misc]
         return F.interpolate(batch, size=(side, side), mode=str(self.R.choice(["area", "bilinear"])))
 
     def _maps(self, count: int) -> Tensor:
-        """The affine map of each picture, [n, 2, 3]."""
+        """Draw an affine map for each of `count` pictures, [count, 2, 3]."""
         angle, scale = self._uniform(count, self.radians), torch.exp(self._uniform(count, self.scale))
         aspect, shear = torch.exp(self._uniform(count, 0.06)), self._uniform(count, 0.06)
         flip = 1 - 2 * torch.from_numpy(self.R.uniform(size=count) < self.mirror).float()
@@ -71,13 +78,16 @@ class RandomView(RandomizableTransform):  # type: ignore[misc]
 
 
 def unit_range(batch: Tensor) -> Tensor:
-    """Each picture from its own range to 0..1."""
+    """Return a batch [n, channels, S, S], each picture scaled from its own range to 0..1."""
     low, high = batch.amin((1, 2, 3), keepdim=True), batch.amax((1, 2, 3), keepdim=True)
     return (batch - low) / (high - low).clamp_min(1e-6)
 
 
 def mixed(batch: Tensor, targets: Tensor, weights: Tensor, rng: Any, chance: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Mixup (Zhang et al. 2018) with the given chance for a whole batch; `rng` is a numpy RandomState."""
+    """Apply mixup (Zhang et al. 2018) to a whole batch with probability `chance`; `rng` is a numpy RandomState.
+
+    Returns batch, targets and weights.
+    """
     if rng.uniform() >= chance:
         return batch, targets, weights
     share, partner = float(rng.beta(0.4, 0.4)), torch.from_numpy(rng.permutation(len(batch)))

@@ -1,7 +1,7 @@
-"""Cross-validation by patient: what the recipe is worth on patients that the network never saw.
+"""Cross-validation by patient: how good a recipe is on patients that the network has never seen.
 
-Every picture gets logits from the one network that was trained without its patient ("out of fold"). From these come the
-table of the model card, and the calibration of the network that is then trained on everybody.
+Every picture gets logits from the one network that was trained without its patient ("out of fold"). The table of the
+model card and the calibration of the mean of the networks (`averaging`) are computed from them.
 """
 
 import json
@@ -10,29 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 
-from inference.evaluation.data import Table, read_table, targets_with_pathology
+from inference.arrays import Array
+from inference.evaluation.data import COMMON, Table, read_table, targets_with_pathology
 from inference.evaluation.evaluation_page import with_interval
 from inference.evaluation.metrics import auroc, average_precision, bootstrap, interval
 from inference.training.fit_calibration import fit_logistic
 from inference.training.recipe import Recipe
 from inference.training.train import fit, half, read_samples
 
-Array = npt.NDArray[np.float32]
-COMMON = 30  # positives that a finding needs to count in the mean
-
 
 def cross_validate(
     data: Path, work: Path, recipe: Recipe | None = None, *, folds: int = 4, only: Sequence[int] = (),
     manifests: Sequence[str] = (), device: str = "auto", threads: int = 0, progress: bool = True,
 ) -> dict[str, Any] | None:  # fmt: skip
-    """Train one network per fold in `work` (resumable) and score all out-of-fold logits; None while folds are missing.
+    """Train one network for each fold in `work` and return the figures of all; None while folds are missing.
 
-    `only` names the folds to train in this call, so that several processes can share the work. Writes
-    `work/fold-<k>/logits.npz` and `model.safetensors`, `work/cross_validation.json` and `work/cross_validation.md`.
+    A call with the same arguments resumes a run that was interrupted. `only` names the folds to train in this call, so
+    that several processes can share the work. Writes `logits.npz` and `model.safetensors` into `work/fold-<k>`, and
+    `work/cross_validation.json` and `work/cross_validation.md`. Raises DataError.
     """
     recipe = recipe or Recipe()
     if threads:
@@ -52,12 +50,12 @@ def cross_validate(
         return None
     result = report(table, logits) | {"folds": folds, "recipe": recipe.to_json()}
     (work / "cross_validation.json").write_text(json.dumps(result, indent=2) + "\n")
-    (work / "cross_validation.md").write_text(markdown(result))
+    (work / "cross_validation.md").write_text(cross_validation_markdown(result))
     return result
 
 
 def out_of_fold(work: Path, count: int, folds: int) -> Array | None:
-    """The logits [count, outputs] of all folds; None unless every fold is there."""
+    """Return the logits [count, outputs] of all folds; None unless every fold is complete."""
     parts = [work / f"fold-{k}/logits.npz" for k in range(folds)]
     if not all(path.is_file() for path in parts):
         return None
@@ -69,9 +67,9 @@ def out_of_fold(work: Path, count: int, folds: int) -> Array | None:
 
 
 def report(table: Table, logits: Array, rounds: int = 200) -> dict[str, Any]:
-    """Mean AUROC, per finding and per cohort, against a logistic regression on view, sex, age and follow-up number.
+    """Return AUROC and average precision by finding, and mean AUROC by cohort beside that of the `baseline`.
 
-    Rows whose logits are nan (a fold that is not there) only serve to fit that regression.
+    Rows whose logits are nan, because their fold is missing, are only used to fit the baseline.
     """
     scored, known = np.flatnonzero(np.isfinite(logits[:, 0])), baseline(table)[np.isfinite(logits[:, 0])]
     table, logits = table.take(scored), logits[scored]
@@ -81,7 +79,7 @@ def report(table: Table, logits: Array, rounds: int = 200) -> dict[str, Any]:
     }
     cohorts = {str(c): _group(table, logits, known, targets, np.flatnonzero(table.cohorts == c), rounds)
                for c in np.unique(table.cohorts)}  # fmt: skip
-    apart = np.flatnonzero(table.cohorts != "talo")  # confounded: its figures would flatter
+    apart = np.flatnonzero(~table.confounded)
     return {
         "images": len(every), "patients": len(set(table.patients)), "findings": findings, "cohorts": cohorts,
         "all": _group(table, logits, known, targets, apart, rounds),
@@ -89,7 +87,7 @@ def report(table: Table, logits: Array, rounds: int = 200) -> dict[str, Any]:
 
 
 def _finding(logits: Array, targets: Array, table: Table) -> dict[str, Any]:
-    apart = table.cohorts != "talo"
+    apart = ~table.confounded
     s, y, p = logits[apart], targets[apart], table.patients[apart]
     if y.sum() < 5:
         return {"positives": int(y.sum())}
@@ -102,7 +100,10 @@ def _finding(logits: Array, targets: Array, table: Table) -> dict[str, Any]:
 
 
 def _group(table: Table, logits: Array, known: Array, targets: Array, rows: Any, rounds: int) -> dict[str, Any]:
-    """Mean AUROC over the common findings and AUROC of any pathology among `rows`, network and baseline, intervals."""
+    """Return the mean AUROC of the common findings and the AUROC of any pathology among `rows`, with intervals.
+
+    They are computed from the logits of the network, and from those of the baseline, `known`.
+    """
     common = [k for k in range(len(table.findings)) if targets[rows, k].sum() >= COMMON]
 
     def figures(chosen: Any) -> list[float]:
@@ -122,7 +123,7 @@ def _group(table: Table, logits: Array, known: Array, targets: Array, rows: Any,
 
 
 def baseline(table: Table, folds: int = 5) -> Array:
-    """Out-of-fold logits of a logistic regression on view, sex, age and follow-up number: what needs no picture."""
+    """Return out-of-fold logits of a logistic regression on what is known without the picture, [n, findings + 1]."""
     inputs, targets = known_beforehand(table), targets_with_pathology(table)
     fold, result = table.folds(folds), np.zeros_like(targets)
     for k in range(folds):
@@ -134,7 +135,10 @@ def baseline(table: Table, folds: int = 5) -> Array:
 
 
 def known_beforehand(table: Table) -> Array:
-    """View, sex, age (also squared) and follow-up number (also its logarithm) of each row, standardised, [n, 7]."""
+    """Return what is known of each row without the picture, standardised, [n, 7].
+
+    Two columns for the view, then sex, age, age squared, the logarithm of the follow-up number, and that number.
+    """
     follow_up = np.nan_to_num(np.array([row.follow_up for row in table.rows]))
     age = np.array([row.age for row in table.rows])
     age = np.where(np.isfinite(age), age, np.nanmean(age) if np.isfinite(age).any() else 50.0) / 50 - 1
@@ -144,8 +148,8 @@ def known_beforehand(table: Table) -> Array:
     return np.asarray((x - x.mean(0)) / np.maximum(x.std(0), 1e-6), np.float32)
 
 
-def markdown(result: dict[str, Any]) -> str:
-    """The tables of the model card."""
+def cross_validation_markdown(result: dict[str, Any]) -> str:
+    """Return the tables of the model card as Markdown."""
     lines = [f"{result['images']} images of {result['patients']} patients, {result['folds']} folds by patient.", "",
              "| group | images | mean AUROC | any pathology | baseline: mean | any pathology | gain of the mean |",
              "|---|---|---|---|---|---|---|"]  # fmt: skip

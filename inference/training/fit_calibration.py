@@ -1,4 +1,4 @@
-"""Fitting a bundle's calibration: probabilities (Platt 1999), operating points, and the band around them."""
+"""Fitting a bundle's calibration: probabilities (Platt 1999), operating points, and the bands around them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,27 +6,36 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from inference.probability import Array, sigmoid
+from inference.arrays import FloatArray
+from inference.probability import sigmoid
 
 
-def fit_platt(logits: Array, targets: Array, weights: Array | None = None) -> tuple[float, float]:
-    """(scale, offset) of least cross-entropy. `logits`, `targets` (0 or 1), `weights`: [n].
+def fit_platt(logits: FloatArray, targets: FloatArray, weights: FloatArray | None = None) -> tuple[float, float]:
+    """Return the (scale, offset) of least cross-entropy. `logits`, `targets` (0 or 1) and `weights` are [n].
 
-    A slight pull towards scale 1 keeps a finding with few positives from being turned round.
+    A weak regularisation towards scale 1 keeps the scale of a finding with few positives from becoming negative.
     """
     fitted, offset = fit_logistic(logits[:, None], targets, weights, towards=np.ones(1), strength=1.0)
     return float(fitted[0]), offset
 
 
 def fit_logistic(
-    inputs: Array, targets: Array, weights: Array | None = None, towards: Array | None = None, strength: float = 1.0
-) -> tuple[Array, float]:
-    """Logistic regression of `targets` [n] on `inputs` [n, d], weights pulled to `towards`: (weights [d], offset)."""
+    inputs: FloatArray,
+    targets: FloatArray,
+    weights: FloatArray | None = None,
+    towards: FloatArray | None = None,
+    strength: float = 1.0,
+) -> tuple[FloatArray, float]:
+    """Return (weights [d], offset) of the logistic regression of `targets` [n] on `inputs` [n, d].
+
+    `weights` [n] are those of the rows. The fitted weights are regularised towards `towards` [d], by default 0, with
+    the given strength.
+    """
     x, y = np.asarray(inputs, np.float64), np.asarray(targets, np.float64)
     w = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
     centre = np.zeros(x.shape[1]) if towards is None else np.asarray(towards, np.float64)
 
-    def loss(theta: Array) -> tuple[float, Array]:
+    def loss(theta: FloatArray) -> tuple[float, FloatArray]:
         z = x @ theta[:-1] + theta[-1]
         error = w * (sigmoid(z) - y)
         pull = theta[:-1] - centre
@@ -37,8 +46,11 @@ def fit_logistic(
     return found.x[:-1], float(found.x[-1])
 
 
-def fit_threshold(probabilities: Array, targets: Array) -> float:
-    """The operating point where sensitivity + specificity is largest (Youden 1950), between two seen probabilities."""
+def fit_threshold(probabilities: FloatArray, targets: FloatArray) -> float:
+    """Return the threshold with the largest sensitivity + specificity (Youden 1950), midway between two probabilities.
+
+    It is 0.5 if all targets are equal.
+    """
     order = np.argsort(probabilities)
     p, y = np.asarray(probabilities, np.float64)[order], np.asarray(targets)[order] > 0
     if y.all() or not y.any():
@@ -53,13 +65,13 @@ def fit_threshold(probabilities: Array, targets: Array) -> float:
 
 
 def fit_band(
-    probabilities: Array, targets: Array, groups: Sequence[Any], threshold: float, share: float = 0.8,
+    probabilities: FloatArray, targets: FloatArray, groups: Sequence[Any], threshold: float, share: float = 0.8,
     rounds: int = 200, seed: int = 0,
 ) -> tuple[float, float]:  # fmt: skip
-    """The band around `threshold`: where the operating point falls for other patients.
+    """Return the band (lower edge, upper edge) around `threshold`, within which the call is undetermined.
 
-    The central `share` of the operating points of `rounds` bootstrap samples by group (patient). Inside it, the call
-    would depend on which patients the threshold was fitted on, so it is undetermined.
+    It holds the central `share` of the operating points of `rounds` bootstrap samples by group (patient). Within it,
+    the call would depend on the patients to whom the threshold was fitted.
     """
     rng = np.random.default_rng(seed)
     names, codes = np.unique(np.asarray(groups), return_inverse=True)

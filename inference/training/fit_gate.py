@@ -1,8 +1,9 @@
 """Fitting the gate: frontal chest radiographs of adults against everything that might reach the network by mistake.
 
-A fifth of the patients is kept aside and judged; the threshold is where `passing` of their chests pass, of each source,
-so that many easy ones do not outvote a few that were made at the bedside. A kind of real counter-example that is too
-rare to be divided is fitted on as a whole, and judged by a gate that never saw its kind.
+A fifth of the patients is held out, and the gate is judged on them. The threshold is chosen so that the share `passing`
+of their chests passes, from each source separately, so that many easy chests do not outweigh a few that were taken at
+the bedside. A kind of real counter-example that is too rare to be divided is used for fitting as a whole, and judged by
+another gate that was fitted without this kind.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,41 +16,42 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inference.arrays import Array
 from inference.evaluation.counterexamples import counterexamples, relit, variants
 from inference.evaluation.data import fold_of
 from inference.evaluation.metrics import auroc
 from inference.preprocess import Image, preprocess
 from inference.serving.classifier import Classifier
-from inference.serving.image_gate import apply, describe, save
+from inference.serving.image_gate import apply_gate, describe, save_gate
 
-Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 FEATURES = ["statistics", "penultimate"]
 EXPECTS = "a frontal chest radiograph of an adult"
-PARTS = 5  # one of so many parts of the patients is judged, the others are fitted on
-RARE = 50  # pictures below which a kind of counter-example is not divided
+PARTS = 5  # folds of the patients: one is held out and judged, the others are used for fitting
+RARE = 50  # a kind of counter-example with fewer pictures is not divided
 
 
 class Example(NamedTuple):
-    """A picture to fit on, or to judge."""
+    """A picture that is used for fitting, or held out."""
 
     picture: Image  # float32 [rows, columns], 0 (black) to 1 (white)
     kind: str  # its source, or what it shows
-    patient: str  # all pictures of a patient are on the same side
+    patient: str  # either all pictures of a patient are held out, or none
 
     @property
-    def aside(self) -> bool:
+    def held_out(self) -> bool:
+        """Whether the patient belongs to the fold that is judged."""
         return fold_of(self.patient, PARTS) == 0
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Pictures as the gate sees them; row i of each belongs together."""
+    """Pictures as the gate sees them. Row i of each array belongs to the same picture."""
 
     features: Array  # [n, d]
     chest: Mask
-    judged: Mask  # the others are fitted on
-    plain: Mask  # as it came, not turned, cut or relit
+    judged: Mask  # the others are used for fitting
+    plain: Mask  # as it is, not turned, cut or relit
     kinds: npt.NDArray[np.str_]
 
 
@@ -57,18 +59,18 @@ def fit_gate(
     classifier: Classifier, chests: Sequence[Example], others: Sequence[Example], *, drawn: Sequence[Example] = (),
     passing: float = 0.96, seed: int = 0, per_kind: int = 300,
 ) -> dict[str, Any]:  # fmt: skip
-    """Fit the gate of the classifier's bundle and write it there; returns what it is worth elsewhere.
+    """Fit the gate of the classifier's bundle, write it there, and return how good it is on held-out pictures.
 
-    chests: frontal chest radiographs of adults; others: real pictures of something else; drawn: chests that shall pass
-    too, but that have no part in the threshold. per_kind: made counter-examples of each kind. The shares come with the
-    number of pictures: "passed" of each kind of chest, "refused" of each other kind, "refused_unseen" of each rare kind
-    by a gate that was fitted without it.
+    `chests` are frontal chest radiographs of adults, `others` real pictures of something else, and `drawn` chests that
+    should pass too but do not influence the threshold. `per_kind` counter-examples of each kind are made from the
+    chests. The result holds shares, each with the number of pictures: "passed" for each kind of chest, "refused" for
+    each other kind, and "refused_unseen" for each rare kind, by a gate that was fitted without it.
     """
     seen = _seen(classifier, _examples(chests, others, drawn, np.random.default_rng(seed), per_kind))
     real = seen.judged & seen.chest & ~np.isin(seen.kinds, [example.kind for example in drawn])
     tensors, threshold, scores = _fitted(seen, seen.judged, real, passing, seed)
     config = {"features": FEATURES, "threshold": round(threshold, 6), "expects": EXPECTS}
-    save(tensors, classifier.bundle.directory, config)
+    save_gate(tensors, classifier.bundle.directory, config)
     unseen: dict[str, dict[str, float]] = {}
     for kind in sorted(_rare(others)):
         _, least, again = _fitted(seen, seen.judged | (seen.kinds == kind), real, passing, seed)
@@ -82,7 +84,7 @@ def fit_gate(
 
 
 def _rare(others: Sequence[Example]) -> dict[str, int]:
-    """The kinds that are not divided, and how often each of their pictures is varied to count as the others do."""
+    """Return the kinds that are not divided, and how often each picture of them is varied to balance their weight."""
     kinds, counts = np.unique([example.kind for example in others], return_counts=True)
     return {str(kind): RARE // int(n) for kind, n in zip(kinds, counts, strict=True) if n < RARE}
 
@@ -91,20 +93,23 @@ def _examples(
     chests: Sequence[Example], others: Sequence[Example], drawn: Sequence[Example], rng: np.random.Generator,
     per_kind: int,
 ) -> Iterator[tuple[Image, bool, bool, bool, str]]:  # fmt: skip
-    """Picture, and of `Seen` chest, judged, plain, kind. What is fitted on comes as other stations show it, too."""
-    for picture, kind, _, aside in ((*example, example.aside) for example in (*chests, *drawn)):
-        yield picture, True, aside, True, kind
-        if not aside:
+    """Yield a picture, then the values of `Seen`: chest, judged, plain, kind.
+
+    Pictures that are used for fitting are also yielded as other stations might show them.
+    """
+    for picture, kind, _, held_out in ((*example, example.held_out) for example in (*chests, *drawn)):
+        yield picture, True, held_out, True, kind
+        if not held_out:
             yield relit(picture, rng), True, False, False, kind
     rare = _rare(others)
-    for picture, kind, _, aside in ((*example, example.aside) for example in others):
-        judged = aside and kind not in rare
+    for picture, kind, _, held_out in ((*example, example.held_out) for example in others):
+        judged = held_out and kind not in rare
         yield picture, False, judged, True, kind
         for _ in range(0 if judged else rare.get(kind, 1)):
             yield from ((view, False, False, False, kind) for view in variants(picture, rng))
     sources = [*chests, *drawn]
     for kind, i, picture in counterexamples([example.picture for example in sources], rng, per_kind):
-        yield picture, False, sources[i].aside, True, kind
+        yield picture, False, sources[i].held_out, True, kind
 
 
 def _seen(classifier: Classifier, examples: Iterator[tuple[Image, bool, bool, bool, str]], size: int = 128) -> Seen:
@@ -122,21 +127,21 @@ def _seen(classifier: Classifier, examples: Iterator[tuple[Image, bool, bool, bo
 
 
 def _features(classifier: Classifier, batch: Array) -> Array:
-    return describe(FEATURES, batch, classifier.engine.run(batch))  # of the pictures as they are: no mirroring
+    return describe(FEATURES, batch, classifier.engine.run(batch))  # of the pictures as they are, without mirroring
 
 
 def _fitted(
     seen: Seen, left_out: Mask, real: Mask, passing: float, seed: int
 ) -> tuple[dict[str, Array], float, Array]:  # fmt: skip
-    """A gate that has not seen the rows `left_out`, its threshold on the chests `real`, and everybody's scores."""
+    """Return a gate that was fitted without the rows `left_out`, its threshold on the chests `real`, and all scores."""
     tensors = _fit(seen.features[~left_out], seen.chest[~left_out], seed)
-    scores = apply(tensors, seen.features, np.zeros((len(seen.features), 0), np.float32))
+    scores = apply_gate(tensors, seen.features, np.zeros((len(seen.features), 0), np.float32))
     sources = [real & (seen.kinds == kind) for kind in np.unique(seen.kinds[real])]
     return tensors, min(float(np.quantile(scores[source], 1 - passing)) for source in sources), scores
 
 
 def _fit(features: Array, chest: Mask, seed: int, hidden: int = 32) -> dict[str, Array]:
-    """A small network with one hidden layer; both classes weigh the same."""
+    """Fit a small network with one hidden layer. Both classes have the same weight in the loss."""
     torch.manual_seed(seed)
     mean, scale = features.mean(0), np.maximum(features.std(0), 1e-3)
     z = torch.from_numpy(np.clip((features - mean) / scale, -10, 10))
@@ -158,7 +163,7 @@ def _fit(features: Array, chest: Mask, seed: int, hidden: int = 32) -> dict[str,
 
 
 def _shares(hits: Mask, kinds: npt.NDArray[np.str_], rows: Mask) -> dict[str, dict[str, float]]:
-    """For each kind among `rows`: how many pictures, and the share of hits."""
+    """Return for each kind among `rows` the number of pictures and the share of `hits`."""
     return {str(kind): {"pictures": int((rows & (kinds == kind)).sum()),
                         "share": round(float(hits[rows & (kinds == kind)].mean()), 4)}
             for kind in np.unique(kinds[rows])}  # fmt: skip

@@ -1,7 +1,7 @@
-"""The weights that training begins with, where they are not random.
+"""The published weights with which training begins, unless the recipe asks for random ones.
 
-Published weights are trained on photographs, never on radiographs that somebody may want to be judged on; which
-package they come from is part of the recipe.
+They were trained on photographs, never on radiographs, so that no radiograph on which a network will be judged has been
+seen before. The recipe names the package that holds them.
 """
 
 import importlib.util
@@ -11,17 +11,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from inference.arrays import StateDict
 from inference.errors import BundleNotFound, WeightsMismatch
 from inference.importing.foreign import read_foreign_state
-from inference.networks import State
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 
-#: The names of EfficientNet-Lite's tensors as published, and ours.
+#: From the published names of EfficientNet-Lite's layers to ours.
 _LAYERS = {"_conv_stem": "stem.convolution", "_bn0": "stem.normalisation", "_conv_head": "head.convolution",
            "_bn1": "head.normalisation", "_fc": "classifier"}  # fmt: skip
 _BLOCK = re.compile(r"^_blocks\.(\d+)\.(_expand_conv|_bn0|_depthwise_conv|_bn1|_project_conv|_bn2)\.(\w+)$")
-#: Of each block, counted from its end, for not every block widens first.
+#: The same within a block. Layers are counted from the end, because not every block has the first one, which widens.
 _WITHIN = {
     "_expand_conv": (-3, "convolution"), "_bn0": (-3, "normalisation"),
     "_depthwise_conv": (-2, "convolution"), "_bn1": (-2, "normalisation"),
@@ -30,12 +30,13 @@ _WITHIN = {
 
 
 def begin_with(network: nn.Module, initial: str) -> None:
-    """Load into `network` what `initial` names: a file of weights, or an installed package that holds one.
+    """Load into `network` the weights that `initial` names: a file, or an installed package that holds one.
 
-    The last linear layer keeps its random weights: it is for other classes. A first convolution of colour is summed
-    over its channels for a network of one. Raises BundleNotFound, ImportRefused, WeightsMismatch.
+    The last linear layer keeps its random weights, because it is for other classes. If the network has one channel, the
+    weights of the first convolution are summed over the three colours. Raises BundleNotFound, ImportRefused,
+    WeightsMismatch.
     """
-    file = find(initial)
+    file = find_weights(initial)
     state, _ = read_foreign_state(file)
     state = own_names(state)
     own = network.state_dict()
@@ -49,8 +50,8 @@ def begin_with(network: nn.Module, initial: str) -> None:
     network.load_state_dict(state, strict=False)
 
 
-def find(initial: str) -> Path:
-    """The file that `initial` names. Raises BundleNotFound."""
+def find_weights(initial: str) -> Path:
+    """Return the file of weights that `initial` names. Raises BundleNotFound."""
     if Path(initial).is_file():
         return Path(initial)
     package = importlib.util.find_spec(initial) if initial.isidentifier() else None
@@ -62,8 +63,8 @@ def find(initial: str) -> Path:
     return held[0]
 
 
-def own_names(state: State) -> State:
-    """The tensors under our names; those of a network whose names are not translated stay as they are."""
+def own_names(state: StateDict) -> StateDict:
+    """Return the tensors under our names. Names that are not those of a published EfficientNet-Lite are kept."""
     depths = {match[1] for name in state if (match := _BLOCK.match(name)) and match[2] == "_expand_conv"}
     return {_rename(name, depths): tensor for name, tensor in state.items()}
 
@@ -78,6 +79,6 @@ def _rename(name: str, widened: set[str]) -> str:
 
 
 def _fitting(tensor: torch.Tensor, own: torch.Tensor | None) -> torch.Tensor:
-    """A convolution of three colours summed to one channel where the network has one."""
+    """Return the tensor, summed over the three colours if it is a convolution and the network has one channel."""
     colour = own is not None and own.ndim == 4 and own.shape[1] == 1 and tensor.shape == (len(own), 3, *own.shape[2:])
     return tensor.sum(1, keepdim=True) if colour else tensor

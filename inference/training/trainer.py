@@ -1,7 +1,7 @@
-"""The training loop: one network, its moving average, and a checkpoint after each epoch.
+"""The training of one network: an epoch, the moving average of the weights, and checkpoints.
 
-An epoch's randomness comes from the recipe's seed and the epoch's number alone, so a run that was killed and resumed
-gives the same weights as one that was not.
+The random numbers of an epoch depend only on the recipe's seed and the epoch's number, so a run that was killed and
+resumed gives the same weights as one that was not.
 """
 
 import os
@@ -11,21 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from inference.arrays import Array
 from inference.networks import define_network
 from inference.training.augment import RandomView, mixed
 from inference.training.initial import begin_with
 from inference.training.recipe import Recipe, positive_weights
 
-Array = npt.NDArray[np.float32]
-Tick = Callable[[], None]
+Tick = Callable[[], None]  # called after each step
 
 
 class Trainer:
-    """A network in training. `device`: "cpu", "cuda" or "auto"."""
+    """A network in training. `device`: "cpu", "cuda" or "auto", which is CUDA if there is a GPU.
+
+    Raises what `define_network` and `begin_with` raise.
+    """
 
     def __init__(self, recipe: Recipe, outputs: int, device: str = "auto") -> None:
         torch.manual_seed(recipe.seed)
@@ -41,7 +43,7 @@ class Trainer:
         self.average = {name: t.detach().clone() for name, t in self.network.state_dict().items()}
         self.optimizer = torch.optim.AdamW(self._groups(), lr=recipe.learning_rate)
         self.view = RandomView()
-        self.done, self.steps = 0, 0  # epochs, steps
+        self.done, self.steps = 0, 0  # finished epochs and steps
         self.history: list[dict[str, float]] = []
         self.best: tuple[float, dict[str, torch.Tensor]] | None = None
 
@@ -51,7 +53,11 @@ class Trainer:
                 {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}]  # fmt: skip
 
     def epoch(self, pictures: Array, targets: Array, weights: Array, tick: Tick = lambda: None) -> float:
-        """One pass over pictures [n, channels, S, S], targets [n, outputs], weights [n]: the mean loss."""
+        """Train on all pictures once and return the mean loss.
+
+        The pictures are [n, channels, S, S], the targets [n, outputs] and the weights [n]. `tick` is called after each
+        step.
+        """
         rng = np.random.RandomState([self.recipe.seed, self.done])
         self.view.set_random_state(state=rng)
         self.network.train()
@@ -85,14 +91,14 @@ class Trainer:
         return float(loss.detach())
 
     def _rate(self, per_epoch: int) -> float:
-        """One warm epoch, then half a cosine down to nearly nothing."""
+        """Return the learning rate: it rises during the first epoch, and falls as half a cosine to nearly zero."""
         total = self.recipe.epochs * per_epoch
         warm, along = min(1.0, (self.steps + 1) / per_epoch), self.steps / total
         return float(self.recipe.learning_rate * warm * (0.5 * (1 + np.cos(np.pi * along)) + 0.003))
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """The moving average takes a step after the weights; short at first, so that it forgets the random start."""
+        """Move the moving average towards the weights, faster at first, so that it forgets the random start."""
         keep = min(self.recipe.averaging, (self.steps + 1) / (self.steps + 10))
         self.steps += 1
         for name, value in self.network.state_dict().items():
@@ -102,12 +108,15 @@ class Trainer:
                 self.average[name].copy_(value)
 
     def _fast(self) -> Any:
-        """bf16 on a GPU. Not on a CPU: there, narrow bf16 convolutions gave other numbers, even NaN, at each call."""
+        """Return a context that computes in bf16 on a GPU.
+
+        It is off on a CPU, where narrow bf16 convolutions gave different numbers, even NaN, at each call.
+        """
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
 
     @torch.no_grad()
     def logits(self, pictures: Array) -> Array:
-        """The averaged weights' logits [n, outputs], mean over a picture and its mirror image, float32."""
+        """Return the averaged weights' logits, float32 [n, outputs], averaged over a picture and its mirror image."""
         own = {name: t.clone() for name, t in self.network.state_dict().items()}
         self.network.load_state_dict(self.average)
         self.network.eval()
@@ -123,7 +132,10 @@ class Trainer:
         return np.asarray(logits.cpu().numpy(), np.float32)
 
     def save(self, path: Path) -> None:
-        """Write everything that the next epoch needs; a kill leaves the old or the new file, never half of one."""
+        """Write everything that the next epoch needs.
+
+        If the process is killed, the old or the new file is left, whole.
+        """
         content = {
             "network": self.network.state_dict(), "average": self.average, "optimizer": self.optimizer.state_dict(),
             "done": self.done, "steps": self.steps, "history": self.history, "best": self.best,
@@ -134,12 +146,15 @@ class Trainer:
         os.replace(part, path)  # noqa: PTH105
 
     def resume(self, path: Path) -> bool:
-        """Go on from a checkpoint; False (and a warning) where there is none or it is of another recipe."""
+        """Continue from a checkpoint, and return True.
+
+        Returns False if there is no checkpoint, or if it belongs to another recipe, about which it warns.
+        """
         if not path.is_file():
             return False
         content = torch.load(path, map_location=self.device, weights_only=True)
         if content["recipe"] != self.recipe.to_json():
-            warnings.warn(f"{path} is of another recipe: starting afresh", stacklevel=2)
+            warnings.warn(f"{path} belongs to another recipe: training starts from the beginning", stacklevel=2)
             return False
         self.network.load_state_dict(content["network"])
         self.average = content["average"]
@@ -149,9 +164,9 @@ class Trainer:
         return True
 
     def keep_best(self, score: float) -> bool:
-        """Note this epoch's validation score; True when `patience` epochs have brought nothing better.
+        """Keep this epoch's weights if its validation score is the best one. Return whether the training should end.
 
-        Only epochs at the final size count.
+        It should if `patience` epochs have brought no better score. Only epochs at the final size count.
         """
         first = self.recipe.epochs - self.recipe.stages[-1][1]
         if self.done <= first:

@@ -1,8 +1,10 @@
-"""A bundle: its layout, its digest and what it may not contain."""
+"""Bundles: the layout, the digest, and what a bundle may not contain."""
 
+import importlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ import pytest
 import torch
 
 from inference.allowed import ALLOWED, vet
-from inference.bundle import Bundle, digest, load_bundle
+from inference.bundle import DEFAULT, Bundle, digest, load_bundle
+from inference.efficientnet_lite import EfficientNetLite
+from inference.ensemble import Ensemble
 from inference.errors import BundleError, BundleForbidden, BundleNotFound, DigestMismatch, WeightsMismatch
 from inference.networks import build_network
+from inference.preprocess import CentreSquare
 from tests.support.bundles import LABELS, small_bundle
 
 
@@ -46,20 +51,20 @@ def test_same_seed_gives_the_same_digest(made: Bundle, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", ["configs/metadata.json", "models/model.safetensors", "golden/expected.json"])
 def test_digest_changes_with_every_file_that_counts(made: Bundle, copy: Path, file: str) -> None:
-    """One byte more in any file that the answer depends on is another digest."""
+    """An additional byte in any file on which the answer depends changes the digest."""
     with (copy / file).open("ab") as handle:
         handle.write(b" ")
     assert digest(copy) != made.digest
 
 
 def test_digest_leaves_the_model_card_out_and_the_place(made: Bundle, copy: Path) -> None:
-    """A better model card, or another directory, is the same model."""
+    """Neither a better model card nor another directory changes the digest."""
     (copy / "docs/README.md").write_text("a better card")
     assert digest(copy) == made.digest
 
 
 def test_digest_tells_names_from_content(copy: Path) -> None:
-    """Moving bytes from one file to another, or renaming one, is another digest."""
+    """Renaming a file changes the digest."""
     (copy / "a").write_text("xy")
     first = digest(copy)
     (copy / "a").rename(copy / "b")
@@ -67,14 +72,14 @@ def test_digest_tells_names_from_content(copy: Path) -> None:
 
 
 def test_link_is_refused(copy: Path) -> None:
-    """A link could point to what the digest does not cover."""
+    """A link is refused, because it could point to content that the digest does not cover."""
     (copy / "models/link").symlink_to("/etc/hostname")
     with pytest.raises(BundleError, match="link"):
         load_bundle(copy)
 
 
 def test_pinned_digest(made: Bundle, copy: Path) -> None:
-    """With its digest pinned a bundle loads as pinned; after a change it does not load_bundle."""
+    """With its digest pinned a bundle loads as pinned; after a change it does not load."""
     assert load_bundle(copy, made.digest).pinned
     change(copy, "metadata.json", version="2")
     with pytest.raises(DigestMismatch, match="is pinned"):
@@ -102,19 +107,49 @@ def test_configuration_may_not_run_code(copy: Path, config: dict[str, Any]) -> N
 
 
 def test_administrator_may_pin_an_expression(copy: Path) -> None:
-    """What is refused by itself runs once its digest is pinned."""
+    """A bundle that would otherwise be refused runs once its digest is pinned."""
     change(copy, "inference.json", size="$32 * 2")
     assert load_bundle(copy, digest(copy)).inference["size"] == "$32 * 2"
 
 
 def test_every_allowed_name_exists() -> None:
-    """The list names no class that is absent, and a short name means the full one."""
-    import importlib
-
+    """Every class on the list exists, and a short name stands for the full one."""
     for full in set(ALLOWED.values()):
         module, _, name = full.rpartition(".")
         assert callable(getattr(importlib.import_module(module), name))
     assert vet({"_target_": "Resize"}, "x") == {"_target_": "monai.transforms.Resize"}
+
+
+def targets(config: Any) -> Iterator[str]:
+    """Every class that a MONAI configuration names."""
+    if isinstance(config, dict):
+        yield from (value for key, value in config.items() if key == "_target_")
+        config = list(config.values())
+    for value in config if isinstance(config, list) else ():
+        yield from targets(value)
+
+
+#: Bundles of every site name these classes, so neither the modules nor the classes can be moved or renamed.
+FIXED = {
+    "inference.efficientnet_lite.EfficientNetLite": EfficientNetLite,
+    "inference.ensemble.Ensemble": Ensemble,
+    "inference.preprocess.CentreSquare": CentreSquare,
+}
+
+
+def test_the_packaged_bundle_names_classes_where_they_are() -> None:
+    """Each class in the packaged bundle's configuration can be imported from exactly the path written there."""
+    named = set(targets(json.loads((DEFAULT / "configs/inference.json").read_text())))
+    assert "inference.ensemble.Ensemble" in named
+    assert {name for name in named if name.startswith("inference.")} <= set(FIXED)
+    for path in named | set(FIXED):
+        module, _, name = path.rpartition(".")
+        assert isinstance(getattr(importlib.import_module(module), name), type), path
+
+
+def test_classes_that_bundles_name_are_defined_there() -> None:
+    """Our own classes are defined in the modules that bundles name, not handed on from elsewhere."""
+    assert {f"{kind.__module__}.{kind.__qualname__}": kind for kind in FIXED.values()} == FIXED
 
 
 class Evil:
@@ -141,7 +176,7 @@ def test_plain_state_dict_loads_as_pt(made: Bundle, copy: Path) -> None:
 
 
 def test_weights_of_another_network(copy: Path) -> None:
-    """Weights that do not fit are named as such."""
+    """Weights of another network are refused, and the error names a tensor that does not fit."""
     config = json.loads((copy / "configs/inference.json").read_text())["network_def"]
     change(copy, "inference.json", network_def=config | {"out_channels": 4})
     with pytest.raises(WeightsMismatch, match=r"class_layers\.out"):
@@ -158,13 +193,13 @@ def test_weights_of_another_network(copy: Path) -> None:
     ],
 )
 def test_bad_metadata_is_explained(copy: Path, changes: dict[str, Any], message: str) -> None:
-    """What is wrong with the metadata is said by its key."""
+    """The error about invalid metadata names the key."""
     change(copy, "metadata.json", **changes)
     with pytest.raises(BundleError, match=message):
         load_bundle(copy)
 
 
 def test_no_bundle(tmp_path: Path) -> None:
-    """An empty directory is no bundle."""
+    """An empty directory is refused as a bundle."""
     with pytest.raises(BundleNotFound):
         load_bundle(tmp_path)

@@ -1,4 +1,4 @@
-"""The classifier: the same probabilities from every engine, honest refusals, calibrated calls."""
+"""The classifier: the same probabilities from every engine, refusals with a reason, calibrated calls."""
 
 import json
 import shutil
@@ -6,23 +6,24 @@ import zipfile
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from config.sections import ModelSettings
 from inference.bundle import Bundle, load_bundle
 from inference.errors import BadImage, BundleError, EngineError, SelfCheckFailed
 from inference.networks import build_network
-from inference.prediction import Finding, Prediction, most_likely, summary
+from inference.prediction import Finding, Prediction, most_likely, study_summary
 from inference.preprocess import preprocess_all
 from inference.probability import log_odds, sigmoid
 from inference.serving import image_gate
 from inference.serving.calibration import call
 from inference.serving.classifier import Classifier
-from inference.serving.engines import open_engine
+from inference.serving.engines import ENGINES, open_engine
 from inference.serving.openvino_engine import OpenVinoEngine
 from inference.serving.torch_engine import TorchEngine
 from inference.training.fit_calibration import fit_band, fit_logistic, fit_platt, fit_threshold
@@ -67,7 +68,7 @@ NETWORKS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda n: n["_target_"].rpartition(".")[2])
 def test_engines_agree_with_plain_torch(network: dict[str, Any], tmp_path: Path) -> None:
-    """For each family of networks OpenVINO and torch give plain torch's probabilities, and maps that add up to them."""
+    """For each family of networks, both engines give plain torch's probabilities, and maps that fit the logits."""
     bundle = small_bundle(tmp_path / "b", network)
     classifier = Classifier(bundle, "openvino", precision="f32")
     batch = preprocess_all(classifier.transform, noise(6))
@@ -78,7 +79,7 @@ def test_engines_agree_with_plain_torch(network: dict[str, Any], tmp_path: Path)
         assert outputs.maps.shape[:2] == (6, 3)
         rest = outputs.logits - outputs.maps.mean(axis=(2, 3))  # the last layer's bias, the same for every picture
         assert np.abs(rest - rest[0]).max() < 1e-3
-    assert np.abs(expected - expected[0]).max() > 1e-3, "pictures that all give the same prove nothing"
+    assert np.abs(expected - expected[0]).max() > 1e-3, "pictures with equal results prove nothing"
 
 
 def real_pictures(shared: Path, count: int) -> list[np.ndarray]:
@@ -90,7 +91,7 @@ def real_pictures(shared: Path, count: int) -> list[np.ndarray]:
 
 
 def worst_gaps(bundle: Bundle, images: Sequence[np.ndarray]) -> dict[str, float]:
-    """For each engine the largest difference of a probability from plain torch float32."""
+    """The largest difference of a probability from plain torch float32, for each engine."""
     yardstick = TorchEngine(bundle, "cpu")
     engines = [yardstick, OpenVinoEngine(bundle, "cpu", precision="f32"), OpenVinoEngine(bundle, "cpu")]
     batch = preprocess_all(Classifier(bundle, "torch", "cpu").transform, images)
@@ -107,7 +108,7 @@ def test_engines_agree_on_real_radiographs(shared: Path, tmp_path: Path) -> None
 
 
 def test_batches_are_their_pictures(bundle: Bundle) -> None:
-    """Any number of pictures of any sizes is answered in order, as each would be by itself."""
+    """Pictures of any number and size get their answers in order, and the same answers as each would get alone."""
     classifier = Classifier(bundle, "openvino", precision="f32")
     images = [*noise(5), *noise(2, 200, 120)]
     together = classifier.predict(images)
@@ -119,7 +120,7 @@ def test_batches_are_their_pictures(bundle: Bundle) -> None:
 
 
 def test_faulty_pictures_are_refused_by_themselves(bundle: Bundle) -> None:
-    """A constant picture and one with NaN get a reason; their neighbours in the batch get their answers."""
+    """A constant picture and one with NaN are refused with a reason; the others in the batch get their answers."""
     classifier = Classifier(bundle, "openvino")
     good, blank, holed = noise(1)[0], np.full((50, 50), 0.5, np.float32), noise(1)[0]
     holed[3, 3] = np.nan
@@ -132,7 +133,7 @@ def test_faulty_pictures_are_refused_by_themselves(bundle: Bundle) -> None:
 
 
 def test_engine_is_chosen_and_refused(bundle: Bundle) -> None:
-    """auto takes OpenVINO where there is no GPU; a device or engine that is not there is named."""
+    """auto chooses OpenVINO if there is no GPU; the error about a missing device or engine names it."""
     if not torch.cuda.is_available():
         assert isinstance(open_engine(bundle), OpenVinoEngine)
     with pytest.raises(EngineError, match="it has CPU"):
@@ -143,8 +144,13 @@ def test_engine_is_chosen_and_refused(bundle: Bundle) -> None:
         open_engine(bundle, "tensorflow")
 
 
+def test_configuration_knows_every_engine() -> None:
+    """The setting model.engine takes "auto" and the name of each engine in the table, and nothing else."""
+    assert set(get_args(ModelSettings.model_fields["engine"].annotation)) == {"auto", *ENGINES}
+
+
 def test_cache(bundle: Bundle, tmp_path: Path) -> None:
-    """The second start reads the converted network and gives the same answers; a damaged one is reported."""
+    """The second start reads the converted network and gives the same answers; a damaged file is reported."""
     image = noise(1)
     first = Classifier(bundle, "openvino", cache=tmp_path).predict(image)
     files = sorted(path.suffix for path in tmp_path.iterdir())
@@ -156,7 +162,7 @@ def test_cache(bundle: Bundle, tmp_path: Path) -> None:
 
 
 def test_golden_input(bundle: Bundle, copy: Path) -> None:
-    """The golden input passes in every engine, and fails by name when the network computes something else."""
+    """The golden input passes in every engine; if the network computes something else, the error names the output."""
     for engine in ("openvino", "torch"):
         assert Classifier(bundle, engine, "cpu").self_check() < BF16
     path = copy / "golden/expected.json"
@@ -197,7 +203,7 @@ def test_calibration_is_the_bundles(copy: Path) -> None:
 
 
 def test_calibration_that_does_not_fit_is_refused(copy: Path) -> None:
-    """A band that does not hold its threshold, and a weight on no output, are refused at start."""
+    """A band that does not contain its threshold, and a weight for an unknown output, are refused at the start."""
     with pytest.raises(BundleError, match="Mass"):
         Classifier(configure(copy, "calibration.json", {"findings": {"Mass": {"threshold": 0.5, "band": [0.6, 0.7]}}}))
     bad = {"pathology": {"weights": {"Gout": 1}, "offset": 0, "threshold": 0.5}}
@@ -209,7 +215,7 @@ def test_calibration_that_does_not_fit_is_refused(copy: Path) -> None:
     ("probability", "expected"), [(0.19, "absent"), (0.2, "undetermined"), (0.39, "undetermined"), (0.4, "present")]
 )
 def test_band(probability: float, expected: str) -> None:
-    """Present from the upper edge on, absent below the lower one, undetermined between."""
+    """A call is present from the upper edge on, absent below the lower edge, and undetermined in between."""
     assert call(probability, 0.3, [0.2, 0.4]) == expected
     assert call(probability, 0.3, None) == ("present" if probability >= 0.3 else "absent")
 
@@ -220,7 +226,7 @@ def finding(name: str, probability: float, threshold: float) -> Finding:
 
 
 def test_most_likely_is_not_the_commonest() -> None:
-    """A rare finding far above its threshold is likelier than a common one just under its own."""
+    """A rare finding far above its threshold is chosen before a common one just below its own."""
     common, rare = finding("Infiltration", 0.35, 0.4), finding("Hernia", 0.2, 0.02)
     assert most_likely([common, rare]) == rare
 
@@ -229,16 +235,16 @@ def test_summary_takes_the_highest() -> None:
     """A study's answer has the highest probability of each finding; images that were not analysed do not count."""
     one = Prediction(True, "", False, 0.2, None, (finding("A", 0.6, 0.5), finding("B", 0.1, 0.5)))
     two = Prediction(True, "", True, 0.7, None, (finding("A", 0.2, 0.5), finding("B", 0.9, 0.5)))
-    both = summary([one, Prediction(False, "blank"), two])
+    both = study_summary([one, Prediction(False, "blank"), two])
     assert [f.probability for f in both.findings] == [0.6, 0.9]
     assert (both.pathology, both.pathology_probability) == (True, 0.7)
     assert both.most_likely is not None
     assert both.most_likely.finding == "B"
-    assert summary([Prediction(False, "blank"), Prediction(False, "blank")]) == Prediction(False, "blank")
+    assert study_summary([Prediction(False, "blank"), Prediction(False, "blank")]) == Prediction(False, "blank")
 
 
 def test_json_object(bundle: Bundle) -> None:
-    """The outside interface's object, for an analysed picture and for a refused one."""
+    """The JSON object has the documented keys, for an analysed picture and for a refused one."""
     classifier = Classifier(bundle, "openvino")
     answer = classifier.predict(noise(1))[0].to_json("a.png", classifier.model)
     assert " ".join(answer) == "file analysed pathology pathology_probability most_likely findings model"
@@ -251,7 +257,7 @@ def test_json_object(bundle: Bundle) -> None:
 
 
 def logistic_gate(directory: Path, classifier: Classifier, good: np.ndarray, bad: np.ndarray) -> Bundle:
-    """A gate fitted to tell two batches apart, written into the bundle."""
+    """Write a gate into the bundle that was fitted to tell two batches apart."""
     features = np.concatenate(
         [image_gate.describe(["statistics", "penultimate"], b, classifier.run(b)) for b in (good, bad)]
     )
@@ -259,14 +265,14 @@ def logistic_gate(directory: Path, classifier: Classifier, good: np.ndarray, bad
     targets = np.arange(len(features)) < len(good)
     weights, offset = fit_logistic(np.clip((features - mean) / scale, -10, 10), targets)
     tensors = {"mean": mean, "scale": scale, "weight0": weights[None], "bias0": np.array([offset])}
-    image_gate.save(
+    image_gate.save_gate(
         tensors, directory, {"features": ["statistics", "penultimate"], "threshold": 0.5, "expects": "noise"}
     )
     return load_bundle(directory)
 
 
 def test_gate_refuses_what_it_was_fitted_against(bundle: Bundle, copy: Path) -> None:
-    """With a gate in the bundle, pictures of the other kind are not analysed, and the reason has score and limit."""
+    """With a gate in the bundle, pictures of the other kind are refused, and the reason states score and threshold."""
     plain = Classifier(bundle, "openvino")
     ramp = np.linspace(0, 1, 90, dtype=np.float32)[:, None] * np.ones((1, 70), np.float32)
     ramps = [np.clip(ramp * k, 0, 1) for k in np.linspace(0.5, 3, 12, dtype=np.float32)]
@@ -280,9 +286,9 @@ def test_gate_refuses_what_it_was_fitted_against(bundle: Bundle, copy: Path) -> 
 
 
 def test_gate_of_another_network_is_refused(bundle: Bundle, copy: Path) -> None:
-    """A gate that is for other features says so instead of guessing."""
+    """A gate that was fitted to other features is refused with the number of features."""
     tensors = {"mean": np.zeros(3), "scale": np.ones(3), "weight0": np.ones((1, 3)), "bias0": np.zeros(1)}
-    image_gate.save(tensors, copy, {"features": ["penultimate"], "threshold": 0.5})
+    image_gate.save_gate(tensors, copy, {"features": ["penultimate"], "threshold": 0.5})
     with pytest.raises(BundleError, match="is for 3 features"):
         Classifier(load_bundle(copy), "openvino").predict(noise(1))
 
@@ -310,7 +316,7 @@ def test_platt_finds_the_truth() -> None:
 
 
 def test_threshold_is_youdens() -> None:
-    """No other threshold has a larger sensitivity plus specificity, also with ties."""
+    """No other threshold has a larger sensitivity plus specificity, even with ties."""
     logits, targets = drawn(500)
     probabilities = np.round(sigmoid(logits), 2)
 

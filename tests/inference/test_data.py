@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from inference.bundle_writer import LABELS
 from inference.errors import DataError
-from inference.evaluation.data import fold_of, pictures, preprocessed, read_table
+from inference.evaluation.data import FINDINGS, fold_of, pictures, preprocessed, read_table
 from inference.pictures import display_values
 from inference.preprocess import build_from, preprocess, standard_preprocessing
 
@@ -23,7 +24,7 @@ def png(value: int, side: int = 8) -> bytes:
 
 
 def test_pictures_come_from_a_folder_and_from_a_zip_archive(tmp_path: Path) -> None:
-    """A row's picture is found by its base name beside the manifest, in either kind of store, in the rows' order."""
+    """Pictures are found by base name beside the manifest, in a folder or an archive, in the order of the rows."""
     (tmp_path / "a.csv").write_text(HEAD + "1.png,7,50,F,AP,0,c,1,0\n")
     (tmp_path / "a").mkdir()
     (tmp_path / "a/1.png").write_bytes(png(255))
@@ -38,14 +39,14 @@ def test_pictures_come_from_a_folder_and_from_a_zip_archive(tmp_path: Path) -> N
 
 
 def test_a_picture_in_two_manifests_counts_once(tmp_path: Path) -> None:
-    """The same name under another suffix is the same picture: it must not be counted, or weigh, twice."""
+    """A picture that is listed twice, even under another suffix, is counted once."""
     (tmp_path / "a.csv").write_text(HEAD + "1.png,7,50,F,AP,0,c,1,0\n")
     (tmp_path / "b.csv").write_text(HEAD + "1.jpg,7,50,F,AP,0,c,1,0\n2.jpg,7,50,F,AP,0,c,1,0\n")
     assert [row.file for row in read_table(tmp_path).rows] == ["1.png", "2.jpg"]
 
 
 def test_other_csv_files_are_left_alone_but_a_named_one_must_fit(tmp_path: Path) -> None:
-    """A CSV file without findings is no manifest; asking for it by name is an error that says what was found."""
+    """A CSV file without findings is ignored; if it was named, the error states its columns."""
     (tmp_path / "a.csv").write_text(HEAD + "1.png,7,50,F,AP,0,c,1,0\n")
     (tmp_path / "notes.csv").write_text("when,what\n1,2\n")
     assert len(read_table(tmp_path).rows) == 1
@@ -53,8 +54,15 @@ def test_other_csv_files_are_left_alone_but_a_named_one_must_fit(tmp_path: Path)
         read_table(tmp_path, ["notes"])
 
 
+def test_both_orders_of_the_findings_hold_the_same_labels() -> None:
+    """The outputs' order of published networks and the manifests' order differ, but name the same fourteen findings."""
+    assert len(FINDINGS) == len(LABELS) == 14
+    assert set(FINDINGS) == set(LABELS)
+    assert list(FINDINGS) == sorted(FINDINGS)
+
+
 def test_no_patient_is_on_two_sides() -> None:
-    """A patient's fold depends on the identifier alone, and every fold gets its share."""
+    """A patient's fold depends on the identifier only, and every fold gets its share."""
     folds = [fold_of(str(patient), 5) for patient in range(2000)]
     assert folds == [fold_of(str(patient), 5) for patient in range(2000)]
     assert min(np.bincount(folds)) > 320
@@ -64,7 +72,7 @@ def test_no_patient_is_on_two_sides() -> None:
     ("line", "what"), [("1.png,7,50,F,AP,0,c,x,0", "line 2"), ("9.png,7,50,F,AP,0,c,1,0", r"9\.png")]
 )
 def test_faults_name_the_place(tmp_path: Path, line: str, what: str) -> None:
-    """A finding that is no number, and a picture that is absent, are named."""
+    """The error names the line of a finding that is not a number, and a picture that is missing."""
     (tmp_path / "a.csv").write_text(HEAD + line + "\n")
     (tmp_path / "a").mkdir()
     with pytest.raises(DataError, match=what):
@@ -72,7 +80,7 @@ def test_faults_name_the_place(tmp_path: Path, line: str, what: str) -> None:
 
 
 def test_display_values_keep_sixteen_bits() -> None:
-    """A 16-bit PNG keeps its steps; what is no picture is refused."""
+    """A 16-bit PNG file keeps its 65536 levels; content that is not a picture is refused."""
     stream = io.BytesIO()
     Pillow.fromarray(np.array([[0, 257], [65535, 258]], np.uint16)).save(stream, "PNG")
     values = display_values(stream.getvalue(), "x.png")
@@ -83,7 +91,7 @@ def test_display_values_keep_sixteen_bits() -> None:
 
 
 def test_training_sees_what_serving_sees(tmp_path: Path) -> None:
-    """The input made for training is, bit for bit, what `preprocess` makes of the file's pixels."""
+    """The network's input in training is, bit for bit, what `preprocess` returns for the file's pixels."""
     (tmp_path / "a.csv").write_text(HEAD + "1.png,7,50,F,AP,0,c,1,0\n")
     (tmp_path / "a").mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (90, 70), dtype=np.uint8)
@@ -94,7 +102,7 @@ def test_training_sees_what_serving_sees(tmp_path: Path) -> None:
 
 
 def test_the_real_manifests_are_read(shared: Path) -> None:
-    """Images that two manifests list at different sizes count once; folds keep patients together."""
+    """Pictures that two manifests list at different sizes count once; all pictures of a patient are in one fold."""
     table = read_table(shared / "data", ["nih128", "nih512"])
     assert len(table.rows) == 9437
     assert len(table.findings) == 14

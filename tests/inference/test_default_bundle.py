@@ -1,4 +1,4 @@
-"""The bundle that the package ships: what it is for, what it refuses, and that it is what was pinned."""
+"""The bundle that the package ships: it is the pinned one, it analyses chests, and it refuses other pictures."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ from inference.preprocess import preprocess_all
 from inference.probability import sigmoid
 from inference.serving.classifier import Classifier
 from inference.serving.explain import heatmaps
-from inference.training.crossvalidate import markdown
+from inference.training.crossvalidate import cross_validation_markdown
 
 CHESTS = ("ivmartel__gdcm-CR-MONO1-10-chest", "nhsx__", "robyoung__RG1_", "udacity__")
 
@@ -33,7 +33,7 @@ def classifier() -> Classifier:
 
 
 def test_it_is_trained_small_and_pinned(classifier: Classifier) -> None:
-    """The weights are real, the digest is the package's, and the whole bundle stays below 30 MB."""
+    """The weights are trained, the digest is the pinned one, and the whole bundle is smaller than 30 MB."""
     bundle = classifier.bundle
     assert bundle.trained
     assert bundle.pinned
@@ -43,7 +43,7 @@ def test_it_is_trained_small_and_pinned(classifier: Classifier) -> None:
 
 
 def test_its_card_names_the_source_and_the_limits() -> None:
-    """Attribution, download link, citation, and that it is no medical device."""
+    """The card has attribution, download link and citation, and says that the model is not a medical device."""
     card = (DEFAULT / "docs/README.md").read_text()
     for phrase in ("NIH Clinical Center", "https://nihcc.app.box.com/v/ChestXray-NIHCC", "Wang X", "CVPR",
                    "No medical device", "Must not be used"):  # fmt: skip
@@ -51,16 +51,19 @@ def test_its_card_names_the_source_and_the_limits() -> None:
 
 
 def test_its_card_states_the_cross_validation() -> None:
-    """The card's tables are those that the cross-validation wrote; the baseline is beaten with its whole interval."""
+    """The card has the tables of the cross-validation, whose whole intervals lie above the baseline."""
     figures = json.loads((DEFAULT / "docs/cross_validation.json").read_text())
-    assert markdown(figures).strip() in (DEFAULT / "docs/README.md").read_text()
+    assert cross_validation_markdown(figures).strip() in (DEFAULT / "docs/README.md").read_text()
     for group in (figures["all"], figures["cohorts"]["consecutive"], figures["cohorts"]["consecutive64"]):
         assert group["mean_gain_interval"][0] > 0
         assert group["pathology_gain_interval"][0] > 0
 
 
 def test_its_gate_was_judged_on_what_it_had_not_seen() -> None:
-    """95 % of each real source's chests pass, drawn ones all; no kind of DICOM file passes a gate fitted without it."""
+    """95 % of the chests of each real source pass, and all drawn ones.
+
+    A gate fitted without a kind refuses that kind.
+    """
     worth = json.loads((DEFAULT / "docs/gate.json").read_text())
     assert {"nih128", "nih512", "covid512"} <= set(worth["passed"])
     assert all(part["share"] >= 0.95 for part in worth["passed"].values())
@@ -70,7 +73,7 @@ def test_its_gate_was_judged_on_what_it_had_not_seen() -> None:
 
 
 def test_it_passes_what_the_demonstration_draws(classifier: Classifier, tmp_path: Path) -> None:
-    """Every drawn chest is analysed and the drawn hand is not, or the demonstration would show nothing."""
+    """Every chest that the demonstration draws is analysed, and the drawn hand is not."""
     verdicts = {}
     for study in phantom_studies():
         if study.expectation != "refused":
@@ -82,7 +85,7 @@ def test_it_passes_what_the_demonstration_draws(classifier: Classifier, tmp_path
 
 
 def test_it_passes_adults_and_tells_sick_from_well(classifier: Classifier, shared: Path) -> None:
-    """95 % of frontal adult chest radiographs pass the gate; the answer is far from chance."""
+    """95 % of frontal chest radiographs of adults pass the gate, and the answers are far better than chance."""
     table = read_table(shared / "data", ["nih128"])
     adults = [i for i, row in enumerate(table.rows) if row.age >= 18 and row.cohort == "consecutive"]
     table = table.take(np.random.default_rng(0).choice(adults, 800, replace=False))
@@ -92,7 +95,7 @@ def test_it_passes_adults_and_tells_sick_from_well(classifier: Classifier, share
 
 
 def test_it_refuses_every_other_dicom_file(classifier: Classifier, shared: Path) -> None:
-    """Hips, legs, breasts, teeth, a dog: none is analysed. The frontal chests are."""
+    """Hips, legs, breasts, teeth and a dog are refused; the frontal chests are analysed."""
     with (shared / "data/dicom.csv").open(newline="") as file:
         names = [row["file"] for row in csv.DictReader(file)]
     verdicts = {}
@@ -107,7 +110,7 @@ def test_it_refuses_every_other_dicom_file(classifier: Classifier, shared: Path)
 
 
 def test_it_refuses_what_is_no_frontal_chest(classifier: Classifier, shared: Path) -> None:
-    """The same radiographs inverted, upside down or lying on their side are refused, nearly always; noise always."""
+    """At least nine in ten radiographs that are inverted or turned are refused, and of pictures of noise."""
     table = read_table(shared / "data", ["nih128"])
     chests = list(pictures(table.take(range(0, 2000, 20))))
     refused = {
@@ -120,7 +123,7 @@ def test_it_refuses_what_is_no_frontal_chest(classifier: Classifier, shared: Pat
 
 
 def test_its_heatmaps_cost_little(shared: Path) -> None:
-    """The maps of all findings cost less than 5 ms of one processor beyond the network's answer."""
+    """The maps of all findings take less than 5 ms of one processor beyond the network's answer."""
     classifier = Classifier(default_bundle(), "openvino", threads=1)
     chest = next(pictures(read_table(shared / "data", ["nih128"])))
     answer = fastest(lambda: classifier.engine.run(preprocess_all(classifier.transform, [chest])))
@@ -128,7 +131,7 @@ def test_its_heatmaps_cost_little(shared: Path) -> None:
 
 
 def fastest(action: Callable[[], Any], rounds: int = 30) -> float:
-    """Seconds of processor time."""
+    """The shortest of several runs, in seconds of processor time."""
     took = []
     for _ in range(rounds):
         start = time.process_time()
@@ -138,7 +141,7 @@ def fastest(action: Callable[[], Any], rounds: int = 30) -> float:
 
 
 def test_engines_agree_on_it(shared: Path) -> None:
-    """OpenVINO gives plain torch's probabilities: within 1e-4 in float32, within 0.01 as it runs here (bf16 or not)."""
+    """OpenVINO gives plain torch's probabilities: within 1e-4 in float32, within 0.01 in the precision chosen here."""
     table = read_table(shared / "data", ["nih128"])
     plain = Classifier(default_bundle(), "torch", threads=1)
     batch = preprocess_all(plain.transform, list(pictures(table.take(range(0, 4000, 100)))))
@@ -149,7 +152,7 @@ def test_engines_agree_on_it(shared: Path) -> None:
 
 
 def test_the_way_of_shrinking_matters_little(classifier: Classifier, shared: Path) -> None:
-    """The originals, shrunk as serving does, get nearly the answers of the training set's small copies."""
+    """Original pictures, reduced as in serving, get nearly the same answers as the small copies used in training."""
     small = read_table(shared / "data", ["nih128"])
     paths = {path.stem: path for path in (shared / "data/nih1024").glob("*.png")}
     rows = [i for i, row in enumerate(small.rows) if Path(row.file).stem in paths]

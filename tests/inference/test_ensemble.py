@@ -1,4 +1,4 @@
-"""The mean of several networks as one network: the same answer, in every engine, with maps."""
+"""The mean of several networks as one network, in every engine, with class activation maps."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from inference.bundle import load_bundle
 from inference.ensemble import Ensemble, combined
 from inference.evaluation.data import read_table
-from inference.networks import define_network, read_state
+from inference.networks import define_network, read_bundle_state
 from inference.preprocess import preprocess_all
 from inference.probability import sigmoid
 from inference.serving.classifier import Classifier
@@ -26,9 +26,9 @@ RESNET = narrow_resnet() | {"num_classes": 3}
 
 @pytest.mark.parametrize("network", [RESNET, SMALL], ids=["ResNet", "DenseNet"])
 def test_the_mean_of_the_members(network: dict[str, Any], tmp_path: Path) -> None:
-    """The one network's logits are the members' mean, in torch and OpenVINO, and its maps add up to them."""
+    """The logits are the mean of the members' logits, in torch and OpenVINO, and the maps add up to them."""
     bundles = [small_bundle(tmp_path / f"{seed}", network, seed) for seed in range(3)]
-    states = [read_state(bundle) for bundle in bundles]
+    states = [read_bundle_state(bundle) for bundle in bundles]
     together = small_bundle(tmp_path / "all", {"_target_": "inference.ensemble.Ensemble", "members": [network] * 3})
     plain = define_network({"network_def": network}, "test")
     torch.save(combined(states, plain), tmp_path / "all/models/model.pt")
@@ -43,13 +43,13 @@ def test_the_mean_of_the_members(network: dict[str, Any], tmp_path: Path) -> Non
 
 
 def test_a_network_without_pooling_cannot_be_averaged() -> None:
-    """What does not end in pooling and a linear layer is refused by name."""
+    """A network that does not end in pooling and a linear layer is refused, and the error names the missing layer."""
     with pytest.raises(ValueError, match="AdaptiveAvgPool2d"):
         Ensemble([torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))])
 
 
 def test_the_mean_is_worth_a_steeper_slope() -> None:
-    """From single networks' answers the slope comes most of the way to what suits their mean, and never beyond it."""
+    """The slope from single networks comes most of the way to the one that suits their mean, and never beyond it."""
     rng = np.random.default_rng(0)
     truth = rng.normal(0, 1.5, 20000)
     y = (rng.random(20000) < sigmoid(truth)).astype(np.float32)
@@ -64,7 +64,7 @@ def test_the_mean_is_worth_a_steeper_slope() -> None:
 
 
 def test_a_cross_validation_becomes_one_bundle(tmp_path: Path) -> None:
-    """The folds' networks give one calibrated bundle that says what it is, with the table's figures beside it."""
+    """The networks of the folds become one calibrated bundle, which holds the figures of the cross-validation."""
     write_data(tmp_path / "data", 160)
     table = read_table(tmp_path / "data")
     with pytest.raises(FileNotFoundError, match="folds"):

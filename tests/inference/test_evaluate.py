@@ -1,4 +1,4 @@
-"""The figures: against values worked out by hand, and of a bundle on generated pictures."""
+"""The figures, compared with values worked out by hand, and for a bundle on generated pictures."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ from inference.evaluation.metrics import (
     roc,
 )
 from inference.serving.classifier import Classifier
-from inference.training.crossvalidate import cross_validate, markdown
+from inference.training.crossvalidate import cross_validate, cross_validation_markdown
 from inference.training.fit_gate import Example, fit_gate
 from inference.training.train import train
 from tests.inference.test_train import SMALL, write_data
@@ -41,14 +41,14 @@ def test_discrimination_by_hand() -> None:
 
 
 def test_operating_point_by_hand() -> None:
-    """Called from the threshold on: at 0.35 one false positive, nothing missed."""
+    """Scores from the threshold on are called present: at 0.35 there is one false positive and nothing is missed."""
     point = at_threshold(SCORES, TARGETS, 0.35)
     assert point == {"accuracy": 0.75, "precision": pytest.approx(2 / 3), "recall": 1.0, "specificity": 0.5,
                      "f1": pytest.approx(0.8)}  # fmt: skip
 
 
-def test_calibration_error_is_nought_for_honest_probabilities_only() -> None:
-    """Targets drawn with the stated probability are calibrated; the same targets at half the probability are not."""
+def test_calibration_error_is_small_for_true_probabilities_only() -> None:
+    """The error is small if targets are drawn with the stated probabilities, and large if these are halved."""
     rng = np.random.default_rng(0)
     p = rng.uniform(0.2, 0.9, 20000)
     y = (rng.random(20000) < p).astype(float)
@@ -58,7 +58,7 @@ def test_calibration_error_is_nought_for_honest_probabilities_only() -> None:
 
 
 def test_intervals_are_by_patient() -> None:
-    """Ten pictures of each patient that say the same are ten times less than they seem: the interval is wider."""
+    """Ten equal pictures of each patient make the interval wider than the number of pictures suggests."""
     rng = np.random.default_rng(0)
     y = np.repeat(rng.random(60) < 0.5, 10).astype(float)
     s = np.repeat(rng.normal(0, 1, 60), 10) + y
@@ -70,7 +70,7 @@ def test_intervals_are_by_patient() -> None:
 
 
 def test_a_trained_bundle_is_evaluated(tmp_path: Path) -> None:
-    """On other patients the figures show what was learnt; the three files are written, and the JSON holds no NaN."""
+    """The figures on other patients show what was learnt; three files are written, and the JSON holds no NaN."""
     write_data(tmp_path / "data", 160)
     bundle = train(tmp_path / "data", tmp_path / "bundle", SMALL, fold=0, folds=3, progress=False, threads=1)
     seen: list[tuple[int, int]] = []
@@ -86,7 +86,7 @@ def test_a_trained_bundle_is_evaluated(tmp_path: Path) -> None:
 
 
 def test_the_gate_is_judged_too(tmp_path: Path) -> None:
-    """Evaluated chests against what is made of them and a folder of other pictures: ROC, shares, tables and a plot."""
+    """Chests are compared with counter-examples and a folder of other pictures: ROC, shares, tables and a plot."""
     write_data(tmp_path / "data", 60)
     bundle = train(tmp_path / "data", tmp_path / "bundle", SMALL, fold=0, folds=3, progress=False, threads=1)
     table = read_table(tmp_path / "data")
@@ -106,7 +106,7 @@ def test_the_gate_is_judged_too(tmp_path: Path) -> None:
 
 
 def test_a_bundle_of_other_findings_is_refused(tmp_path: Path) -> None:
-    """Nothing in common is an error, not an empty table."""
+    """A bundle that has no finding in common with the data is an error, not an empty table."""
     write_data(tmp_path / "data", 4)
     bundle = write_untrained(tmp_path / "bundle", labels=("Hernia",), size=32)
     with pytest.raises(DataError, match="Hernia"):
@@ -114,18 +114,18 @@ def test_a_bundle_of_other_findings_is_refused(tmp_path: Path) -> None:
 
 
 def test_cross_validation_can_be_shared_and_beats_what_needs_no_picture(tmp_path: Path) -> None:
-    """Folds run in separate calls give one result; a picture's content beats view, sex, age and follow-up number."""
+    """Folds that are run in separate calls give one result, and the network beats what is known without a picture."""
     write_data(tmp_path / "data", 160)
     common = {"folds": 2, "threads": 1, "progress": False}
     assert cross_validate(tmp_path / "data", tmp_path / "cv", SMALL, only=[0], **common) is None  # type: ignore[arg-type]
     result = cross_validate(tmp_path / "data", tmp_path / "cv", SMALL, only=[1], **common)  # type: ignore[arg-type]
     assert result is not None
     assert result["all"]["mean_gain_interval"][0] > 0.1
-    assert "| Mass |" in markdown(result)
+    assert "| Mass |" in cross_validation_markdown(result)
 
 
 def test_the_gate_is_fitted_to_what_it_is_shown(tmp_path: Path) -> None:
-    """Pictures of the kind it was fitted to pass, also of a kind of their own; noise and upside-down ones do not."""
+    """Pictures of the kind to which the gate was fitted pass; noise and upside-down pictures do not."""
     rng = np.random.default_rng(0)
     write_untrained(tmp_path / "bundle", size=32)
     y, x = np.mgrid[-1:1:48j, -1:1:48j]

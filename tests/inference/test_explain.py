@@ -1,4 +1,4 @@
-"""Heatmaps: from the network itself, by occlusion, and laid over the picture."""
+"""Heatmaps: from the network itself, by occlusion, and drawn on the picture."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_maps_add_up_to_the_logit(bundle: Bundle, classifier: Classifier) -> Non
 
 
 def test_heatmaps(classifier: Classifier) -> None:
-    """One map for each finding, in the frame of the network's input, different for each finding."""
+    """There is one map for each finding, of the size of the network's input, and the maps differ."""
     maps = heatmaps(classifier, noise(1)[0])
     assert tuple(maps) == LABELS
     assert {heat.shape for heat in maps.values()} == {(64, 64)}
@@ -55,7 +55,7 @@ def test_random_weights_give_another_map(classifier: Classifier, tmp_path: Path)
 
 
 def test_occlusion_finds_the_place_that_counts(classifier: Classifier) -> None:
-    """Where nothing differs from the picture's mean, hiding changes little; at the one odd place it changes most."""
+    """Hiding changes most at the only place that differs from the picture's mean."""
     image = np.full((64, 64), 0.5, np.float32)
     image[40:56, 8:24] = np.random.default_rng(0).random((16, 16), dtype=np.float32)
     heat = np.sum([np.abs(heat) for heat in heatmaps(classifier, image, "occlusion", "medium").values()], axis=0)
@@ -76,7 +76,7 @@ def test_occlusion_is_the_fall_of_the_logit(classifier: Classifier) -> None:
 
 
 def test_methods_and_precisions(classifier: Classifier) -> None:
-    """low, medium and high are grids of growing size; anything else is refused by name."""
+    """low, medium and high are grids of growing size; the error about anything else lists them."""
     assert list(PRECISION.values()) == sorted(PRECISION.values())
     with pytest.raises(ValueError, match="low, medium, high"):
         heatmaps(classifier, noise(1)[0], "occlusion", "extreme")
@@ -85,7 +85,7 @@ def test_methods_and_precisions(classifier: Classifier) -> None:
 
 
 def test_overlay() -> None:
-    """The picture stays as it is where nothing speaks for the finding, and is red where most does."""
+    """The picture stays grey where nothing speaks for the finding, and is red at the map's highest value."""
     image = np.full((50, 30), 0.4, np.float32)
     heat = np.full((10, 10), -1.0, np.float32)
     assert (overlay(image, heat) == 102).all()
@@ -98,7 +98,7 @@ def test_overlay() -> None:
 
 
 def test_enlarge_keeps_places() -> None:
-    """A map's peak stays where it was."""
+    """Enlarging keeps the place of a map's peak."""
     small = np.zeros((1, 4, 4), np.float32)
     small[0, 1, 2] = 1
     large = enlarge(small, (64, 64))[0]

@@ -1,4 +1,4 @@
-"""Foreign models become bundles that give the same probabilities, and nothing that a file asks for is run."""
+"""Importing: foreign models become bundles with the same probabilities, and no code in a file is run."""
 
 import json
 import os
@@ -87,7 +87,7 @@ class DenseNet(nn.Module):
 
 
 def random_network(channels: int, outputs: int, seed: int = 0, **sizes: Any) -> DenseNet:
-    """Random weights, and batch norms with random statistics, so that a tensor in the wrong place shows."""
+    """A network with random weights and random batch-norm statistics, so that a misplaced tensor is noticed."""
     torch.manual_seed(seed)
     network = DenseNet(channels, outputs, **sizes)
     for module in network.modules():
@@ -110,9 +110,9 @@ def probabilities(network: nn.Module, batch: np.ndarray) -> np.ndarray:
 def assert_same(
     bundle: Bundle, network: nn.Module, prepare: Callable[[np.ndarray], np.ndarray], images: Images
 ) -> None:
-    """The bundle's probabilities are those of the network after its own preprocessing, in each engine, within 1e-5."""
+    """Assert that the bundle gives the network's probabilities within 1e-5, in each engine."""
     expected = probabilities(network, np.stack([prepare(image) for image in images]))
-    assert np.abs(expected - expected[0]).max() > 1e-4, "pictures that all give the same prove nothing"
+    assert np.abs(expected - expected[0]).max() > 1e-4, "pictures with equal results prove nothing"
     for engine in ("torch", "openvino"):
         answers = Classifier(bundle, engine, "cpu", precision="f32").predict(images)
         for answer, row in zip(answers, expected, strict=True):
@@ -122,12 +122,12 @@ def assert_same(
 
 
 def grey(image: np.ndarray) -> np.ndarray:
-    """224 pixels a side already: TorchXRayVision's scale is all that is left."""
+    """TorchXRayVision's preprocessing of a picture that already has the input size: only its scale is left."""
     return (image[None] * 2 - 1) * np.float32(1024)
 
 
 def coloured(image: np.ndarray) -> np.ndarray:
-    """As torchvision's networks want it: three channels, ImageNet's means and standard deviations."""
+    """The input of torchvision's networks: three channels, ImageNet's means and standard deviations."""
     mean = np.array([0.485, 0.456, 0.406], np.float32)[:, None, None]
     spread = np.array([0.229, 0.224, 0.225], np.float32)[:, None, None]
     return (np.repeat(image[None], 3, axis=0) - mean) / spread
@@ -164,21 +164,21 @@ def test_torchvision_densenet121(tmp_path: Path) -> None:
 
 
 def old_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """torchvision's naming before 2018, inside CheXNet's wrapper."""
+    """torchvision's names before 2018, with the prefix of CheXNet's wrapper."""
     named = {re.sub(r"\.(norm|conv)([12])\.", r".\1.\2.", name): tensor for name, tensor in state.items()}
     return {"module.densenet121." + name.replace("classifier.", "classifier.0."): t for name, t in named.items()}
 
 
 @pytest.mark.parametrize("naming", [dict, old_names, lambda s: {f"model.{k}": v for k, v in s.items()}])
 def test_namings(naming: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]], tmp_path: Path) -> None:
-    """Wrappers' prefixes and the older names of the layers are understood; any DenseNet's size is."""
+    """Prefixes of wrappers, older names of the layers, and DenseNets of any size are understood."""
     network = random_network(1, 18, **SMALL)
     torch.save({"state_dict": naming(network.state_dict())}, tmp_path / "m.pth")
     assert_same(import_model(tmp_path / "m.pth", tmp_path / "out"), network, grey, squares(2))
 
 
 def test_larger_pictures_are_cropped_and_averaged(tmp_path: Path) -> None:
-    """TorchXRayVision's preprocessing: the middle square, then down to the input size."""
+    """Larger pictures get TorchXRayVision's preprocessing: the middle square, reduced to the input size."""
     network = random_network(1, 18, **SMALL)
     torch.save(network.state_dict(), tmp_path / "m.pt")
 
@@ -217,7 +217,7 @@ class Ran:
 
 
 def can_isolate() -> bool:
-    """Tried in a child, for a process that gave up network and programs has neither."""
+    """Whether a process can be isolated here. It is tried in a child process, because isolation is for good."""
     child = os.fork()
     if not child:
         try:
@@ -230,7 +230,7 @@ def can_isolate() -> bool:
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """Somebody on this machine who would hear a connection."""
+    """A listening socket on this machine, which would notice a connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         yield server
@@ -284,7 +284,7 @@ for way, source in (pair.split("=") for pair in sys.argv[1:]):
 
 
 def test_what_is_run_all_the_same_reaches_nothing(tmp_path: Path, listener: socket.socket) -> None:
-    """Were the list of harmless classes of no use, there would still be no network; nor, by the filter, any file."""
+    """If the list of harmless classes failed, there would still be no network and, by the filter, no file written."""
     if not can_isolate():
         pytest.skip("this system lets no process give up the network")
     calls = {
@@ -307,7 +307,7 @@ def test_what_is_run_all_the_same_reaches_nothing(tmp_path: Path, listener: sock
 
 @pytest.mark.parametrize("ends_in_sigmoid", [False, True])
 def test_onnx(ends_in_sigmoid: bool, tmp_path: Path) -> None:
-    """An ONNX file keeps its input size and gives its own probabilities, whether it ends in logits or a sigmoid."""
+    """An ONNX file keeps its input size and its probabilities, whether it ends in logits or in a sigmoid."""
     rng = np.random.default_rng(0)
     conv, head, bias = rng.normal(size=(8, 1, 3, 3)) * 1e-3, rng.normal(size=(3, 8)), rng.normal(size=3)
     write_classifier(tmp_path / "m.onnx", conv, head, bias, 64, ends_in_sigmoid)
@@ -324,7 +324,7 @@ def test_onnx(ends_in_sigmoid: bool, tmp_path: Path) -> None:
 
 
 def test_monai_bundle(tmp_path: Path) -> None:
-    """A MONAI bundle with dictionary transforms becomes ours, with the same preprocessing and the same answers."""
+    """A MONAI bundle with dictionary transforms becomes a hilum bundle with the same preprocessing and answers."""
     ours = small_bundle(tmp_path / "source")
     inference = json.loads((ours.directory / "configs/inference.json").read_text())
     inference["preprocessing"] = {"_target_": "Compose", "transforms": [
@@ -349,10 +349,10 @@ def test_monai_bundle(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [({"a": torch.zeros(3)}, "holds no DenseNet"), ([1, 2], "no state dict"), (b"not a file", "weights_only")],
+    [({"a": torch.zeros(3)}, "does not hold a DenseNet"), ([1, 2], "no state dict"), (b"not a file", "weights_only")],
 )
 def test_other_files_are_refused(content: Any, message: str, tmp_path: Path) -> None:
-    """Another network, no network, no torch file: refused with what was found, and nothing is left behind."""
+    """Other networks and other files are refused with what was found, and nothing is left behind."""
     path = tmp_path / "m.pt"
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
     with pytest.raises(ImportRefused, match=message):

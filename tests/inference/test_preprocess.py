@@ -45,7 +45,7 @@ def test_file_format_makes_no_difference(bundle: Bundle) -> None:
 
 
 def test_area_means(bundle: Bundle) -> None:
-    """A picture four times as large is averaged over 4 x 4 pixels, then brought to mean 0 and standard deviation 1."""
+    """A picture of four times the side is averaged over 4 x 4 pixels, then standardised."""
     image = np.random.default_rng(0).random((256, 256), dtype=np.float32)
     means = image.reshape(64, 4, 64, 4).mean(axis=(1, 3))
     expected = (means - means.mean()) / means.std()
@@ -63,7 +63,7 @@ def test_any_size_gives_the_input_size(rows: int, columns: int) -> None:
 
 
 def test_batch(bundle: Bundle) -> None:
-    """A batch is its pictures, one by one."""
+    """A batch holds what its pictures give one by one."""
     images = [*noise(2), *noise(1, 40, 130)]
     transform = build(bundle)
     batch = preprocess_all(transform, images)
@@ -72,7 +72,7 @@ def test_batch(bundle: Bundle) -> None:
 
 
 def test_settings_of_the_process_are_left_alone(bundle: Bundle) -> None:
-    """The number of threads and MONAI's metadata tracking are what they were; the picture is not written to."""
+    """The number of threads and MONAI's metadata tracking are restored; the picture is not changed."""
     torch.set_num_threads(2)
     tracked, image = get_track_meta(), noise(1)[0]
     before = image.copy()
@@ -85,7 +85,7 @@ def test_settings_of_the_process_are_left_alone(bundle: Bundle) -> None:
     "image", [np.zeros((4, 4)), np.zeros((1, 4, 4), np.float32), np.zeros((0, 4), np.float32), [1]]
 )
 def test_no_picture(bundle: Bundle, image: np.ndarray) -> None:
-    """Anything but float32 [rows, columns] is refused, and what was found is said."""
+    """Anything but float32 [rows, columns] is refused with what was found."""
     with pytest.raises(BadImage, match="expected float32"):
         preprocess(build(bundle), image)
 
@@ -97,14 +97,14 @@ def test_centre_square() -> None:
 
 
 def test_read_only_pictures(bundle: Bundle, tmp_path: Path) -> None:
-    """A picture whose memory cannot be written to is fine."""
+    """A picture in read-only memory is accepted."""
     np.save(tmp_path / "x.npy", noise(1)[0])
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     assert preprocess(build(bundle), np.asarray(mapped)).shape == (1, 64, 64)
 
 
 def test_other_threads_may_import() -> None:
-    """MONAI's classes are looked up while another thread loads modules, as libraries with threads of their own do."""
+    """MONAI's classes are found while another thread imports modules, as libraries with their own threads do."""
     stop, interval, locator = threading.Event(), sys.getswitchinterval(), Locator()
 
     def load() -> None:

@@ -1,4 +1,4 @@
-"""An open model is fetched over HTTPS, agreed to, imported, pinned and remembered; every fault on the way is named."""
+"""Pulling an open model: download over HTTPS, confirmation, import and record; every fault is explained."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from dicom_io.composite.codes import check_findings
 from dicom_io.network.tls import TlsFiles
 from inference.bundle import load_bundle
 from inference.errors import DigestMismatch, ImportRefused, PullFailed, Unreachable
-from inference.importing.catalogue import CatalogueEntry, find, read_catalogue
+from inference.importing.catalogue import CatalogueEntry, find_entry, read_catalogue
 from inference.importing.download import download
 from inference.importing.importer import XRAYVISION
 from inference.importing.pull import Confirm, pull, remembered
@@ -43,7 +43,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
 
 @pytest.fixture
 def server(weights: bytes, certificate: TlsFiles, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publisher]:
-    """A publisher whose authority is trusted, as an administrator lets it be: by SSL_CERT_FILE."""
+    """A publisher whose authority is trusted by SSL_CERT_FILE, as an administrator would set it."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate.ca))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with published(weights, certificate) as publisher:
@@ -64,7 +64,7 @@ def hexdigest(content: bytes) -> str:
 
 
 def test_a_whole_file(server: Publisher, tmp_path: Path) -> None:
-    """The bytes that are published arrive, progress is told, and nothing is left beside them."""
+    """The published bytes arrive, progress is reported, and no other file is left."""
     told: list[tuple[int, int | None]] = []
     download(server.url, tmp_path / "f", lambda done, total: told.append((done, total)))
     assert (tmp_path / "f").read_bytes() == server.content
@@ -74,9 +74,9 @@ def test_a_whole_file(server: Publisher, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("says_length", [True, False])
 def test_a_broken_download_goes_on(server: Publisher, tmp_path: Path, says_length: bool) -> None:
-    """After a break the next try asks for the rest, of the same version, and gets the same bytes."""
+    """After an interruption, the next attempt requests the rest of the same version, and the file is complete."""
     server.cut_after = 10_000
-    with pytest.raises(PullFailed, match="broke off after 10000 of"):
+    with pytest.raises(PullFailed, match="interrupted after 10000 of"):
         download(server.url, tmp_path / "f")
     server.cut_after, server.says_length = 0, says_length
     download(server.url, tmp_path / "f")
@@ -87,7 +87,7 @@ def test_a_broken_download_goes_on(server: Publisher, tmp_path: Path, says_lengt
 
 @pytest.mark.parametrize("change", [{"etag": '"v2"'}, {"ranges": False}, {"content": b"short"}])
 def test_another_version_starts_over(server: Publisher, tmp_path: Path, change: dict[str, object]) -> None:
-    """A file that changed meanwhile, or a server without ranges: the parts of two files are never put together."""
+    """Parts of two files are never joined, if the file changed meanwhile or the server does not know ranges."""
     server.cut_after = 10_000
     with pytest.raises(PullFailed):
         download(server.url, tmp_path / "f")
@@ -100,7 +100,7 @@ def test_another_version_starts_over(server: Publisher, tmp_path: Path, change: 
 
 @pytest.mark.parametrize("etag", ["", 'W/"v1"'])
 def test_what_cannot_be_told_apart_starts_over(server: Publisher, tmp_path: Path, etag: str) -> None:
-    """Without a strong validator nothing says that the rest belongs to the beginning."""
+    """Without a strong validator the download starts over, because the rest may belong to another version."""
     server.etag, server.cut_after = etag, 10_000
     with pytest.raises(PullFailed):
         download(server.url, tmp_path / "f")
@@ -112,7 +112,7 @@ def test_what_cannot_be_told_apart_starts_over(server: Publisher, tmp_path: Path
 
 @pytest.mark.parametrize("says_length", [True, False])
 def test_a_file_that_is_too_large(server: Publisher, tmp_path: Path, says_length: bool) -> None:
-    """No more than the limit is written, whether the server says the length or not."""
+    """No more than the limit is written, whether or not the server states the length."""
     server.says_length = says_length
     with pytest.raises(PullFailed, match="larger than 5000 bytes"):
         download(server.url, tmp_path / "f", limit=5000)
@@ -122,16 +122,16 @@ def test_a_file_that_is_too_large(server: Publisher, tmp_path: Path, says_length
 def test_nothing_but_https(server: Publisher, tmp_path: Path) -> None:
     """Neither the address nor a redirection may lead to http, a file or anything else."""
     for url in ("http://127.0.0.1/x", "file:///etc/passwd"):
-        with pytest.raises(PullFailed, match="nothing but https"):
+        with pytest.raises(PullFailed, match="only https"):
             download(url, tmp_path / "f")
         server.redirect = url
-        with pytest.raises(PullFailed, match=r"nothing but https|not allowed"):
+        with pytest.raises(PullFailed, match=r"only https|not allowed"):
             download(server.url, tmp_path / "f")
     assert not list(tmp_path.iterdir())
 
 
 def test_no_way_there(server: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No network, no such file, a page in place of the file, a certificate of strangers: each is said."""
+    """A refused connection, a missing file, a web page and an untrusted certificate are each explained."""
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:\d+ cannot be reached: Connection refused"):
         download(f"https://127.0.0.1:{free_port()}/f", tmp_path / "f")
     server.status = 404
@@ -149,7 +149,7 @@ def test_no_way_there(server: Publisher, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_pulled_agreed_to_imported_remembered(server: Publisher, tmp_path: Path) -> None:
-    """The person is shown the digest of what arrived; then there is a bundle with labels, thresholds and licence."""
+    """The user sees the digest of the file; the bundle has labels, thresholds and licence, and is recorded."""
     shown = []
     made = pull(entry(server.url), tmp_path, lambda file, digest: not shown.append(digest))
     assert shown == [hexdigest(server.content)]
@@ -160,12 +160,12 @@ def test_pulled_agreed_to_imported_remembered(server: Publisher, tmp_path: Path)
     row = remembered(tmp_path)["mine"]
     assert row == {"url": server.url, "bytes": len(server.content), "sha256": shown[0], "bundle": made.digest}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine", "pulled.json"]
-    with pytest.raises(ImportRefused, match="there already"):
+    with pytest.raises(ImportRefused, match="exists already"):
         pull(entry(server.url), tmp_path, NOBODY)
 
 
 def test_what_came_once_has_to_come_again(server: Publisher, tmp_path: Path) -> None:
-    """A second pull asks nobody where the same file comes, and refuses another one."""
+    """A second pull accepts the same file without asking, and refuses another one."""
     made = pull(entry(server.url), tmp_path, NOBODY, sha256=f"sha256:{hexdigest(server.content).upper()}")
     made.directory.rename(tmp_path / "old")
     assert pull(entry(server.url), tmp_path, NOBODY).digest == made.digest
@@ -177,10 +177,10 @@ def test_what_came_once_has_to_come_again(server: Publisher, tmp_path: Path) -> 
 
 
 def test_a_wrong_digest(server: Publisher, tmp_path: Path) -> None:
-    """One altered byte: nothing is imported, the file is kept where nothing takes it, the next pull fetches anew."""
+    """After one altered byte nothing is imported, the file is renamed, and the next pull downloads it again."""
     right = hexdigest(server.content)
     good, server.content = server.content, bytes([server.content[0] ^ 1]) + server.content[1:]
-    with pytest.raises(DigestMismatch, match=rf"but {right} is expected.*kept as .*mine\.pt\.refused"):
+    with pytest.raises(DigestMismatch, match=rf"but {right} is expected.*renamed to .*mine\.pt\.refused"):
         pull(entry(server.url), tmp_path, NOBODY, sha256=right)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.pt.refused"]
     server.content = good
@@ -188,7 +188,7 @@ def test_a_wrong_digest(server: Publisher, tmp_path: Path) -> None:
 
 
 def test_nobody_agrees(server: Publisher, tmp_path: Path) -> None:
-    """The file waits, and is not fetched again once its digest is given."""
+    """A file that was not confirmed is kept, and not downloaded again once its digest is given."""
     with pytest.raises(ImportRefused, match=f"--sha256 {hexdigest(server.content)}"):
         pull(entry(server.url), tmp_path, lambda file, digest: False)
     pull(entry(server.url), tmp_path, NOBODY, sha256=hexdigest(server.content))
@@ -196,7 +196,7 @@ def test_nobody_agrees(server: Publisher, tmp_path: Path) -> None:
 
 
 def test_a_mirror_is_tried(server: Publisher, tmp_path: Path) -> None:
-    """Where the first address cannot be reached the next one is; where none can, what to do is said."""
+    """If the first address cannot be reached the next one is tried; if none can, the error says what to do."""
     nowhere = f"https://127.0.0.1:{free_port()}/model.pt"
     assert pull(entry(nowhere, server.url), tmp_path, lambda *_: True).name == "mine"
     with pytest.raises(Unreachable, match=rf"(?s)refused.*download\n +{nowhere}.*hilum model pull mine --file FILE"):
@@ -204,7 +204,7 @@ def test_a_mirror_is_tried(server: Publisher, tmp_path: Path) -> None:
 
 
 def test_a_file_fetched_elsewhere(weights: bytes, tmp_path: Path) -> None:
-    """--file: the same questions, the same bundle, and the file is left where it is, right or wrong."""
+    """A file given by --file is checked alike and gives the same bundle, and it is left in place, right or wrong."""
     file = tmp_path / "brought.pt"
     file.write_bytes(weights)
     with pytest.raises(DigestMismatch, match="nothing was imported"):
@@ -215,7 +215,7 @@ def test_a_file_fetched_elsewhere(weights: bytes, tmp_path: Path) -> None:
 
 
 def test_a_pickled_module_needs_trust(server: Publisher, tmp_path: Path) -> None:
-    """What is published as a pickle is not even fetched without --trust-pickle."""
+    """Without --trust-pickle, a model that is published as a pickle is not even downloaded."""
     with pytest.raises(ImportRefused, match="--trust-pickle"):
         pull(entry(server.url, pickle=True), tmp_path, NOBODY)
     assert not server.asked
@@ -230,7 +230,7 @@ def test_a_pickled_module_needs_trust(server: Publisher, tmp_path: Path) -> None
 
 
 def test_the_command(server: Publisher, tmp_path: Path) -> None:
-    """`hilum model pull`: the list, a no and a yes at the prompt, the lines for [model]."""
+    """`hilum model pull` shows the list, accepts no and yes at the prompt, and prints the lines for [model]."""
     listed = CliRunner().invoke(app, ["model", "pull", "--json"])
     assert {e["name"]: e for e in json.loads(listed.stdout)}["torchxrayvision-all"]["pickle"]
     mine = tmp_path / "own.toml"
@@ -261,12 +261,12 @@ def test_the_catalogue() -> None:
         assert set(known.thresholds) == set(known.labels) - {""}
         assert known.preprocessing == "xrayvision"
         check_findings(known.thresholds)
-    assert find("torchxrayvision-all").labels == XRAYVISION
+    assert find_entry("torchxrayvision-all").labels == XRAYVISION
 
 
 @pytest.mark.parametrize("text", ["x", "[a]\nwhat = 1", '[a]\nurls = ["http://x"]', '["../a"]\nurls = ["https://x"]'])
 def test_no_catalogue(tmp_path: Path, text: str) -> None:
-    """A file that is no catalogue is refused by its name; so is an address without TLS and a name that is a path."""
+    """A file that is not a catalogue is refused; so are an address without TLS and a name that is a path."""
     (tmp_path / "c.toml").write_text(text)
-    with pytest.raises(ImportRefused, match=r"c\.toml is no catalogue"):
+    with pytest.raises(ImportRefused, match=r"c\.toml is not a catalogue"):
         read_catalogue(tmp_path / "c.toml")

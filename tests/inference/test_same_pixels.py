@@ -44,7 +44,7 @@ LOSSLESS: dict[str, Callable[[Pixels], bytes]] = {
 
 
 def radiographs() -> Iterator[Any]:
-    """A drawn one, and real ones where the folder with them is."""
+    """A drawn radiograph, and real ones if they are available."""
     yield pytest.param(lambda: (draw_thorax(3, "effusion", 611, 533) >> 4).astype(np.uint8), id="drawn")
     folder = shared_path()
     for file in sorted((folder / "data/nih1024").glob("*.png"))[:2] if folder else []:
@@ -59,7 +59,7 @@ def pixels(request: pytest.FixtureRequest) -> Pixels:
 
 @pytest.fixture(scope="module")
 def transforms(tmp_path_factory: pytest.TempPathFactory) -> list[Transform]:
-    """What training builds, and what serving builds: of a bundle of ours and of TorchXRayVision's preprocessing."""
+    """The transforms that training builds, that serving builds of a bundle, and those of TorchXRayVision."""
     scale = {"_target_": "monai.transforms.ScaleIntensityRange", "a_min": 0.0, "a_max": 1.0, "b_min": -1024.0,
              "b_max": 1024.0}  # fmt: skip
     first, resize, _ = standard_preprocessing(64)["transforms"]
@@ -102,7 +102,7 @@ def test_every_lossless_syntax(tmp_path: Path, pixels: Pixels, transforms: list[
 
 
 def test_every_way_to_say_the_same(tmp_path: Path, pixels: Pixels, transforms: list[Transform]) -> None:
-    """A window over the whole range, a rescale that changes nothing, MONOCHROME1, colour without colour: the same."""
+    """A full window, a rescale that changes nothing, MONOCHROME1 and grey RGB all give the same bits."""
     colour = np.repeat(pixels[..., None], 3, axis=2)
     files = {
         "LINEAR": write(tmp_path / "a.dcm", pixels, WindowCenter=128, WindowWidth=256),
@@ -118,7 +118,7 @@ def test_every_way_to_say_the_same(tmp_path: Path, pixels: Pixels, transforms: l
 
 
 def test_real_colour(tmp_path: Path, transforms: list[Transform]) -> None:
-    """A scanned film in colour has the same brightness in both."""
+    """A film that was scanned in colour has the same brightness in both."""
     colour = np.random.default_rng(0).integers(0, 256, (120, 100, 3), dtype=np.uint8)
     file = write(tmp_path / "rgb.dcm", colour, SamplesPerPixel=3, PhotometricInterpretation="RGB",
                  PlanarConfiguration=0)  # fmt: skip
@@ -127,14 +127,14 @@ def test_real_colour(tmp_path: Path, transforms: list[Transform]) -> None:
 
 @pytest.mark.parametrize("bits", [10, 12, 16])
 def test_more_than_eight_bits(tmp_path: Path, bits: int, transforms: list[Transform]) -> None:
-    """A 16-bit PNG file and a DICOM file without a window: smallest value black, largest white, in both."""
+    """In a 16-bit PNG file and a DICOM file without a window, the smallest value is black and the largest white."""
     deep = (draw_thorax(4, "none", 300, 260).astype(np.uint32) << (bits - 10) >> 2).astype(np.uint16)
     assert_same(tmp_path, deep, {"deep": write(tmp_path / "deep.dcm", deep, BitsStored=bits)}, transforms)
 
 
 @pytest.mark.parametrize("size", [(2500, 2048), (3121, 3073)])
 def test_large_pictures(tmp_path: Path, size: tuple[int, int], transforms: list[Transform]) -> None:
-    """What the decoder reduces while it decodes is reduced in the same way where another file comes whole."""
+    """A picture that the decoder reduces equals one that is reduced after it was read from another kind of file."""
     large = np.random.default_rng(1).integers(0, 256, size, dtype=np.uint8)
     file = write(tmp_path / "large.dcm", large)
     assert max(decode(file, size_hint=SIZE_HINT).shape) < max(size) / 1.9
@@ -142,5 +142,5 @@ def test_large_pictures(tmp_path: Path, size: tuple[int, int], transforms: list[
 
 
 def test_one_size_for_both() -> None:
-    """The decoder's hint and the preprocessing's least side are one number."""
+    """The size to which the decoder may reduce agrees with the one to which preprocessing reduces."""
     assert LEAST_SIDE == 2 * SIZE_HINT

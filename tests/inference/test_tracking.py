@@ -1,4 +1,4 @@
-"""A training run in MLflow: what is noted down, and the bundle found again by models:/NAME/VERSION."""
+"""A training run in MLflow: what is recorded, and finding the bundle again by models:/NAME/VERSION."""
 
 import importlib.util
 import json
@@ -18,11 +18,11 @@ from tests.inference.test_train import SMALL, write_data
 
 
 class PulledPlug(Exception):
-    """What ends the first try."""
+    """Ends the first attempt."""
 
 
 class Cut(MlflowTracker):
-    """Breaks off after the second epoch."""
+    """A tracker that interrupts the run after the second epoch."""
 
     def epoch(self, number: int, values: dict[str, float]) -> None:
         super().epoch(number, values)
@@ -32,7 +32,7 @@ class Cut(MlflowTracker):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, str]:
-    """A bundle that was trained in two goes, and the address of the store that knows of it."""
+    """A bundle whose training was interrupted once, and the address of MLflow's store."""
     if importlib.util.find_spec("mlflow") is None:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("MLflow is not installed")
     place = tmp_path_factory.mktemp("tracking")
@@ -51,7 +51,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, str]:
 
 
 def test_what_is_noted_down(run: tuple[Bundle, str]) -> None:
-    """One run, though it was broken off: parameters, metrics of each epoch once, the bundle, a registered version."""
+    """An interrupted run is one run, with parameters, each epoch's metrics once, the bundle and a model version."""
     import mlflow
 
     bundle, uri = run
@@ -88,7 +88,7 @@ def test_commands(run: tuple[Bundle, str], tmp_path: Path) -> None:
 
 
 def test_an_alias(run: tuple[Bundle, str], tmp_path: Path) -> None:
-    """models:/NAME@ALIAS is the version that the registry's owner gave that name to."""
+    """models:/NAME@ALIAS is the version to which the registry's owner gave that alias."""
     import mlflow
 
     bundle, uri = run
@@ -98,13 +98,13 @@ def test_an_alias(run: tuple[Bundle, str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["models:/hilum/9", "models:/other/1", "models:/hilum", "models:/hilum@nobody"])
 def test_what_is_not_registered(run: tuple[Bundle, str], tmp_path: Path, name: str) -> None:
-    """A version, a model, an alias that the registry does not have, an address that is none: each is named."""
+    """The error names a version, model or alias that the registry does not have, and an invalid address."""
     with pytest.raises(BundleNotFound, match=name):
         fetch_registered(name, tmp_path, run[1])
 
 
 def test_an_artifact_that_was_changed(run: tuple[Bundle, str], tmp_path: Path) -> None:
-    """What lies in the store has to be what was registered."""
+    """A bundle that was changed in the store after it was registered is refused."""
     import mlflow
 
     source = Path(mlflow.MlflowClient(run[1]).get_model_version("hilum", "1").source.removeprefix("file://"))
@@ -119,7 +119,7 @@ def test_an_artifact_that_was_changed(run: tuple[Bundle, str], tmp_path: Path) -
 
 
 def test_without_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What to install is said, by training and by the commands."""
+    """Without MLflow, training and the commands say what to install."""
     found = importlib.util.find_spec
 
     def but_mlflow(name: str, package: str | None = None) -> Any:

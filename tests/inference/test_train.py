@@ -1,4 +1,4 @@
-"""Training on generated pictures, in seconds: it learns, it resumes, it repeats."""
+"""Training on generated pictures, in seconds: it learns, it resumes, and it is reproducible."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 
 from inference.bundle import load_bundle
 from inference.evaluation.data import read_table
-from inference.networks import read_state
+from inference.networks import read_bundle_state
 from inference.serving.classifier import Classifier
 from inference.training.recipe import Recipe, balance
 from inference.training.train import train
@@ -26,7 +26,7 @@ SMALL = Recipe(network=narrow_resnet(), initial="", size=32, source=32, stages=(
 
 
 def write_data(directory: Path, count: int) -> None:
-    """`count` pictures of 80 patients or fewer: an Effusion is bright below, a Mass is a bright block above."""
+    """Write `count` pictures, two of each patient: an Effusion is bright below, a Mass is a bright block above."""
     rng = np.random.default_rng(0)
     (directory / "made").mkdir(parents=True)
     lines = ["file,patient_id,age,sex,view,follow_up,cohort,Effusion,Mass"]
@@ -42,7 +42,7 @@ def write_data(directory: Path, count: int) -> None:
 
 
 def weights(directory: Path) -> dict[str, np.ndarray]:
-    return {name: tensor.float().numpy() for name, tensor in read_state(load_bundle(directory)).items()}
+    return {name: tensor.float().numpy() for name, tensor in read_bundle_state(load_bundle(directory)).items()}
 
 
 def test_a_bundle_comes_out_that_has_learnt(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_bundle_comes_out_that_has_learnt(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
-    """After a SIGKILL the same call resumes, and gives the weights of a run that was never killed."""
+    """After SIGKILL the same call resumes, and gives the weights of a run that was never killed."""
     write_data(tmp_path / "data", 160)
     code = ("import sys; from pathlib import Path; sys.path[:0] = ['.']; from tests.inference.test_train import SMALL;"
             "from inference.training.train import train;"
@@ -80,7 +80,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_early_stopping_keeps_the_best_weights(tmp_path: Path) -> None:
-    """With patience the run ends before its last epoch once nothing gets better."""
+    """With patience, the run ends before its last epoch once the score no longer improves."""
     write_data(tmp_path / "data", 160)
     recipe = replace(SMALL, stages=((32, 12),), patience=2)
     bundle = train(tmp_path / "data", tmp_path / "bundle", recipe, fold=0, folds=3, progress=False, threads=1)
@@ -88,7 +88,7 @@ def test_early_stopping_keeps_the_best_weights(tmp_path: Path) -> None:
 
 
 def test_a_cohort_says_nothing_about_pathology_once_weighted(tmp_path: Path) -> None:
-    """In a cohort of the sick and one of the healthy, the weighted share of pathology is nearer to the whole's."""
+    """With the weights, a cohort of the sick and one of the healthy have the same share of pathology."""
     rows = ["file,patient_id,cohort,Effusion,Mass"]
     rows += [f"a{i}.png,{i},sick,{int(i % 10 < 7)},0" for i in range(200)]
     rows += [f"b{i}.png,{i},healthy,{int(i % 10 < 3)},0" for i in range(200)]
@@ -101,8 +101,8 @@ def test_a_cohort_says_nothing_about_pathology_once_weighted(tmp_path: Path) -> 
 
 
 def test_a_full_directory_is_not_overwritten(tmp_path: Path) -> None:
-    """A directory with something else in it is refused before anything is trained."""
+    """A directory that holds something else is refused before the training starts."""
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle/thesis.tex").write_text("x")
-    with pytest.raises(FileExistsError, match="no bundle"):
+    with pytest.raises(FileExistsError, match="not a bundle"):
         train(tmp_path, tmp_path / "bundle", SMALL)

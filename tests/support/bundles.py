@@ -1,4 +1,4 @@
-"""Small bundles for tests: networks that are made, exported and run within a second."""
+"""Small bundles for tests, whose networks are made, exported and run within a second."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ def small_bundle(directory: Path, network: dict[str, Any] | None = None, seed: i
 
 
 def narrow_resnet(width: int = 8) -> dict[str, Any]:
-    """An 18-layer residual network, eight times as narrow as the usual one: learns in seconds."""
+    """An 18-layer residual network an eighth as wide as the usual one, which learns in seconds."""
     return {"_target_": "monai.networks.nets.ResNet", "block": "basic", "layers": [2, 2, 2, 2],
             "block_inplanes": [width, 2 * width, 4 * width, 8 * width], "spatial_dims": 2, "n_input_channels": 1,
             "conv1_t_size": 7, "conv1_t_stride": 2}  # fmt: skip
@@ -35,5 +35,5 @@ def noise(count: int, rows: int = 90, columns: int = 70, seed: int = 1) -> list[
 
 
 def as_settings(bundle: Bundle) -> dict[str, str]:
-    """What lets the daemon run this bundle, as environment."""
+    """The environment variables with which the daemon runs this bundle."""
     return {"HILUM__MODEL__BUNDLE": str(bundle.directory), "HILUM__MODEL__DIGEST": bundle.digest}

@@ -1,4 +1,4 @@
-"""A few ONNX messages written by hand (onnx.proto3), so that the tests need no ONNX library."""
+"""Writing a small ONNX file (onnx.proto3) without an ONNX library."""
 
 import struct
 from collections.abc import Iterable
@@ -46,7 +46,10 @@ def _node(kind: str, inputs: list[str], output: str, **attributes: list[int] | i
 def write_classifier(
     path: Path, conv: np.ndarray, head: np.ndarray, bias: np.ndarray, side: int, sigmoid: bool
 ) -> None:
-    """Conv 3x3 (stride 2), ReLU, global average pooling, Gemm, and a sigmoid if asked for; n is left open."""
+    """Write a network of Conv 3x3 (stride 2), ReLU, global average pooling, Gemm and, if asked for, a sigmoid.
+
+    It takes [n, channels, side, side] with any n.
+    """
     nodes = [
         _node("Conv", ["x", "conv"], "a", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
         _node("Relu", ["a"], "b"),

@@ -1,4 +1,4 @@
-"""A web server over TLS that publishes one file, and can be told to fail in the ways that web servers do."""
+"""A web server over TLS that publishes one file, and can be told to fail as web servers do."""
 
 import ssl
 import threading
@@ -13,12 +13,12 @@ from dicom_io.network.tls import TlsFiles
 
 @dataclass
 class Publisher:
-    """What is served, how, and what was asked."""
+    """What is served, how it is served, and the headers of the requests."""
 
     content: bytes
     etag: str = '"v1"'
-    ranges: bool = True  # understands Range
-    cut_after: int = 0  # bytes, then the connection is closed
+    ranges: bool = True  # whether it understands Range
+    cut_after: int = 0  # bytes, after which the connection is closed; 0: never
     says_length: bool = True
     status: int = 200
     content_type: str = "application/octet-stream"
@@ -33,7 +33,7 @@ class Publisher:
 
 @contextmanager
 def published(content: bytes, files: TlsFiles, **how: Any) -> Iterator[Publisher]:
-    """Serve `content` at `.url` until the end of the block."""
+    """Serve `content` at `Publisher.url` until the end of the block."""
     publisher = Publisher(content, **how)
 
     class Handler(BaseHTTPRequestHandler):
@@ -47,7 +47,7 @@ def published(content: bytes, files: TlsFiles, **how: Any) -> Iterator[Publisher
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files.certificate, files.key)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that trusts nobody
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # the client refuses the certificate
     publisher.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""Bundles with random weights, the same for the same seed. They say that they are untrained."""
+"""Bundles with random weights, which say that they are untrained."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from inference.preprocess import standard_preprocessing
 
 
 def densenet121(outputs: int, channels: int = 1) -> dict[str, Any]:
-    """The configuration of the field's yardstick."""
+    """The configuration of DenseNet121, the network with which others are usually compared."""
     return {"_target_": "monai.networks.nets.DenseNet121", "spatial_dims": 2, "in_channels": channels,
             "out_channels": outputs}  # fmt: skip
 
@@ -22,7 +22,7 @@ def write_untrained(
     directory: Path, labels: tuple[str, ...] = LABELS, size: int = 128, network: dict[str, Any] | None = None,
     seed: int = 0,
 ) -> Bundle:  # fmt: skip
-    """Write a bundle with random weights (the same for the same seed) into `directory`, and load_bundle it."""
+    """Write a bundle with random weights into `directory` and load it. The same seed gives the same weights."""
     inference = {"preprocessing": standard_preprocessing(size), "network_def": network or densenet121(len(labels))}
     metadata = base_metadata("untrained", "0", "Random weights: its answers mean nothing.", labels, size, trained=False)
     with torch.random.fork_rng(devices=[]):
@@ -33,7 +33,7 @@ def write_untrained(
 
 
 def _settled(network: nn.Module, size: int) -> nn.Module:
-    """Batch norms that saw some noise, so that random weights neither vanish nor explode."""
+    """Let the batch norms see some noise, so that activations neither vanish nor explode."""
     channels = next(m for m in network.modules() if isinstance(m, nn.Conv2d)).in_channels
     norms = {m: m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm2d)}
     for norm in norms:
