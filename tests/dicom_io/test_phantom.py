@@ -13,6 +13,7 @@ from dicom_io.image.header import read_header
 from dicom_io.image.no_picture import NoPicture
 from dicom_io.image.selection import select
 from dicom_io.phantom.studies import BITS, FINDINGS, PhantomStudy, draw_thorax, phantom_studies
+from tests.support.selection import rules
 
 SIZE = (430, 350)  # a pixel is a millimetre
 
@@ -110,7 +111,7 @@ def test_each_study_meets_the_fate_that_it_announces(studies: list[PhantomStudy]
     for number, study in enumerate(studies):
         path = tmp_path / f"{number}.dcm"
         path.write_bytes(study.data)
-        verdict = select(read_header(path))
+        verdict = select(read_header(path), rules())
         assert verdict.eligible == (study.expectation != "ignored"), study.name
         if study.expectation == "refused":
             with pytest.raises(NoPicture):
