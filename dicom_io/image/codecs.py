@@ -18,7 +18,7 @@ from pydicom import uid
 
 from dicom_io.image.no_picture import NoDecoder, Undecodable, Unsupported
 
-Pixels = NDArray[np.generic]
+Samples = NDArray[np.generic]
 
 _PADDING = 128  # bytes that an RLE segment may run over: one packet of padding
 
@@ -28,6 +28,7 @@ NATIVE = (
     uid.DeflatedExplicitVRLittleEndian,
     uid.ExplicitVRBigEndian,
 )
+JPEG_DCT = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def read_codestream(transfer_syntax_uid: str, frame: bytes) -> Codestream | None
     return _codec(transfer_syntax_uid).describe(frame)
 
 
-def decode_frame(transfer_syntax_uid: str, frame: bytes, shape: FrameShape, halvings: int = 0) -> Pixels:
+def decode_frame(transfer_syntax_uid: str, frame: bytes, shape: FrameShape, halvings: int = 0) -> Samples:
     """[rows, columns] or [rows, columns, samples]; JPEG 2000 at rows / 2**halvings, rounded up, or else in full.
 
     Raises NoDecoder, and Undecodable when the decoder gives up. Whether the output fits the header is for the caller.
@@ -95,9 +96,15 @@ def decode_frame(transfer_syntax_uid: str, frame: bytes, shape: FrameShape, halv
         raise Undecodable(f"the {name} decoder gave up ({type(error).__name__})") from error
 
 
+def ensure_precision(transfer_syntax_uid: str, codestream: Codestream, bits_stored: int) -> None:
+    """A lossy JPEG of fewer bits than Bits Stored would be shown almost black; raises Unsupported."""
+    if transfer_syntax_uid in JPEG_DCT and codestream.precision < bits_stored:
+        raise Unsupported(f"a JPEG of {codestream.precision} bits where the header says BitsStored {bits_stored}")
+
+
 @dataclass(frozen=True)
 class _Codec:
-    decode: Callable[[bytes, FrameShape, int], Pixels]
+    decode: Callable[[bytes, FrameShape, int], Samples]
     describe: Callable[[bytes], Codestream | None]
     installed: Callable[[], bool]
 
@@ -110,18 +117,18 @@ def _codec(transfer_syntax_uid: str) -> _Codec:
     return codec
 
 
-def _jpeg(frame: bytes, shape: FrameShape, halvings: int) -> Pixels:
+def _jpeg(frame: bytes, shape: FrameShape, halvings: int) -> Samples:
     """libjpeg-turbo 3: 8 and 12 bits, DCT and lossless. libjpeg's reference decoder refuses our 12-bit samples."""
-    pixels: Pixels = imagecodecs.jpeg8_decode(frame)
-    return pixels
+    samples: Samples = imagecodecs.jpeg8_decode(frame)
+    return samples
 
 
-def _jpeg_ls(frame: bytes, shape: FrameShape, halvings: int) -> Pixels:
-    pixels: Pixels = imagecodecs.jpegls_decode(frame)
-    return pixels
+def _jpeg_ls(frame: bytes, shape: FrameShape, halvings: int) -> Samples:
+    samples: Samples = imagecodecs.jpegls_decode(frame)
+    return samples
 
 
-def _rle(frame: bytes, shape: FrameShape, halvings: int) -> Pixels:
+def _rle(frame: bytes, shape: FrameShape, halvings: int) -> Samples:
     """PS3.5 Annex G: a segment of PackBits for each byte of a sample, the most significant first, sample by sample.
 
     Segment by segment, each within its bounds: imagecodecs' decoder of the whole trusts the offsets, and crashes.
@@ -145,7 +152,7 @@ def _rle(frame: bytes, shape: FrameShape, halvings: int) -> Pixels:
     return cells[0] if shape.samples == 1 else np.moveaxis(cells, 0, -1)
 
 
-def _jpeg_2000(frame: bytes, shape: FrameShape, halvings: int) -> Pixels:
+def _jpeg_2000(frame: bytes, shape: FrameShape, halvings: int) -> Samples:
     """OpenJPEG, in full through imagecodecs, at a lower resolution through Pillow: the one binding that asks for it.
 
     HTJ2K too: OpenJPH is three times as fast, but crashes on damaged codestreams (found by fuzzing).
@@ -156,11 +163,11 @@ def _jpeg_2000(frame: bytes, shape: FrameShape, halvings: int) -> Pixels:
             return _jpeg_2000_reduced(frame, halvings)
         except OSError:
             pass
-    pixels: Pixels = imagecodecs.jpeg2k_decode(frame)
-    return pixels
+    samples: Samples = imagecodecs.jpeg2k_decode(frame)
+    return samples
 
 
-def _jpeg_2000_reduced(frame: bytes, halvings: int) -> Pixels:
+def _jpeg_2000_reduced(frame: bytes, halvings: int) -> Samples:
     codestream = _siz(frame)
     size = (-(-codestream.columns >> halvings), -(-codestream.rows >> halvings))  # ISO/IEC 15444-1 B.5: rounded up
     image = Image.open(io.BytesIO(frame), formats=("JPEG2000",))
@@ -216,15 +223,6 @@ def _decompositions(frame: bytes, at: int) -> int:
             break
         at += 2 + length
     return 0
-
-
-def ensure_precision(transfer_syntax_uid: str, codestream: Codestream, bits_stored: int) -> None:
-    """A lossy JPEG of fewer bits than Bits Stored would be shown almost black; raises Unsupported."""
-    if transfer_syntax_uid in _DCT and codestream.precision < bits_stored:
-        raise Unsupported(f"a JPEG of {codestream.precision} bits where the header says BitsStored {bits_stored}")
-
-
-_DCT = (str(uid.JPEGBaseline8Bit), str(uid.JPEGExtended12Bit))
 
 
 def _has(name: str) -> Callable[[], bool]:

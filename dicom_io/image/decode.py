@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydicom.uid import RLELossless
 
 from dicom_io.image import codecs
-from dicom_io.image.codecs import FrameShape
+from dicom_io.image.codecs import Codestream, FrameShape
 from dicom_io.image.colour import luminance, read_native_luminance
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.levels import Levels, levels_of_cells, levels_of_samples
@@ -101,27 +101,49 @@ def _read_levels(
 def _decompressed(
     header: Header, shape: FrameShape, stored: StoredValues, max_pixels: int, size_hint: int | None
 ) -> NDArray[np.generic]:
-    """The frame through its decoder, checked against the header before and after."""
+    """Read the frame, check its codestream, decode it, and check the samples: [rows, columns] or [rows, columns, 3]."""
     syntax = header.transfer_syntax_uid
     codecs.ensure_installed(syntax)
     frame = read_frame(header)
     codestream = codecs.read_codestream(syntax, frame)
     halvings = 0
     if codestream is not None:
-        if codestream.rows * codestream.columns > max_pixels:
-            raise TooLarge(f"a codestream of {codestream.rows} x {codestream.columns}, the limit is {max_pixels}")
-        found = (codestream.rows, codestream.columns, codestream.samples)
-        if found != (shape.rows, shape.columns, shape.samples):
-            raise Undecodable(f"a codestream of {found}, the header says {shape.rows, shape.columns, shape.samples}")
+        _check_codestream(codestream, shape, max_pixels)
         codecs.ensure_precision(syntax, codestream, stored.bits_stored)
         ensure_end_marker(frame)
-        if shape.samples == 1 and not stored.signed and not header.text("PixelPaddingValue"):
-            halvings = min(codestream.resolutions, _factor(shape.rows, shape.columns, size_hint).bit_length() - 1)
+        halvings = _halvings(header, codestream, shape, stored, size_hint)
     samples = codecs.decode_frame(syntax, frame, shape, halvings)
+    _check_samples(samples, shape, halvings)
+    return samples
+
+
+def _check_codestream(codestream: Codestream, shape: FrameShape, max_pixels: int) -> None:
+    """Raise TooLarge or Undecodable, before anything is allocated, if the codestream is not of the header's size."""
+    if codestream.rows * codestream.columns > max_pixels:
+        raise TooLarge(f"a codestream of {codestream.rows} x {codestream.columns}, the limit is {max_pixels}")
+    found = (codestream.rows, codestream.columns, codestream.samples)
+    expected = (shape.rows, shape.columns, shape.samples)
+    if found != expected:
+        raise Undecodable(f"a codestream of {found}, the header says {expected}")
+
+
+def _halvings(
+    header: Header, codestream: Codestream, shape: FrameShape, stored: StoredValues, size_hint: int | None
+) -> int:
+    """How many times the JPEG 2000 decoder may halve both sides without making the picture too small for the hint.
+
+    None with padding or signed values: halving averages neighbours, and both are recognised only in whole values.
+    """
+    if shape.samples != 1 or stored.signed or header.text("PixelPaddingValue"):
+        return 0
+    return min(codestream.resolutions, _factor(shape.rows, shape.columns, size_hint).bit_length() - 1)
+
+
+def _check_samples(samples: NDArray[np.generic], shape: FrameShape, halvings: int) -> None:
+    """Raise Undecodable unless the decoder gave the frame in full or at the resolution it was asked for."""
     expected = [(-(-shape.rows >> n), -(-shape.columns >> n)) for n in {0, halvings}]
     if samples.shape[:2] not in expected or samples.shape[2:] not in ((), (shape.samples,)):
         raise Undecodable(f"the decoder gave {samples.shape}, expected {expected[0]} of {shape.samples} samples")
-    return samples
 
 
 def _factor(rows: int, columns: int, size_hint: int | None) -> int:

@@ -25,7 +25,7 @@ from dicom_io.phantom.thorax import BITS, FINDINGS, DrawnFinding, draw_thorax
 __all__ = ["BITS", "FINDINGS", "DrawnFinding", "PhantomStudy", "compressed", "draw_thorax", "part10", "phantom_studies"]
 
 Expectation = Literal["analysed", "ignored", "refused"]
-Pixels = NDArray[np.uint16]
+StoredPixels = NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _file(plan: _Plan, number: int, seed: int) -> bytes:
     return part10(ds, pixels, plan.transfer_syntax_uid)
 
 
-def _pixels(plan: _Plan, seed: int) -> Pixels:
+def _pixels(plan: _Plan, seed: int) -> StoredPixels:
     if plan.header.get("BodyPartExamined") == "HAND":
         return _draw_hand(seed, *plan.size)
     if plan.name.startswith("DX failed"):
@@ -142,7 +142,7 @@ def _data_set(plan: _Plan, number: int, seed: int) -> Dataset:
     return ds
 
 
-def part10(ds: Dataset, pixels: Pixels, transfer_syntax_uid: str) -> bytes:
+def part10(ds: Dataset, pixels: StoredPixels, transfer_syntax_uid: str) -> bytes:
     """The data set with these pixels as a file's bytes (PS3.10 7.1), compressed where the transfer syntax says so."""
     syntax = uid.UID(transfer_syntax_uid)
     ds.file_meta = FileMetaDataset()
@@ -158,7 +158,7 @@ def part10(ds: Dataset, pixels: Pixels, transfer_syntax_uid: str) -> bytes:
     return file.getvalue()
 
 
-def compressed(pixels: Pixels, transfer_syntax_uid: str) -> bytes:
+def compressed(pixels: StoredPixels, transfer_syntax_uid: str) -> bytes:
     """One frame of 12 bits as a codestream; ValueError for a transfer syntax that is not written here."""
     if transfer_syntax_uid == uid.RLELossless:
         rows, columns = pixels.shape
@@ -186,7 +186,7 @@ _ENCODERS: dict[str, Any] = {
 }
 
 
-def _draw_hand(seed: int, rows: int, columns: int) -> Pixels:
+def _draw_hand(seed: int, rows: int, columns: int) -> StoredPixels:
     """Five fingers and a palm; enough to be no chest."""
     canvas = Image.new("L", (columns, rows), 12)
     draw = ImageDraw.Draw(canvas)
@@ -196,5 +196,5 @@ def _draw_hand(seed: int, rows: int, columns: int) -> Pixels:
         for width, grey in ((0.11, 90), (0.05, 190), (0.025, 150)):
             draw.line([tip, root, (columns * 0.5, rows * 0.98)], fill=grey, width=round(columns * width), joint="curve")
     noise = np.random.default_rng(seed).normal(0, 12, (rows, columns))
-    hand: Pixels = np.clip(np.asarray(canvas) * 16.0 + noise, 0, 2**BITS - 1).astype(np.uint16)
+    hand: StoredPixels = np.clip(np.asarray(canvas) * 16.0 + noise, 0, 2**BITS - 1).astype(np.uint16)
     return hand
