@@ -66,7 +66,7 @@ def _checked(header: Header, max_pixels: int) -> tuple[FrameShape, StoredValues]
     frames, samples = max(header.integer("NumberOfFrames", 1), 1), max(header.integer("SamplesPerPixel", 1), 1)
     if header.rows * header.columns * frames > max_pixels:
         raise TooLarge(f"{header.rows} x {header.columns} x {frames} pixels, the limit is {max_pixels}")
-    if not header.rows or not header.columns:
+    if header.rows < 1 or header.columns < 1:
         raise Unsupported("no Rows or Columns: not an image")
     if frames > 1:
         raise Unsupported(f"{frames} frames: a radiograph has one, and which of these is meant is unknown")

@@ -5,6 +5,7 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,9 +52,9 @@ class Header:
         return element_numbers(self.dataset, keyword)
 
     def integer(self, keyword: str, default: int = 0) -> int:
-        """The first number, rounded towards zero; `default` if missing or malformed."""
+        """The first number, rounded towards zero; `default` if missing, malformed or not finite."""
         numbers = self.numbers(keyword)
-        return int(numbers[0]) if numbers else default
+        return int(numbers[0]) if numbers and isfinite(numbers[0]) else default
 
     def items(self, keyword: str) -> tuple[Dataset, ...]:
         """The items of a sequence; () if missing, empty or unreadable."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
-from dicom_io.image.elements import element_numbers, element_text
+from dicom_io.image.elements import element_numbers
 from dicom_io.image.header import Header
 
 Floats = NDArray[np.float64]
@@ -125,7 +125,7 @@ def window(values: Floats, center: float, width: float, function: str) -> Floats
 def _table(item: Dataset, signed: bool) -> LookUpTable | None:
     """Read a LUT item; None if it cannot be used. `signed`: whether input values, so also the first one, may be < 0."""
     descriptor = element_numbers(item, "LUTDescriptor")
-    if len(descriptor) != 3:
+    if len(descriptor) != 3 or not np.isfinite(descriptor).all():
         return None
     number = int(descriptor[0]) & 0xFFFF or 1 << 16  # PS3.3 C.11.1.1.1: 0 stands for 65536
     first, bits = int(descriptor[1]), int(descriptor[2])
@@ -148,9 +148,11 @@ def _entries(item: Dataset, number: int) -> Floats:
 
 def padding_levels(header: Header, stored: StoredValues) -> tuple[int, int] | None:
     """Return the first and last level of Pixel Padding (PS3.3 C.7.5.1.1.2), or None if the header has none."""
-    value = element_text(header.dataset, "PixelPaddingValue") and header.numbers("PixelPaddingValue")
+    value = header.text("PixelPaddingValue") and header.numbers("PixelPaddingValue")
     if not value:
         return None
-    ends = [value[0], *(header.numbers("PixelPaddingRangeLimit") or value)[:1]]
+    ends = [value[0], *header.numbers("PixelPaddingRangeLimit")[:1]]
+    if not np.isfinite(ends).all():
+        return None
     levels = [(int(end) & (stored.levels - 1)) ^ stored.sign_bit for end in ends]
     return min(levels), max(levels)

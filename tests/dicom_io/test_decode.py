@@ -2,6 +2,7 @@
 
 import os
 import struct
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -399,6 +400,21 @@ def test_a_shutter_that_hides_everything_is_no_shutter(tmp_path: Path) -> None:
 def test_luts_that_cannot_be_used_are_left_out(tmp_path: Path, elements: dict[str, Any]) -> None:
     """A window of no width or a table without data gives the image's own range."""
     assert np.allclose(decode(write(tmp_path / "lut.dcm", RAMP, **elements)), RAMP / RAMP.max(), atol=1e-6)
+
+
+@pytest.mark.parametrize("number", ["1e999", "nan", "-1e300"])
+@pytest.mark.parametrize("keyword", ["Rows", "NumberOfFrames", "BitsStored", "PixelPaddingValue",
+                                     "PixelPaddingRangeLimit", "ShutterLeftVerticalEdge", "WindowCenter"])  # fmt: skip
+def test_a_number_that_is_not_finite_is_malformed(tmp_path: Path, keyword: str, number: str) -> None:
+    """A number beyond every range, in whatever element, gives a picture or NoPicture, never another exception."""
+    path = write(tmp_path / "number.dcm", RAMP, ShutterShape="RECTANGULAR", PixelPaddingValue=5)
+    ds = pydicom.dcmread(path)
+    ds[keyword] = DataElement(keyword, "LO", number)
+    ds.save_as(path)
+    tag = struct.pack("<HH", ds[keyword].tag.group, ds[keyword].tag.element)
+    path.write_bytes(path.read_bytes().replace(tag + b"LO", tag + b"DS"))  # a VR that lets it through as a number
+    with suppress(NoPicture):
+        assert decode(path).shape == RAMP.shape
 
 
 def test_eight_bit_table_in_bytes(tmp_path: Path) -> None:
