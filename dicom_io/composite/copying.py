@@ -167,7 +167,8 @@ def procedure(source: Dataset) -> bytes | None:
     words = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
     for code in items(source, "ProcedureCodeSequence"):
         found = {word: value(code, word) for word in (*words, "CodingSchemeVersion", "SpecificCharacterSet")}
-        if all(found[word].strip(b" \0") for word in words):
+        found = {word: data for word, data in found.items() if len(data) <= encode.SHORT_VR_MAXIMUM}
+        if all(found.get(word, b"").strip(b" \0") for word in words):
             return item(encode.dataset({word: element(word, data) for word, data in found.items() if data}))
     return None
 
