@@ -79,15 +79,15 @@ def select(header: Header, rules: SelectionRules) -> Verdict:
 # --- the rules: each returns the reason why it rejects the image, or ""
 
 
-def _our_own(header: Header, rules: SelectionRules) -> str:
+def _made_by_hilum(header: Header, rules: SelectionRules) -> str:
     """Reject objects that hilum made: if a result that comes back were analysed, the loop would never end."""
     equipment = [header.dataset, *header.items("ContributingEquipmentSequence")]
-    ours = any(
+    own = any(
         element_text(item, keyword).lower() == MANUFACTURER
         for item in equipment
         for keyword in ("Manufacturer", "ManufacturerModelName")
     )
-    return "made by this program" if ours else ""
+    return "made by this program" if own else ""
 
 
 def _sop_class(header: Header, rules: SelectionRules) -> str:
@@ -179,7 +179,8 @@ def _age(header: Header, rules: SelectionRules) -> str:
 
 
 _RULES: tuple[Callable[[Header, SelectionRules], str], ...] = (
-    _our_own, _sop_class, _modality, _presentation_intent_type, _image_type, _species, _body_part, _view_position, _age,
+    _made_by_hilum, _sop_class, _modality, _presentation_intent_type, _image_type, _species, _body_part, _view_position,
+    _age,
 )  # fmt: skip
 
 

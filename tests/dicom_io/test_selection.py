@@ -1,4 +1,4 @@
-"""dicom_io.image.selection: which images are for the model, with a reason for each verdict."""
+"""dicom_io.image.selection: each image is accepted or ignored, with the reason."""
 
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ REAL = {
 
 
 def header(**elements: Any) -> Header:
-    """The header of a chest radiograph, with these elements changed; None takes one away."""
+    """The header of a chest radiograph, with these elements changed; None removes one."""
     ds = Dataset()
     ds.file_meta = Dataset()
     values = {"SOPClassUID": uid.ComputedRadiographyImageStorage, "Modality": "CR", "BodyPartExamined": "CHEST",
@@ -118,7 +118,7 @@ def test_a_chest_is_accepted(elements: dict[str, Any]) -> None:
     ({"ManufacturerModelName": MANUFACTURER}, "made by this program"),
     ({"ContributingEquipmentSequence": [item(Manufacturer=MANUFACTURER)]}, "made by this program"),
 ], ids=str)  # fmt: skip
-def test_what_is_not_ours_is_ignored_with_its_reason(elements: dict[str, Any], reason: str) -> None:
+def test_what_is_not_a_chest_is_ignored_with_its_reason(elements: dict[str, Any], reason: str) -> None:
     """Each rule rejects what it is for, and says why."""
     verdict = select(header(**elements), rules())
     assert not verdict.eligible
@@ -156,10 +156,10 @@ def test_every_stored_sop_class_can_be_analysed() -> None:
         assert select(header(SOPClassUID=sop_class_uid), widest).eligible, sop_class_uid
 
 
-def test_our_own_are_never_accepted_whatever_the_rules() -> None:
+def test_results_of_hilum_are_never_accepted() -> None:
     """No setting lets hilum analyse its own results, which would never end."""
-    ours = header(SOPClassUID=uid.SecondaryCaptureImageStorage, Manufacturer=MANUFACTURER)
-    assert select(ours, rules(animals=True)).reason == "made by this program"
+    own = header(SOPClassUID=uid.SecondaryCaptureImageStorage, Manufacturer=MANUFACTURER)
+    assert select(own, rules(animals=True)).reason == "made by this program"
 
 
 def test_reasons_hold_no_free_text() -> None:
