@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 # PS3.5 6.2: AE is 16 characters at most of the default repertoire, without backslash and control characters
 AeTitle = Annotated[
@@ -127,15 +127,33 @@ class StudySettings(Section):
     settle_seconds: Seconds = 3.0
 
 
+# How the field spells the chest in Body Part Examined. RIBCAGE stands on frontal chest radiographs by mistake or by
+# translation; RIB and RIBS are left out, because a rib series is another exposure.
+CHEST_BODY_PARTS = (
+    "CHEST", "THORAX", "LUNG", "LUNGS", "RIBCAGE", "CHESTPA", "CHESTAP", "CHEST PA", "CHEST AP", "PORTCHEST",
+    "PORT CHEST", "CHEST PORT", "BEDSIDE CHEST", "TORAX", "TÓRAX", "THORACIC", "POUMON", "POUMONS", "BRUST", "LUNGE",
+)  # fmt: skip
+# View Position (PS3.3 C.8.7.1.1.1, C.8.11.5) of lateral, oblique and decubitus images
+VIEWS_NOT_FRONTAL = (
+    "LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT", "LLD", "RLD", "LAO", "RAO", "LPO", "RPO", "LLO", "RLO", "OBLIQUE",
+    "DECUBITUS",
+)  # fmt: skip
+
+
 class SelectSettings(Section):
-    """Which images the model is for; a tag that is missing never refuses by itself."""
+    """Which images are analysed; a missing tag never rejects one by itself. An empty list means the default."""
 
     modalities: tuple[str, ...] = ("CR", "DX")
-    body_parts: tuple[str, ...] = ()
-    excluded_views: tuple[str, ...] = ()
+    body_parts: tuple[str, ...] = CHEST_BODY_PARTS
+    excluded_views: tuple[str, ...] = VIEWS_NOT_FRONTAL
     for_processing: bool = False
     secondary_capture: bool = True
     minimum_age_years: float = Field(18.0, ge=0)
+
+    @field_validator("modalities", "body_parts", "excluded_views")
+    @classmethod
+    def default_where_empty(cls, values: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        return values or cls.model_fields[str(info.field_name)].default
 
 
 class ModelSettings(Section):

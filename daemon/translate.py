@@ -57,8 +57,8 @@ def object_of_conflict(header: Header, conflict: Mapping[str, Any]) -> ReceivedO
 
 
 def selection_rules(select: SelectSettings) -> SelectionRules:
-    """The settings' rules as `dicom_io.image.selection` wants them; an empty list means its own."""
-    return SelectionRules(**{key: value for key, value in select.model_dump().items() if value != ()})
+    """The rules of the configuration, under the same names, as `dicom_io.image.selection` takes them."""
+    return SelectionRules(**select.model_dump())
 
 
 def model_identity(bundle: Bundle) -> ModelIdentity:

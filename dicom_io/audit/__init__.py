@@ -1,1 +1,1 @@
-"""PS3.15 A.5: audit trail messages."""
+"""DICOM audit messages (PS3.15 A.5)."""

@@ -1,9 +1,10 @@
-"""The codes of DICOM audit messages: what PS3.15 A.5 and the context groups of PS3.16 give them."""
+"""The codes of DICOM audit messages, from PS3.15 A.5 and the context groups of PS3.16."""
 
 from dataclasses import dataclass
 
 SUCCESS, MINOR_FAILURE, SERIOUS_FAILURE, MAJOR_FAILURE = 0, 4, 8, 12
-"""EventOutcomeIndicator, PS3.15 Table A.5.2-1. Of an alert: 4 and 8 were warded off, 12 perhaps not (A.5.3.11)."""
+"""EventOutcomeIndicator, PS3.15 Table A.5.2-1. Of a security alert, 4 and 8 mean that security was maintained, 12 that
+it may not have been (A.5.3.11)."""
 
 CREATED, READ, UPDATED, EXECUTED = "C", "R", "U", "E"
 """EventActionCode, PS3.15 Table A.5.2-1."""
@@ -11,7 +12,7 @@ CREATED, READ, UPDATED, EXECUTED = "C", "R", "U", "E"
 
 @dataclass(frozen=True)
 class AuditCode:
-    """A coded value. The meaning goes into originalText, "also corresponds to DICOM Code Meaning" (PS3.15 A.5.1.1)."""
+    """A coded value. `meaning` is written as originalText, which corresponds to Code Meaning (PS3.15 A.5.1.1)."""
 
     value: str
     meaning: str
@@ -24,13 +25,13 @@ AUDIT_LOG_USED = AuditCode("110101", "Audit Log Used")
 BEGIN_TRANSFERRING = AuditCode("110102", "Begin Transferring DICOM Instances")
 INSTANCES_TRANSFERRED = AuditCode("110104", "DICOM Instances Transferred")
 SECURITY_ALERT = AuditCode("110113", "Security Alert")
-# CID 401, Audit Event Type Code; the last three are of CID 403, Security Alert Type Code, too
+# CID 401, Audit Event Type Code; the last three also belong to CID 403, Security Alert Type Code
 APPLICATION_START = AuditCode("110120", "Application Start")
 APPLICATION_STOP = AuditCode("110121", "Application Stop")
 NODE_AUTHENTICATION = AuditCode("110126", "Node Authentication")
 USE_OF_RESTRICTED_FUNCTION = AuditCode("110132", "Use of Restricted Function")
 OBJECT_SECURITY_ATTRIBUTES_CHANGED = AuditCode("110135", "Object Security Attributes Changed")
-# CID 402, Audit Active Participant Role ID AuditCode
+# CID 402, Audit Active Participant Role ID Code
 APPLICATION = AuditCode("110150", "Application")
 APPLICATION_LAUNCHER = AuditCode("110151", "Application Launcher")
 DESTINATION_ROLE = AuditCode("110152", "Destination Role ID")
@@ -41,13 +42,13 @@ NODE_ID = AuditCode("110182", "Node ID")
 PATIENT_NUMBER = AuditCode("2", "Patient Number", "RFC-3881")
 URI = AuditCode("12", "URI", "RFC-3881")
 
-# Kinds of security events in which a node was not the one that it has to be, or could not show it
+# kinds of security events in which a node was not an expected one, or could not prove that it was
 _NOT_AUTHENTICATED = {"called-ae-title-not-recognised", "peer-not-listed", "tls-refused"}
 _ALTERED = {"spool-damaged", "audit-trail-altered"}
 
 
 def alert_code(kind: str) -> AuditCode:
-    """EventTypeCode of a security alert, of CID 403: what tried to do more than it may is the general case."""
+    """Return the EventTypeCode (CID 403) for a kind of security event; by default Use of Restricted Function."""
     if kind in _NOT_AUTHENTICATED:
         return NODE_AUTHENTICATION
     return OBJECT_SECURITY_ATTRIBUTES_CHANGED if kind in _ALTERED else USE_OF_RESTRICTED_FUNCTION

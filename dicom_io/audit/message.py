@@ -1,8 +1,8 @@
-"""DICOM audit messages: Audit Trail Message Format Profile, PS3.15 A.5, as XML by the schema of A.5.1.1.
+"""DICOM audit messages (Audit Trail Message Format Profile, PS3.15 A.5) as XML by the schema of A.5.1.1.
 
-One function for each message of A.5.3 that this device can have something to say in; each returns UTF-8 bytes without
-line breaks. Elements stand in the order of the schema. Text from outside is cut to 256 characters, and characters that
-XML cannot hold are replaced.
+There is one function for each message of A.5.3 that hilum can send. Each returns UTF-8 bytes without line breaks, with
+the elements in the order of the schema. Text is cut to 256 characters, and characters that XML cannot hold are replaced
+by U+FFFD. No text, whatever it holds, raises an exception.
 """
 
 import re
@@ -42,7 +42,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]") 
 
 @dataclass(frozen=True)
 class AuditSource:
-    """Who reports. A server process by AuditSourceTypeCode 4."""
+    """The system that reports, an application server process (AuditSourceTypeCode 4)."""
 
     audit_source_id: str
     enterprise_site_id: str = ""
@@ -52,7 +52,7 @@ class AuditSource:
 
 @dataclass(frozen=True)
 class Event:
-    """When it happened (aware), how it ended, and which row of the audit log has it: its number and digest."""
+    """`at` is an aware time; `row` is the number and digest of the row of the audit log, "" if there is none."""
 
     at: datetime
     outcome: int = SUCCESS
@@ -61,7 +61,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Participant:
-    """Who took part: a DICOM application by its AE title, or a person or process by another name (PS3.15 A.5.2.1)."""
+    """A DICOM application, person or process that took part (PS3.15 A.5.2.1); `address`: IP address or host name."""
 
     user_id: str
     ae_title: str = ""
@@ -71,7 +71,7 @@ class Participant:
 
 @dataclass(frozen=True)
 class Transfer:
-    """What went from one node to another, of one study. `instances`: pairs of SOP Class UID and SOP Instance UID."""
+    """Instances of one study that were sent; `instances` are pairs of SOP Class UID and SOP Instance UID."""
 
     study_instance_uid: str
     patient_id: str
@@ -81,7 +81,7 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Subject:
-    """What an alert is about (PS3.15 A.5.3.11): a node by its address, a resource by its URI, or a study."""
+    """What an alert is about (PS3.15 A.5.3.11): the address of a node, the URI of a resource, or a study's UID."""
 
     type_code: AuditCode
     value: str
@@ -91,7 +91,7 @@ class Subject:
 def application_activity(
     event: Event, source: AuditSource, started: bool, application: Participant, launcher: Participant | None
 ) -> bytes:
-    """PS3.15 A.5.3.1: an application entity started or stopped. The audit log as an object is an extension of ours."""
+    """PS3.15 A.5.3.1: an application entity started or stopped. We add the audit log as an object, an extension."""
     message = _message(APPLICATION_ACTIVITY, EXECUTED, event, APPLICATION_START if started else APPLICATION_STOP)
     _participant(message, application, False, APPLICATION)
     if launcher:
@@ -103,7 +103,7 @@ def application_activity(
 
 
 def audit_log_used(event: Event, source: AuditSource, reader: Participant, command: str) -> bytes:
-    """PS3.15 A.5.3.2: a person read the audit log, by this command."""
+    """PS3.15 A.5.3.2: a person read the audit log by `command`."""
     message = _message(AUDIT_LOG_USED, READ, event)
     _participant(message, reader, True)
     _source(message, source)
@@ -114,7 +114,7 @@ def audit_log_used(event: Event, source: AuditSource, reader: Participant, comma
 def begin_transferring(
     event: Event, source: AuditSource, sender: Participant, receiver: Participant, transfer: Transfer
 ) -> bytes:
-    """PS3.15 A.5.3.3: these instances are going to be sent."""
+    """PS3.15 A.5.3.3: the instances are about to be sent."""
     message = _message(BEGIN_TRANSFERRING, EXECUTED, event)
     return _transfer(message, event, source, (sender, receiver), transfer)
 
@@ -122,8 +122,10 @@ def begin_transferring(
 def instances_transferred(
     event: Event, source: AuditSource, sender: Participant, receiver: Participant, transfer: Transfer, action: str
 ) -> bytes:
-    """PS3.15 A.5.3.7: these instances came over. `action`: CREATED where the receiver had none of them; READ where it
-    had them already, or where the one who reports does not know."""
+    """PS3.15 A.5.3.7: the instances were transferred.
+
+    `action`: CREATED if the receiver had none of them before; READ if it had them, or if that is not known.
+    """
     message = _message(INSTANCES_TRANSFERRED, action, event)
     return _transfer(message, event, source, (sender, receiver), transfer)
 
@@ -132,7 +134,7 @@ def security_alert(
     event: Event, source: AuditSource, alert: AuditCode, reporter: Participant, performer: Participant | None,
     subject: Subject, description: str,
 ) -> bytes:  # fmt: skip
-    """PS3.15 A.5.3.11: somebody was refused, or something is not as it should be."""
+    """PS3.15 A.5.3.11: an attempt was rejected, or something is not as it should be."""
     message = _message(SECURITY_ALERT, EXECUTED, event, alert)
     _participant(message, reporter, True)
     if performer:
@@ -178,7 +180,7 @@ def _participant(message: Element, who: Participant, requestor: bool, role: Audi
 
 
 def _access_point_type(address: str) -> str:
-    """2: IP address; 1: machine name."""
+    """2 for an IP address, 1 for a machine name."""
     try:
         ip_address(address)
     except ValueError:
@@ -216,7 +218,7 @@ def _audit_log(message: Element, event: Event, source: AuditSource) -> Element:
 
 
 def _object(message: Element, id_type: AuditCode, value: str, *, type_code: str, role: str, name: str) -> Element:
-    """The schema wants a name or a query of each object: the identifier itself where there is no other name."""
+    """Add an object. The schema requires a name or a query: `name` is the identifier where there is no other name."""
     element = SubElement(
         message, "ParticipantObjectIdentification", ParticipantObjectID=_text(value),
         ParticipantObjectTypeCode=type_code, ParticipantObjectTypeCodeRole=role,
@@ -227,7 +229,7 @@ def _object(message: Element, id_type: AuditCode, value: str, *, type_code: str,
 
 
 def _row(element: Element, event: Event) -> None:
-    """Which row of the audit log this is: a copy of its digest outside of the database. An extension of ours."""
+    """Add number and digest of the audit row, our extension: so that a copy of the digest is outside the database."""
     if event.row:
         _detail(element, "Audit Row", event.row)
 

@@ -1,1 +1,1 @@
-"""How any composite object is written: elements, modules, codes, copied elements, and the analysis that goes in."""
+"""What all result objects are built from: elements, modules, codes, copied elements, and the analysis itself."""

@@ -1,4 +1,4 @@
-"""Coded concepts: those of the templates that we write, and the reviewed table of findings in `findings.toml`."""
+"""Coded concepts: those of the templates that we write, and the table of findings in `findings.toml`."""
 
 import tomllib
 from collections.abc import Iterable
@@ -10,12 +10,12 @@ from dicom_io.identity import derived_uid
 
 
 class UnknownFinding(ValueError):
-    """A model names findings that have no coded concept; the text lists them."""
+    """A model has findings without a coded concept; the text lists them and says what to do."""
 
 
 @dataclass(frozen=True)
 class Code:
-    """A coded concept (PS3.3 8.8): Code Value of 16 characters at most, Coding Scheme Designator, Code Meaning."""
+    """A coded concept (PS3.3 8.8). Value and scheme have at most 16 characters, the meaning at most 64."""
 
     value: str
     scheme: str
@@ -24,7 +24,7 @@ class Code:
 
 @dataclass(frozen=True)
 class CodedFinding:
-    """What a finding is called for a reader, its concept, its site, and how sure the code is (see `findings.toml`)."""
+    """A finding: name for a reader, concept, site, and how well the code is verified (see `findings.toml`)."""
 
     display: str
     code: Code
@@ -32,7 +32,7 @@ class CodedFinding:
     status: str
 
 
-# Our own scheme, PS3.16 8.2: designators of private schemes begin with 99
+# Our private coding scheme; its designator begins with 99 (PS3.16 8.2)
 LOCAL_SCHEME = "99HILUM"
 LOCAL_SCHEME_UID = derived_uid("coding scheme", LOCAL_SCHEME)
 LOCAL_SCHEME_NAME = "Concepts of hilum that no standard scheme has"
@@ -85,7 +85,7 @@ TRACKING_UNIQUE_IDENTIFIER = Code("112040", "DCM", "Tracking Unique Identifier")
 FINDING = Code("121071", "DCM", "Finding")
 FINDING_SITE = Code("363698007", "SCT", "Finding Site")
 SOURCE_OF_MEASUREMENT = Code("121112", "DCM", "Source of Measurement")
-# TID 4127 defines it in percent, 0 to 100
+# TID 4127 defines it in percent, from 0 to 100
 CERTAINTY_OF_FINDING = Code("111012", "DCM", "Certainty of Finding")
 PERCENT = Code("%", "UCUM", "Percent")
 
@@ -110,13 +110,13 @@ NOT_ALL_SUCCEEDED_WITHOUT = Code("111243", "DCM", "Not all algorithms succeeded;
 NOT_ALL_SUCCEEDED_WITH = Code("111244", "DCM", "Not all algorithms succeeded; with findings")
 NONE_SUCCEEDED = Code("111245", "DCM", "No algorithms succeeded; without findings")
 
-# CID 7005, purpose of Contributing Equipment
+# CID 7005, Purpose of Reference of Contributing Equipment
 PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
 
-# CID 7202, purpose of Source Image
+# CID 7202, Purpose of Reference of Source Image
 SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")
 
-# Whether anything at all is seen: no standard scheme has it
+# whether the model sees any finding at all, a concept that no standard scheme has
 PATHOLOGY = Code("ANYFINDING", LOCAL_SCHEME, "Any finding")
 
 # CID 4031 and 7151
@@ -131,12 +131,13 @@ CHEST = SITES["chest"]
 
 
 def _key(label: str) -> str:
+    """The label in lower case without blanks, hyphens and underscores."""
     return "".join(c for c in label.casefold() if c not in " _-")
 
 
 @cache
 def findings() -> dict[str, CodedFinding]:
-    """The table of `findings.toml`, by the label without case, blanks, hyphens and underscores; read once."""
+    """Return the table of `findings.toml`, keyed by `_key` of each name and label; the file is read once."""
     rows = tomllib.loads(files("dicom_io.composite").joinpath("findings.toml").read_text(encoding="utf-8"))
     table: dict[str, CodedFinding] = {}
     for name, row in rows.items():
@@ -149,13 +150,13 @@ def findings() -> dict[str, CodedFinding]:
 
 @cache
 def coded(label: str) -> CodedFinding:
-    """The coded concept of a model's `label`; raises UnknownFinding."""
+    """Return the coded concept of a model's `label`. Raises UnknownFinding."""
     check_findings([label])
     return findings()[_key(label)]
 
 
 def check_findings(labels: Iterable[str]) -> None:
-    """Raises UnknownFinding for labels without a coded concept, so that this is seen at start and not at a report."""
+    """Raise UnknownFinding for labels without a coded concept; called at the start, not only when a report is due."""
     unknown = [label for label in labels if _key(label) not in findings()]
     if unknown:
         raise UnknownFinding(

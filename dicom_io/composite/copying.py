@@ -1,10 +1,12 @@
-"""What a result object takes over from the radiograph that it belongs to, so that it lands in the same study.
+"""Copy patient, study and request elements from a radiograph, so that the result object belongs to the same study.
 
-The rule. Names, identifiers and descriptions go byte for byte as they stand in the radiograph, whatever they hold and
-however long they are, together with its Specific Character Set: the archive matches patients and studies by them. A
-date, a time or a code string (PatientSex) that breaks its VR (PS3.5 6.2) or its enumerated values means nothing to any
-reader, and a strict archive refuses the object for it: it is emptied where it is Type 2 and left out where it is
-Type 3, never mended. So is what the source does not hold, what cannot be read, and what no length field can state.
+The rule: names, identifiers and descriptions are copied byte for byte, whatever they hold and however long they are,
+together with Specific Character Set, because the archive matches patients and studies by them. A date, a time or a code
+string (PatientSex) that violates its VR (PS3.5 6.2) or its enumerated values means nothing to any reader, and a strict
+archive rejects an object that has it. It is never corrected: it is written empty if it is Type 2 and left out if it is
+Type 3. The same is done with elements that are missing, unreadable, or too long for the length field.
+
+In this module `source` is the radiograph's data set, best with raw elements.
 """
 
 import re
@@ -25,7 +27,7 @@ from dicom_io.composite import encode
 from dicom_io.composite.encode import element, item, sequence
 from dicom_io.identity import derived_uid
 
-# what pydicom raises on an element that it cannot read
+# the exceptions that pydicom raises on an element that it cannot read
 UNREADABLE = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, LookupError, OSError, EOFError, NotImplementedError,
     RecursionError, OverflowError, struct.error,
@@ -34,7 +36,7 @@ UNREADABLE = (
 TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR",
                       "UT"})  # fmt: skip
 
-# PS3.5 6.2; the older yyyy.mm.dd, which it asks readers to know, only where the patient is identified by it
+# PS3.5 6.2. It asks readers to accept the older yyyy.mm.dd too; we copy that only where it identifies the patient.
 _DAY = rb"\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"
 VALID = {
     "DA": re.compile(_DAY),
@@ -45,7 +47,7 @@ PRINTABLE = re.compile(rb"[ -~]+")
 VALID_BIRTH_DATE = re.compile(_DAY + rb"|\d{4}\.\d\d\.\d\d")
 ENUMERATED = {"PatientSex": frozenset({b"M", b"F", b"O"}), "PatientIdentityRemoved": frozenset({b"YES", b"NO"})}
 
-# PS3.3 C.7.1.1 Patient, C.7.2.1 General Study: Type 2 are there always, Type 3 where the source has them
+# PS3.3 C.7.1.1 Patient, C.7.2.1 General Study: Type 2 is always written, Type 3 if the source has it
 PATIENT_TYPE_2 = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 PATIENT_TYPE_3 = (
     "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "TypeOfPatientID", "PatientBirthTime",
@@ -55,7 +57,7 @@ PATIENT_TYPE_3 = (
 STUDY_TYPE_2 = ("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID")
 STUDY_TYPE_3 = ("IssuerOfAccessionNumberSequence", "StudyDescription", "ProcedureCodeSequence")
 
-# PS3.3 C.17.2 Referenced Request Sequence, in the order of tags: keyword there, keyword in Request Attributes
+# PS3.3 C.17.2, in the order of tags: keyword in Referenced Request Sequence, keyword in Request Attributes Sequence
 REQUEST_TYPE_2 = {
     "AccessionNumber": "AccessionNumber",
     "ReferencedStudySequence": "ReferencedStudySequence",
@@ -68,7 +70,7 @@ REQUEST_TYPE_2 = {
 
 
 def value(source: Dataset, keyword: str) -> bytes:
-    """The bytes of a text element's value as they stand in `source`, with their padding; b"" where none can be read."""
+    """The value of a text element as bytes, with padding; b"" if it is missing or cannot be read."""
     return _value(source, encode.tag_and_vr(keyword)[0])
 
 
@@ -78,22 +80,25 @@ def stripped(source: Dataset, keyword: str) -> bytes:
 
 
 def text(source: Dataset, keyword: str) -> str:
-    """`stripped` as ASCII, with a question mark for whatever is none."""
+    """`stripped` as ASCII, with a question mark for every other byte."""
     return stripped(source, keyword).decode("ascii", errors="replace").replace("\ufffd", "?")
 
 
 def items(source: Dataset, keyword: str) -> list[Dataset]:
-    """The items of a sequence; none where it is missing or cannot be read."""
+    """The items of a sequence; [] if it is missing or cannot be read."""
     return _items(source, encode.tag_and_vr(keyword)[0])
 
 
 def sop_instance_uid(source: Dataset) -> str:
-    """As it stands, else that of the file meta information, which the sender's command gave (PS3.10 7.1)."""
+    """From the data set, else from the File Meta Information, else a derived UID.
+
+    The receiver writes the File Meta Information from the sender's C-STORE request (PS3.10 7.1).
+    """
     return _uid(source, "SOPInstanceUID") or _meta_uid(source, "MediaStorageSOPInstanceUID") or derived_uid("no image")
 
 
 def sop_class_uid(source: Dataset) -> str:
-    """As it stands, else that of the file meta information."""
+    """From the data set, else from the File Meta Information, else Computed Radiography."""
     return (
         _uid(source, "SOPClassUID")
         or _meta_uid(source, "MediaStorageSOPClassUID")
@@ -102,15 +107,17 @@ def sop_class_uid(source: Dataset) -> str:
 
 
 def series_instance_uid(source: Dataset) -> str:
+    """From the data set, else derived from the SOP Instance UID."""
     return _uid(source, "SeriesInstanceUID") or derived_uid("series of", sop_instance_uid(source))
 
 
 def study_instance_uid(source: Dataset) -> str:
+    """From the data set, else derived from the SOP Instance UID."""
     return _uid(source, "StudyInstanceUID") or derived_uid("study of", sop_instance_uid(source))
 
 
 def _uid(source: Dataset, keyword: str) -> str:
-    """A UID as it stands; "" where the source has none that can be written, and a stand-in is needed for Type 1."""
+    """A UID without padding; "" if missing or too long to be written, so that a Type 1 element needs a substitute."""
     found = text(source, keyword)
     return found if len(found) <= encode.SHORT_VR_MAXIMUM else ""
 
@@ -121,13 +128,13 @@ def _meta_uid(source: Dataset, keyword: str) -> str:
 
 
 def study_date(source: Dataset) -> bytes:
-    """Study Date for a DATE content item; b"" where it is none that PS3.5 6.2 knows."""
+    """Study Date for a DATE content item; b"" if it is missing or not a valid DA (PS3.5 6.2)."""
     found = stripped(source, "StudyDate")
     return found if VALID["DA"].fullmatch(found) else b""
 
 
 def patient_and_study(source: Dataset) -> dict[str, bytes]:
-    """The elements of the modules Patient and General Study with their character set, encoded, by keyword."""
+    """Encoded elements by keyword: the modules Patient and General Study, and Specific Character Set."""
     elements = {keyword: element(keyword) for keyword in (*PATIENT_TYPE_2, *STUDY_TYPE_2)}
     wanted = (*PATIENT_TYPE_2, *PATIENT_TYPE_3, *STUDY_TYPE_2, *STUDY_TYPE_3, "SpecificCharacterSet")
     for keyword in wanted:
@@ -138,7 +145,7 @@ def patient_and_study(source: Dataset) -> dict[str, bytes]:
 
 
 def referenced_requests(source: Dataset) -> list[bytes]:
-    """Items of Referenced Request Sequence (0040,A370), one for each item of Request Attributes Sequence."""
+    """Encoded items of Referenced Request Sequence (0040,A370), one for each item of Request Attributes Sequence."""
     return [_referenced_request(request, source) for request in items(source, "RequestAttributesSequence")]
 
 
@@ -156,17 +163,18 @@ def _referenced_request(request: Dataset, source: Dataset) -> bytes:
 
 
 def procedure(source: Dataset) -> bytes | None:
-    """The first complete item of Procedure Code Sequence, encoded; None where there is none."""
+    """The first complete item of Procedure Code Sequence, encoded; None if there is none."""
     words = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
     for code in items(source, "ProcedureCodeSequence"):
         found = {word: value(code, word) for word in (*words, "CodingSchemeVersion", "SpecificCharacterSet")}
-        if all(found[word].strip(b" \0") for word in words):
+        found = {word: data for word, data in found.items() if len(data) <= encode.SHORT_VR_MAXIMUM}
+        if all(found.get(word, b"").strip(b" \0") for word in words):
             return item(encode.dataset({word: element(word, data) for word, data in found.items() if data}))
     return None
 
 
 def copied_element(source: Dataset, keyword: str) -> bytes:
-    """The element by the rule above, encoded; b"" where it is to be left out."""
+    """The element, copied by the rule of this module and encoded; b"" if the rule does not let it be copied."""
     tag, vr = encode.tag_and_vr(keyword)
     if vr == "SQ":
         found = [_copied_item(one) for one in _items(source, tag)]
@@ -176,10 +184,11 @@ def copied_element(source: Dataset, keyword: str) -> bytes:
 
 
 def _acceptable(keyword: str, vr: str, data: bytes) -> bool:
+    """Tell whether the rule of this module lets the value be copied."""
     bare = data.strip(b" \0")
     if not bare or len(data) > encode.SHORT_VR_MAXIMUM:
         return False
-    if keyword == "SpecificCharacterSet":  # says how the copied bytes are to be read: goes with them, misspelt too
+    if keyword == "SpecificCharacterSet":  # tells how to read the copied bytes, even if it is misspelt
         return PRINTABLE.fullmatch(bare) is not None
     valid = VALID_BIRTH_DATE if keyword == "PatientBirthDate" else VALID.get(vr)
     if valid and not valid.fullmatch(bare):
@@ -188,7 +197,7 @@ def _acceptable(keyword: str, vr: str, data: bytes) -> bool:
 
 
 def _copied_item(source: Dataset) -> bytes:
-    """An item with those of its standard elements that hold text or items, by the same rule."""
+    """Copy an item by the same rule: its standard elements that hold text or items."""
     return item(*(copied_element(source, keyword) for keyword in _copyable(source.keys())))
 
 
@@ -213,7 +222,7 @@ def _value(source: Dataset, tag: int) -> bytes:
 
 
 def _encoded_value(found: DataElement, source: Dataset) -> bytes:
-    """The bytes of a value that was set or read as Python's, in the character set of its data set."""
+    """Encode a value that is a Python object, not raw bytes, in the character set of its data set."""
     if found.VR not in TEXT_VRS or found.is_empty:
         return b""
     buffer = DicomBytesIO()
@@ -223,7 +232,7 @@ def _encoded_value(found: DataElement, source: Dataset) -> bytes:
 
 
 def _encodings(source: Dataset) -> list[str]:
-    """Python's names of the character sets; where they are unknown, the default that pydicom then reads with."""
+    """Python's names of the character sets; if they are unknown, the default with which pydicom then reads."""
     try:
         return convert_encodings(source.get("SpecificCharacterSet", "ISO_IR 6"))
     except UNREADABLE:

@@ -1,8 +1,8 @@
-"""DICOM elements as bytes, Explicit VR Little Endian (PS3.5 7.1.2).
+"""Encode DICOM elements to bytes in Explicit VR Little Endian (PS3.5 7.1.2).
 
-A result object is a few hundred small elements, most of them the same in every object, beside a few that are copied
-from the image byte for byte. Writing the bytes directly keeps a copied value exactly as it came, cannot fail on its
-content, and takes a twentieth of the time of a tree of `pydicom.Dataset`. The tests read all of it back with pydicom.
+A result object consists of a few hundred small elements. Most are the same in every object; a few are copied from the
+image byte for byte. Writing the bytes directly keeps a copied value unchanged, cannot fail because of its content, and
+takes a twentieth of the time that a tree of `pydicom.Dataset` needs. The tests read everything back with pydicom.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,17 +12,17 @@ from struct import pack
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
-SHORT_VR_MAXIMUM = 0xFFFE  # the even number of bytes that a 16 bit length can state
+SHORT_VR_MAXIMUM = 0xFFFE  # the largest even number that fits in a length of 16 bits
 
 
 @cache
 def tag_and_vr(keyword: str) -> tuple[int, str]:
-    """Tag and VR of a keyword of PS3.6; raises KeyError for a word that is none."""
+    """Return tag and VR of a keyword of PS3.6. Raises KeyError for any other word."""
     tag = tag_for_keyword(keyword)
     if tag is None:
-        raise KeyError(f"{keyword!r} is no keyword of PS3.6")
+        raise KeyError(f"{keyword!r} is not a keyword of PS3.6")
     vr = dictionary_VR(tag)
-    return int(tag), "OB" if vr == "OB or OW" else vr  # PS3.5 8.1.2: ours are 8 bits allocated
+    return int(tag), "OB" if vr == "OB or OW" else vr  # PS3.5 8.1.2: our pixels have 8 bits allocated
 
 
 @cache
@@ -35,9 +35,9 @@ def _prefix(keyword: str) -> tuple[bytes, bool, bytes]:
 
 
 def element(keyword: str, value: str | bytes = b"") -> bytes:
-    """One element. Text of ours is ASCII, which every Specific Character Set contains; bytes are written as they are.
+    """Encode one element. Text must be ASCII, which every Specific Character Set contains; bytes are not converted.
 
-    Raises ValueError for a value that the length field cannot state, UnicodeEncodeError for text beyond ASCII.
+    Raises ValueError for a value too long for the length field, UnicodeEncodeError for text that is not ASCII.
     """
     prefix, long, padding = _prefix(keyword)
     data = value.encode("ascii") if isinstance(value, str) else value
@@ -49,23 +49,23 @@ def element(keyword: str, value: str | bytes = b"") -> bytes:
 
 
 def number(keyword: str, *values: int) -> bytes:
-    """One element of VR US."""
+    """Encode one element of VR US with one or more values."""
     return element(keyword, pack(f"<{len(values)}H", *values))
 
 
 def item(*elements: bytes) -> bytes:
-    """One item of a sequence; `elements` in the order of their tags (PS3.5 7.5)."""
+    """Encode one item of a sequence. The caller gives `elements` in the order of their tags (PS3.5 7.5)."""
     data = b"".join(elements)
     return b"\xfe\xff\x00\xe0" + pack("<I", len(data)) + data
 
 
 def sequence(keyword: str, items: Iterable[bytes] = ()) -> bytes:
-    """One element of VR SQ with explicit length, holding `items`."""
+    """Encode one element of VR SQ, with explicit length, from encoded items."""
     return element(keyword, b"".join(items))
 
 
 def encapsulated_pixel_data(frame: bytes) -> bytes:
-    """Pixel Data of one compressed frame: empty offset table, one fragment, delimiter (PS3.5 A.4)."""
+    """Encode Pixel Data of one compressed frame: empty offset table, one fragment, delimiter (PS3.5 A.4)."""
     fragment = frame + b"\0" * (len(frame) % 2)
     return b"".join((
         b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff",
@@ -76,10 +76,13 @@ def encapsulated_pixel_data(frame: bytes) -> bytes:
 
 
 def dataset(elements: Mapping[str, bytes]) -> bytes:
-    """A data set from encoded elements by keyword, in the order of their tags."""
+    """Join encoded elements, given by keyword, to a data set in the order of their tags."""
     return b"".join(elements[keyword] for keyword in sorted(elements, key=lambda word: tag_and_vr(word)[0]))
 
 
 def plain(text: str, length: int) -> str:
-    """`text` as printable ASCII without backslash (the separator of values), at most `length` characters."""
+    """Cut `text` to `length` characters, with a question mark for each that is not printable ASCII or is a backslash.
+
+    The backslash separates values. Blanks around the result are removed.
+    """
     return "".join(c if " " <= c <= "~" and c != "\\" else "?" for c in text)[:length].strip()

@@ -1,4 +1,4 @@
-"""The modules that all our result objects share (PS3.3 C.7.3, C.7.5, C.12), each as encoded elements by keyword."""
+"""The modules that all result objects share (PS3.3 C.7.3, C.7.5, C.12), each as encoded elements by keyword."""
 
 from datetime import datetime, timedelta, timezone
 from functools import cache
@@ -13,7 +13,7 @@ from dicom_io.composite.encode import element, item, plain, sequence
 from dicom_io.composite.macros import code_item
 from dicom_io.identity import MANUFACTURER
 
-# Series Description, LO: 64 characters at most; begins with AI so that a list of series shows what it is
+# Series Description (LO, at most 64 characters) begins with AI, so that a list of series shows what it is.
 SERIES_DESCRIPTION = "AI chest radiograph result - not for primary diagnosis"
 SERIES_DESCRIPTION_UNTRAINED = "AI UNTRAINED WEIGHTS - test only, values mean nothing"
 
@@ -24,7 +24,7 @@ UNTRAINED = "The weights of this model are UNTRAINED: every value here is meanin
 def series(
     modality: str, number: str, sop_instance_uid: str, model: ModelIdentity, started: datetime, source: Dataset
 ) -> dict[str, bytes]:
-    """General Series, PS3.3 C.7.3.1, or SR Document Series, C.17.1: one series for each object."""
+    """General Series (PS3.3 C.7.3.1) or SR Document Series (C.17.1). Each object is a series of its own."""
     day, time = day_and_time(started, source)
     description = SERIES_DESCRIPTION if model.trained else SERIES_DESCRIPTION_UNTRAINED
     return {
@@ -38,7 +38,7 @@ def series(
 
 
 def equipment(model: ModelIdentity, started: datetime, source: Dataset) -> dict[str, bytes]:
-    """Enhanced General Equipment, PS3.3 C.7.5.2, and the model as Contributing Equipment, C.12.1.1.5 (IHE AIR)."""
+    """Enhanced General Equipment (PS3.3 C.7.5.2), and the model as Contributing Equipment (C.12.1.1.5, IHE AIR)."""
     return {
         "Manufacturer": element("Manufacturer", MANUFACTURER),
         "ManufacturerModelName": element("ManufacturerModelName", MANUFACTURER),
@@ -52,7 +52,7 @@ def equipment(model: ModelIdentity, started: datetime, source: Dataset) -> dict[
 
 @cache
 def software_version() -> str:
-    """The version of hilum as it is installed."""
+    """The version of the installed package; "unknown" if it is not installed."""
     try:
         return plain(metadata.version(MANUFACTURER), 64)
     except metadata.PackageNotFoundError:
@@ -60,7 +60,7 @@ def software_version() -> str:
 
 
 def serial_number(model: ModelIdentity) -> str:
-    """Names the very weights: the beginning of their digest."""
+    """Device Serial Number: the first 16 characters of the digest of the model's weights."""
     return plain(model.digest.removeprefix("sha256:"), 16) or "unknown"
 
 
@@ -80,7 +80,7 @@ def _contributing_equipment(model: ModelIdentity, started: datetime, source: Dat
 def sop_common(
     sop_class_uid: str, sop_instance_uid: str, started: datetime, source: Dataset, used: tuple[Code, ...] = ()
 ) -> dict[str, bytes]:
-    """SOP Common, PS3.3 C.12.1; names our coding scheme where one of the codes `used` is of it."""
+    """SOP Common (PS3.3 C.12.1), with our coding scheme identified if any of the codes `used` belongs to it."""
     day, time = day_and_time(started, source)
     elements = {
         "SOPClassUID": element("SOPClassUID", sop_class_uid),
@@ -108,7 +108,7 @@ def _local_scheme() -> bytes:
 
 
 def utc_offset(source: Dataset) -> str:
-    """Timezone Offset From UTC (0008,0201) of the source, "+0900" for one; "" where it has no valid one."""
+    """Timezone Offset From UTC (0008,0201) of the source, for example "+0900"; "" if missing or invalid."""
     said = copying.text(source, "TimezoneOffsetFromUTC")
     try:
         zone = datetime.strptime(said, "%z").tzinfo if len(said) == 5 else None
@@ -118,7 +118,7 @@ def utc_offset(source: Dataset) -> str:
 
 
 def day_and_time(moment: datetime, source: Dataset) -> tuple[str, str]:
-    """Values of DA and TM for `moment`, in the zone that the source states for its times, else in its own."""
+    """DA and TM of the aware time `moment`, in the time zone that the source states, else in that of `moment`."""
     if offset := utc_offset(source):
         sign = -1 if offset[0] == "-" else 1
         moment = moment.astimezone(timezone(sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))))

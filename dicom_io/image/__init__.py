@@ -1,1 +1,1 @@
-"""From a file to what a radiologist sees: header, selection, pixels."""
+"""Reading images: from a DICOM file to its header, the decision whether to analyse it, and its displayed pixels."""

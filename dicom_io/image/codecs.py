@@ -1,8 +1,8 @@
-"""Transfer syntaxes that are read here, and a fast decoder for each.
+"""The transfer syntaxes that can be read, and a fast decoder for each.
 
-Milliseconds for 2500 x 2048 pixels of 12 bits, one thread of a busy two-core server (`benchmarks/decode.py`): native 8,
-RLE 18, JPEG Lossless 41, JPEG Extended 47, JPEG-LS 109, HTJ2K 69, JPEG 2000 536; the last two with the resolution
-that a network of 224 pixels needs 9 and 37.
+Decoding 2500 x 2048 pixels of 12 bits takes, in milliseconds on one thread of a busy two-core server
+(`benchmarks/decode.py`): native 8, RLE 18, JPEG Lossless 41, JPEG Extended 47, JPEG-LS 109, HTJ2K 69, JPEG 2000 536.
+At the lower resolution that suffices for a network of 224 pixels, HTJ2K takes 9 and JPEG 2000 takes 37.
 """
 
 import io
@@ -18,9 +18,9 @@ from pydicom import uid
 
 from dicom_io.image.no_picture import NoDecoder, Undecodable, Unsupported
 
-Pixels = NDArray[np.generic]
+Samples = NDArray[np.generic]  # as the decoder returns them: [rows, columns] or [rows, columns, samples]
 
-_PADDING = 128  # bytes that an RLE segment may run over: one packet of padding
+_PADDING = 128  # bytes by which an RLE segment may be too long: one packet of padding
 
 NATIVE = (
     uid.ExplicitVRLittleEndian,
@@ -28,22 +28,23 @@ NATIVE = (
     uid.DeflatedExplicitVRLittleEndian,
     uid.ExplicitVRBigEndian,
 )
+JPEG_DCT = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
 
 
 @dataclass(frozen=True)
 class Codestream:
-    """What a compressed frame says of itself."""
+    """The properties of a compressed frame, from the header inside it."""
 
     rows: int
     columns: int
     samples: int
     precision: int
-    resolutions: int = 0  # times that JPEG 2000 can be halved
+    resolutions: int = 0  # how many times JPEG 2000 can be decoded at half the size
 
 
 @dataclass(frozen=True)
 class FrameShape:
-    """What the header says of a frame."""
+    """The properties of a frame, from the DICOM header. `bits_allocated` is per sample."""
 
     rows: int
     columns: int
@@ -52,29 +53,30 @@ class FrameShape:
 
 
 def readable_transfer_syntaxes() -> tuple[str, ...]:
-    """UIDs, those first that cost least to read."""
+    """Return the UIDs of the transfer syntaxes that can be read, those that are fastest to read first."""
     return (*(str(syntax) for syntax in NATIVE), *(syntax for syntax, codec in _CODECS.items() if codec.installed()))
 
 
 def is_native(transfer_syntax_uid: str) -> bool:
-    """Whether Pixel Data stands in the data set as it is, without encapsulation (PS3.5 A.4)."""
+    """Tell whether Pixel Data is uncompressed, so that it is not encapsulated (PS3.5 A.4)."""
     return transfer_syntax_uid in NATIVE
 
 
 def ensure_installed(transfer_syntax_uid: str) -> None:
-    """Raises NoDecoder."""
+    """Raise NoDecoder if no decoder for this compressed transfer syntax is installed."""
     _codec(transfer_syntax_uid)
 
 
 def read_codestream(transfer_syntax_uid: str, frame: bytes) -> Codestream | None:
-    """The frame's own header; None for RLE, which has none. Raises NoDecoder, Undecodable."""
+    """Read the header inside the frame; None for RLE, which has none. Raises NoDecoder, Undecodable."""
     return _codec(transfer_syntax_uid).describe(frame)
 
 
-def decode_frame(transfer_syntax_uid: str, frame: bytes, shape: FrameShape, halvings: int = 0) -> Pixels:
-    """[rows, columns] or [rows, columns, samples]; JPEG 2000 at rows / 2**halvings, rounded up, or else in full.
+def decode_frame(transfer_syntax_uid: str, frame: bytes, shape: FrameShape, halvings: int = 0) -> Samples:
+    """Decode one frame to integers, [rows, columns] or [rows, columns, samples].
 
-    Raises NoDecoder, and Undecodable when the decoder gives up. Whether the output fits the header is for the caller.
+    JPEG 2000 is decoded at rows / 2**halvings by columns / 2**halvings, both rounded up, or in full where that fails.
+    Raises NoDecoder, and Undecodable if the decoder fails. The caller checks that the output fits the header.
     """
     codec = _codec(transfer_syntax_uid)
     try:
@@ -95,9 +97,15 @@ def decode_frame(transfer_syntax_uid: str, frame: bytes, shape: FrameShape, halv
         raise Undecodable(f"the {name} decoder gave up ({type(error).__name__})") from error
 
 
+def ensure_precision(transfer_syntax_uid: str, codestream: Codestream, bits_stored: int) -> None:
+    """Raise Unsupported for a lossy JPEG of fewer bits than Bits Stored: it would be displayed almost black."""
+    if transfer_syntax_uid in JPEG_DCT and codestream.precision < bits_stored:
+        raise Unsupported(f"a JPEG of {codestream.precision} bits where the header says BitsStored {bits_stored}")
+
+
 @dataclass(frozen=True)
 class _Codec:
-    decode: Callable[[bytes, FrameShape, int], Pixels]
+    decode: Callable[[bytes, FrameShape, int], Samples]
     describe: Callable[[bytes], Codestream | None]
     installed: Callable[[], bool]
 
@@ -110,62 +118,65 @@ def _codec(transfer_syntax_uid: str) -> _Codec:
     return codec
 
 
-def _jpeg(frame: bytes, shape: FrameShape, halvings: int) -> Pixels:
-    """libjpeg-turbo 3: 8 and 12 bits, DCT and lossless. libjpeg's reference decoder refuses our 12-bit samples."""
-    pixels: Pixels = imagecodecs.jpeg8_decode(frame)
-    return pixels
+def _jpeg(frame: bytes, shape: FrameShape, halvings: int) -> Samples:
+    """libjpeg-turbo 3, for 8 and 12 bits, DCT and lossless; the reference decoder rejects our 12-bit sample files."""
+    samples: Samples = imagecodecs.jpeg8_decode(frame)
+    return samples
 
 
-def _jpeg_ls(frame: bytes, shape: FrameShape, halvings: int) -> Pixels:
-    pixels: Pixels = imagecodecs.jpegls_decode(frame)
-    return pixels
+def _jpeg_ls(frame: bytes, shape: FrameShape, halvings: int) -> Samples:
+    samples: Samples = imagecodecs.jpegls_decode(frame)
+    return samples
 
 
-def _rle(frame: bytes, shape: FrameShape, halvings: int) -> Pixels:
-    """PS3.5 Annex G: a segment of PackBits for each byte of a sample, the most significant first, sample by sample.
+def _rle(frame: bytes, shape: FrameShape, halvings: int) -> Samples:
+    """PS3.5 Annex G: one segment of PackBits for each byte of each sample, the most significant byte first.
 
-    Segment by segment, each within its bounds: imagecodecs' decoder of the whole trusts the offsets, and crashes.
+    The segments are decoded one by one within checked bounds, because imagecodecs' decoder for a whole frame trusts
+    the offsets and crashes on wrong ones.
     """
     width = shape.bits_allocated // 8
     if len(frame) < 64:
-        raise Undecodable(f"RLE of {len(frame)} bytes, its header alone has 64")
+        raise Undecodable(f"an RLE frame of {len(frame)} bytes, its header alone has 64")
     header = struct.unpack_from("<16L", frame)
     number, ends = shape.samples * width, [*header[2 : header[0] + 1], len(frame)]
     if header[0] != number:
-        raise Undecodable(f"RLE has {header[0]} segments, the header means {number}")
+        raise Undecodable(f"RLE has {header[0]} segments, the header calls for {number}")
     planes = np.empty((shape.samples, shape.rows * shape.columns, width), np.uint8)
     for segment, (start, end) in enumerate(zip(header[1 : number + 1], ends, strict=True)):
         if not 64 <= start < end <= len(frame):
             raise Undecodable(f"RLE segment {segment} lies from {start} to {end} in {len(frame)} bytes")
         decoded = np.frombuffer(imagecodecs.packbits_decode(frame[start:end]), np.uint8)
         if not 0 <= len(decoded) - planes.shape[1] <= _PADDING:
-            raise Undecodable(f"RLE segment {segment} holds {len(decoded)} bytes, the header means {planes.shape[1]}")
+            raise Undecodable(
+                f"RLE segment {segment} holds {len(decoded)} bytes, the header calls for {planes.shape[1]}"
+            )
         planes[segment // width, :, width - 1 - segment % width] = decoded[: planes.shape[1]]
     cells = planes.view(np.dtype(f"<u{width}")).reshape(shape.samples, shape.rows, shape.columns)
     return cells[0] if shape.samples == 1 else np.moveaxis(cells, 0, -1)
 
 
-def _jpeg_2000(frame: bytes, shape: FrameShape, halvings: int) -> Pixels:
-    """OpenJPEG, in full through imagecodecs, at a lower resolution through Pillow: the one binding that asks for it.
+def _jpeg_2000(frame: bytes, shape: FrameShape, halvings: int) -> Samples:
+    """OpenJPEG, through imagecodecs in full and through Pillow, the only binding that can, at a lower resolution.
 
-    HTJ2K too: OpenJPH is three times as fast, but crashes on damaged codestreams (found by fuzzing).
-    Where the lower resolution fails, in full: the caller sees it by the shape.
+    HTJ2K is decoded by OpenJPEG too: OpenJPH is three times as fast, but crashes on damaged codestreams.
+    If the lower resolution fails, the frame is decoded in full; the caller can tell from the shape.
     """
     if halvings and shape.samples == 1:
         try:
             return _jpeg_2000_reduced(frame, halvings)
         except OSError:
             pass
-    pixels: Pixels = imagecodecs.jpeg2k_decode(frame)
-    return pixels
+    samples: Samples = imagecodecs.jpeg2k_decode(frame)
+    return samples
 
 
-def _jpeg_2000_reduced(frame: bytes, halvings: int) -> Pixels:
+def _jpeg_2000_reduced(frame: bytes, halvings: int) -> Samples:
     codestream = _siz(frame)
     size = (-(-codestream.columns >> halvings), -(-codestream.rows >> halvings))  # ISO/IEC 15444-1 B.5: rounded up
     image = Image.open(io.BytesIO(frame), formats=("JPEG2000",))
     tile = image.tile[0]
-    # What `image.reduce = halvings` does, but for the size: Pillow rounds to the nearest, and then fails
+    # This is what `image.reduce = halvings` does, except that Pillow rounds the size to the nearest and then fails.
     form = "j2k" if frame.startswith(b"\xff\x4f") else "jp2"
     image.tile = [tile._replace(extents=(0, 0, *size), args=(form, halvings, 0, -1, len(frame)))]
     image._size = size
@@ -181,7 +192,7 @@ def _no_header(frame: bytes) -> None:
 
 
 def _sof(frame: bytes) -> Codestream:
-    """The frame header of JPEG and JPEG-LS (ISO/IEC 10918-1 B.2.2, 14495-1 C.2.2): SOF0..15 and SOF55."""
+    """Read the frame header of JPEG or JPEG-LS, SOF0..15 or SOF55 (ISO/IEC 10918-1 B.2.2, 14495-1 C.2.2)."""
     at = 2
     while at + 10 <= len(frame) and frame[:2] == b"\xff\xd8":
         marker, length = struct.unpack_from(">HH", frame, at)
@@ -195,7 +206,7 @@ def _sof(frame: bytes) -> Codestream:
 
 
 def _siz(frame: bytes) -> Codestream:
-    """SIZ and COD of JPEG 2000 (ISO/IEC 15444-1 A.5.1 and A.6.1), of a bare codestream or inside a JP2 file."""
+    """Read SIZ and COD (ISO/IEC 15444-1 A.5.1, A.6.1) of a JPEG 2000 codestream, bare or inside a JP2 file."""
     start = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
     if start < 0 or len(frame) < start + 43:
         raise Undecodable("not a JPEG 2000 codestream: no SIZ marker found")
@@ -208,23 +219,15 @@ def _siz(frame: bytes) -> Codestream:
 
 
 def _decompositions(frame: bytes, at: int) -> int:
+    """Read the number of decomposition levels from COD; 0 if the main header has none. `at`: where SIZ begins."""
     while at + 12 <= len(frame):
         marker, length = struct.unpack_from(">HH", frame, at)
-        if marker == 0xFF52:
+        if marker == 0xFF52:  # COD
             return frame[at + 9]
-        if marker == 0xFF90 or length < 2:  # SOT: the main header is over
+        if marker == 0xFF90 or length < 2:  # SOT: the main header ends
             break
         at += 2 + length
     return 0
-
-
-def ensure_precision(transfer_syntax_uid: str, codestream: Codestream, bits_stored: int) -> None:
-    """A lossy JPEG of fewer bits than Bits Stored would be shown almost black; raises Unsupported."""
-    if transfer_syntax_uid in _DCT and codestream.precision < bits_stored:
-        raise Unsupported(f"a JPEG of {codestream.precision} bits where the header says BitsStored {bits_stored}")
-
-
-_DCT = (str(uid.JPEGBaseline8Bit), str(uid.JPEGExtended12Bit))
 
 
 def _has(name: str) -> Callable[[], bool]:

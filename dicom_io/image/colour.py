@@ -1,19 +1,20 @@
-"""The brightness of a colour image: a Secondary Capture of a film is often stored in colour."""
+"""The luminance of a colour image: a Secondary Capture of a digitised film is often stored in colour."""
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import uid
 
-from dicom_io.image.codecs import FrameShape
+from dicom_io.image.codecs import JPEG_DCT, FrameShape
 from dicom_io.image.header import Header
 from dicom_io.image.pixel_data import read_native
 
-_RED, _GREEN, _BLUE = 19595, 38470, 7471  # ITU-R BT.601 luma, in 65536ths, as image libraries have it
-_DCT = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)  # whose decoder gives RGB, whatever was stored
+_RED, _GREEN, _BLUE = 19595, 38470, 7471  # ITU-R BT.601 luma in 65536ths, as in image libraries
 
 
 def read_native_luminance(header: Header, shape: FrameShape) -> NDArray[np.uint8]:
-    """uint8 [rows, columns] of uncompressed colour, in either Planar Configuration (PS3.3 C.7.6.3.1.3)."""
+    """Read uncompressed colour in either Planar Configuration (PS3.3 C.7.6.3.1.3) as uint8 [rows, columns].
+
+    Raises the same exceptions as `read_native`.
+    """
     size = shape.rows * shape.columns
     if header.photometric_interpretation == "YBR_FULL_422":  # C.7.6.3.1.2: Y Y Cb Cr for each two pixels
         cells = read_native(header, size * 2, 8)
@@ -27,9 +28,9 @@ def read_native_luminance(header: Header, shape: FrameShape) -> NDArray[np.uint8
 
 
 def luminance(samples: NDArray[np.generic], header: Header) -> NDArray[np.uint8]:
-    """uint8 [rows, columns] from [rows, columns, 3], as the decoder of the transfer syntax gives them."""
-    stored_so = header.transfer_syntax_uid not in _DCT
-    if stored_so and header.photometric_interpretation.startswith(("YBR_FULL", "YBR_PARTIAL")):
+    """Convert a decoder's [rows, columns, 3] of 8 bits to uint8 [rows, columns]."""
+    converted = header.transfer_syntax_uid in JPEG_DCT  # this decoder returns RGB, whatever is stored
+    if not converted and header.photometric_interpretation.startswith(("YBR_FULL", "YBR_PARTIAL")):
         return samples[..., 0].astype(np.uint8)
     wide = samples.astype(np.uint32)
     return ((_RED * wide[..., 0] + _GREEN * wide[..., 1] + _BLUE * wide[..., 2] + 0x8000) >> 16).astype(np.uint8)

@@ -1,7 +1,7 @@
-"""From a file to the picture that a radiologist sees.
+"""Decode a DICOM file to the picture that a radiologist sees.
 
 Stored values -> Modality LUT -> VOI LUT -> polarity (one table, see `luts`) -> padding and shutters set to black.
-Nothing is allocated before the sizes in the header, and in the codestream, are checked.
+Nothing is allocated before the sizes in the header and in the codestream have been checked.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydicom.uid import RLELossless
 
 from dicom_io.image import codecs
-from dicom_io.image.codecs import FrameShape
+from dicom_io.image.codecs import Codestream, FrameShape
 from dicom_io.image.colour import luminance, read_native_luminance
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.levels import Levels, levels_of_cells, levels_of_samples
@@ -23,23 +23,26 @@ from dicom_io.image.shutter import Shutter, read_shutter
 Picture = NDArray[np.float32]
 
 MAX_PIXELS = 100_000_000
-FEWEST_SHADES = 1 / 255  # a picture whose whole range is less than one of 256 shades shows nothing
+FEWEST_SHADES = 1 / 255  # a picture whose whole range is smaller than one of 256 shades shows nothing
 _CELL = {8: np.uint8, 16: np.uint16}
-_STRIPE = 48  # rows that are worked on together: they stay in the processor's cache
+_STRIPE = 48  # rows processed together, few enough to stay in the processor's cache
 
 
 def decode(
     path: Path, max_pixels: int = MAX_PIXELS, size_hint: int | None = None, header: Header | None = None
 ) -> Picture:
-    """The picture as float32 [rows, columns], 0 black to 1 white as a radiologist sees it; never NaN.
+    """Return the picture as float32 [rows, columns], 0 black to 1 white as a radiologist sees it, without NaN.
 
-    With `size_hint` = N the picture may come smaller, by whole factors, as long as both sides stay at least 2 N:
-    the mean of k x k displayed pixels (rows and columns left over at the lower and right edge, fewer than k, are cut
-    off); for JPEG 2000 first the codestream's own lower resolution, to which the LUTs are then applied. The same file
-    and hint always give the same picture, bit for bit.
+    `header`: the file's header, where the caller has read it already.
 
-    Pixel Padding and what lies outside the shutters is 0 and has no part in the range when there is no VOI LUT.
-    Raises `Refused` (see `refusals`) with the reason, and OSError when the file cannot be read.
+    With `size_hint` = N the picture may be smaller by a whole factor k, as long as both sides keep at least 2 N pixels.
+    Each of its pixels is the mean of k x k displayed pixels; fewer than k rows and columns left over at the lower and
+    right edge are cut off. JPEG 2000 is first decoded at a lower resolution of the codestream, to which the LUTs are
+    then applied. The same file and hint always give the same picture, bit for bit.
+
+    Pixel Padding and everything outside the shutters is 0, and does not count for the range of values that is
+    displayed where there is no VOI LUT. Raises NoPicture with the reason (its subclasses: `no_picture`), and OSError
+    if the file cannot be read.
     """
     header = header or read_header(path)
     shape, stored = _checked(header, max_pixels)
@@ -59,14 +62,14 @@ def decode(
 
 
 def _checked(header: Header, max_pixels: int) -> tuple[FrameShape, StoredValues]:
-    """The image's form by its header; raises Unsupported, TooLarge."""
+    """Return the shape and the kind of stored values from the header. Raises Unsupported, TooLarge."""
     frames, samples = max(header.integer("NumberOfFrames", 1), 1), max(header.integer("SamplesPerPixel", 1), 1)
     if header.rows * header.columns * frames > max_pixels:
         raise TooLarge(f"{header.rows} x {header.columns} x {frames} pixels, the limit is {max_pixels}")
-    if not header.rows or not header.columns:
+    if header.rows < 1 or header.columns < 1:
         raise Unsupported("no Rows or Columns: not an image")
     if frames > 1:
-        raise Unsupported(f"{frames} frames: a radiograph has one, which of these is meant cannot be known")
+        raise Unsupported(f"{frames} frames: a radiograph has one, and which of these is meant is unknown")
     allocated = header.integer("BitsAllocated", 16)
     bits_stored = header.integer("BitsStored", allocated)
     high_bit = header.integer("HighBit", bits_stored - 1)
@@ -84,7 +87,7 @@ def _checked(header: Header, max_pixels: int) -> tuple[FrameShape, StoredValues]
 def _read_levels(
     header: Header, shape: FrameShape, stored: StoredValues, max_pixels: int, size_hint: int | None
 ) -> Levels:
-    """[rows, columns] of levels: stored values, less the smallest possible."""
+    """Return the levels, uint8 or uint16 [rows, columns]: stored values less the smallest possible one."""
     if codecs.is_native(header.transfer_syntax_uid):
         if shape.samples == 3:
             return read_native_luminance(header, shape)
@@ -101,36 +104,58 @@ def _read_levels(
 def _decompressed(
     header: Header, shape: FrameShape, stored: StoredValues, max_pixels: int, size_hint: int | None
 ) -> NDArray[np.generic]:
-    """The frame through its decoder, checked against the header before and after."""
+    """Read the frame, check its codestream, decode it, and check the samples: [rows, columns] or [rows, columns, 3]."""
     syntax = header.transfer_syntax_uid
     codecs.ensure_installed(syntax)
     frame = read_frame(header)
     codestream = codecs.read_codestream(syntax, frame)
     halvings = 0
     if codestream is not None:
-        if codestream.rows * codestream.columns > max_pixels:
-            raise TooLarge(f"a codestream of {codestream.rows} x {codestream.columns}, the limit is {max_pixels}")
-        found = (codestream.rows, codestream.columns, codestream.samples)
-        if found != (shape.rows, shape.columns, shape.samples):
-            raise Undecodable(f"a codestream of {found}, the header says {shape.rows, shape.columns, shape.samples}")
+        _check_codestream(codestream, shape, max_pixels)
         codecs.ensure_precision(syntax, codestream, stored.bits_stored)
         ensure_end_marker(frame)
-        if shape.samples == 1 and not stored.signed and not header.text("PixelPaddingValue"):
-            halvings = min(codestream.resolutions, _factor(shape.rows, shape.columns, size_hint).bit_length() - 1)
+        halvings = _halvings(header, codestream, shape, stored, size_hint)
     samples = codecs.decode_frame(syntax, frame, shape, halvings)
-    expected = [(-(-shape.rows >> n), -(-shape.columns >> n)) for n in {0, halvings}]
-    if samples.shape[:2] not in expected or samples.shape[2:] not in ((), (shape.samples,)):
-        raise Undecodable(f"the decoder gave {samples.shape}, expected {expected[0]} of {shape.samples} samples")
+    _check_samples(samples, shape, halvings)
     return samples
 
 
+def _check_codestream(codestream: Codestream, shape: FrameShape, max_pixels: int) -> None:
+    """Raise TooLarge or Undecodable, before anything is allocated, if the codestream is not of the header's size."""
+    if codestream.rows * codestream.columns > max_pixels:
+        raise TooLarge(f"a codestream of {codestream.rows} x {codestream.columns}, the limit is {max_pixels}")
+    found = (codestream.rows, codestream.columns, codestream.samples)
+    expected = (shape.rows, shape.columns, shape.samples)
+    if found != expected:
+        raise Undecodable(f"a codestream of {found}, the header says {expected}")
+
+
+def _halvings(
+    header: Header, codestream: Codestream, shape: FrameShape, stored: StoredValues, size_hint: int | None
+) -> int:
+    """How many times the JPEG 2000 decoder may halve both sides without making the picture too small for the hint.
+
+    None with padding or signed values: halving averages neighbours, and both are recognised only in whole values.
+    """
+    if shape.samples != 1 or stored.signed or header.text("PixelPaddingValue"):
+        return 0
+    return min(codestream.resolutions, _factor(shape.rows, shape.columns, size_hint).bit_length() - 1)
+
+
+def _check_samples(samples: NDArray[np.generic], shape: FrameShape, halvings: int) -> None:
+    """Raise Undecodable unless the decoder gave the frame in full or at the resolution it was asked for."""
+    expected = [(-(-shape.rows >> n), -(-shape.columns >> n)) for n in {0, halvings}]
+    if samples.shape[:2] not in expected or samples.shape[2:] not in ((), (shape.samples,)):
+        raise Undecodable(f"the decoder gave {samples.shape}, expected {expected[0]} of {shape.samples} samples")
+
+
 def _factor(rows: int, columns: int, size_hint: int | None) -> int:
-    """The whole factor by which both sides can shrink and keep twice the hint."""
+    """The whole factor by which both sides can shrink and still have twice the hint; 1 without a hint."""
     return max(min(rows, columns) // (2 * size_hint), 1) if size_hint else 1
 
 
 def _range(levels: Levels, shutter: Shutter | None, padding: tuple[int, int] | None) -> tuple[int, int]:
-    """The smallest and largest level of what is visible and not padding; raises Constant where nothing is."""
+    """Return the smallest and the largest level that is visible and not padding. Raises Constant if all is padding."""
     visible = levels if shutter is None else levels[shutter.rows, shutter.columns]
     if shutter is not None and shutter.mask is not None:
         visible = visible[shutter.mask[shutter.rows, shutter.columns]]
@@ -142,7 +167,7 @@ def _range(levels: Levels, shutter: Shutter | None, padding: tuple[int, int] | N
 
 
 def _render(levels: Levels, table: Picture, shutter: Shutter | None, factor: int) -> Picture:
-    """The table looked up stripe by stripe, and each stripe reduced by the mean of factor x factor pixels."""
+    """Look up each level in the table, stripe by stripe, and average each block of factor x factor pixels."""
     rows, columns = levels.shape[0] // factor, levels.shape[1] // factor
     picture = np.empty((rows, columns), np.float32)
     height = max(_STRIPE // factor, 1)
@@ -162,7 +187,7 @@ def _render(levels: Levels, table: Picture, shutter: Shutter | None, factor: int
 
 
 def _mean(pixels: Picture, factor: int, out: Picture) -> None:
-    """The mean of each factor x factor block: rows first, for they lie together in memory."""
+    """Write the mean of each factor x factor block to `out`; rows are added first because they are contiguous."""
     width = out.shape[1] * factor
     across = pixels[0::factor].copy()
     for offset in range(1, factor):
@@ -174,7 +199,7 @@ def _mean(pixels: Picture, factor: int, out: Picture) -> None:
 
 
 def _blacken(pixels: Picture, shutter: Shutter, source: slice) -> None:
-    """What the shutter hides in the rows `source` of the image."""
+    """Set to 0 what the shutter hides; `pixels` are the rows `source` of the image."""
     pixels[: max(shutter.rows.start - source.start, 0)] = 0
     pixels[max(shutter.rows.stop - source.start, 0) :] = 0
     pixels[:, : shutter.columns.start] = 0

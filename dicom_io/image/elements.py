@@ -1,6 +1,6 @@
-"""Single elements of any data set, read without raising and without a warning: dirty values are normal.
+"""Read single elements of any data set without exceptions or warnings, because malformed values are common.
 
-An element that came as bytes stays so in the data set, and can be copied as it came.
+Reading text or numbers leaves the element in the data set as raw bytes, so that it can still be copied byte for byte.
 """
 
 import struct
@@ -15,7 +15,7 @@ from pydicom.sequence import Sequence
 
 
 def element_text(dataset: Dataset, keyword: str) -> str:
-    """As `Header.text`, of any data set."""
+    """Like `Header.text`, for any data set."""
     element = _get(dataset, keyword)
     if element is None or element.value is None:
         return ""
@@ -28,7 +28,7 @@ def element_text(dataset: Dataset, keyword: str) -> str:
 
 
 def element_numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
-    """As `Header.numbers`, of any data set. Numbers of a VR that may be signed or not are read as unsigned."""
+    """Like `Header.numbers`, for any data set. Numbers of VR "US or SS" are read as unsigned."""
     element = _get(dataset, keyword)
     value = None if element is None else element.value
     if value is None:
@@ -42,6 +42,7 @@ def element_numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
 
 
 def _raw_numbers(element: RawDataElement) -> tuple[float, ...]:
+    """Parse the bytes of DS, IS, US or SS. Raises ValueError (also for another VR), struct.error."""
     value = element.value or b""
     vr = element.VR if element.VR not in (None, "UN") else dictionary_VR(element.tag)
     if vr in ("DS", "IS"):
@@ -53,17 +54,17 @@ def _raw_numbers(element: RawDataElement) -> tuple[float, ...]:
 
 
 def element_items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
-    """As `Header.items`, of any data set."""
+    """Like `Header.items`, for any data set."""
     try:
         value = dataset.get(keyword)
-    except Exception:  # a sequence that cannot be parsed raises anything; it is as good as missing
+    except Exception:  # parsing a malformed sequence may raise anything; it counts as missing
         return ()
     return tuple(value) if isinstance(value, Sequence) else ()
 
 
 def _get(dataset: Dataset, keyword: str) -> DataElement | RawDataElement | None:
     tag = tag_for_keyword(keyword)
-    return None if tag is None or tag not in dataset else dataset.get_item(tag)  # get_item leaves it raw
+    return None if tag is None or tag not in dataset else dataset.get_item(tag)  # get_item does not parse it
 
 
 def _decoded(value: bytes, dataset: Dataset) -> str:
@@ -72,5 +73,5 @@ def _decoded(value: bytes, dataset: Dataset) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return decode_bytes(value, convert_encodings(charset), {0x5C, 0x3D, 0x5E})
-    except (LookupError, UnicodeError, ValueError, TypeError, NotImplementedError):  # the last: a VR that is none
+    except (LookupError, UnicodeError, ValueError, TypeError, NotImplementedError):  # NotImplementedError: unknown VR
         return value.decode("latin-1")

@@ -1,10 +1,11 @@
-"""The elements before Pixel Data, read once and tolerantly: hospitals send missing, empty and malformed values."""
+"""The elements before Pixel Data, read tolerantly: hospitals send missing, empty and malformed values."""
 
 import io
 import warnings
 import zlib
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,42 +18,46 @@ from dicom_io.image.elements import element_items, element_numbers, element_text
 from dicom_io.image.no_picture import NoPicture, NotDicom, TooLarge
 
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})  # Float, Double Float and Pixel Data
-INFLATED_LIMIT = 1 << 30  # bytes a deflated data set may grow to; a few kilobytes can inflate to gigabytes
+INFLATED_LIMIT = 1 << 30  # bytes; the limit is needed because some kilobytes can inflate to gigabytes
 _PREAMBLE, _GROUP_LENGTH_ELEMENT = 132, 12  # PS3.10 7.1: preamble and prefix, then (0002,0000) UL
 
 
 @dataclass(frozen=True)
 class Header:
-    """The header of one object. `dataset` holds the elements before Pixel Data as they came (raw until asked for)."""
+    """The header of one object. None of its methods and properties raises.
+
+    `dataset` holds the elements before Pixel Data as raw bytes. `pixel_offset` is the position of Pixel Data, or the
+    end where it is absent, in bytes from the start of the file; in a deflated file, of the inflated data set.
+    """
 
     path: Path
     dataset: Dataset
     transfer_syntax_uid: str
-    pixel_offset: int  # of the Pixel Data element in the file, or in the inflated data set; the end where it is absent
+    pixel_offset: int
 
     def text(self, keyword: str) -> str:
-        """The element's value without padding, decoded by Specific Character Set; "" when missing. Never raises.
+        """The element's value without padding, decoded by Specific Character Set; "" if missing.
 
-        Values of a multi-valued element stay joined by a backslash. The element in `dataset` stays raw.
+        The values of a multi-valued element stay joined by a backslash. The element in `dataset` stays raw.
         """
         return element_text(self.dataset, keyword)
 
     def texts(self, keyword: str) -> tuple[str, ...]:
-        """The values of a multi-valued element, each stripped; () when missing."""
+        """The values of a multi-valued element, each without surrounding blanks; () if missing."""
         text = self.text(keyword)
         return tuple(part.strip() for part in text.split("\\")) if text else ()
 
     def numbers(self, keyword: str) -> tuple[float, ...]:
-        """The numbers of a DS, IS, US or SS element; () when missing or malformed."""
+        """The numbers of a DS, IS, US or SS element; () if missing or malformed."""
         return element_numbers(self.dataset, keyword)
 
     def integer(self, keyword: str, default: int = 0) -> int:
-        """The first number as an integer, or `default`."""
+        """The first number, rounded towards zero; `default` if missing, malformed or not finite."""
         numbers = self.numbers(keyword)
-        return int(numbers[0]) if numbers else default
+        return int(numbers[0]) if numbers and isfinite(numbers[0]) else default
 
     def items(self, keyword: str) -> tuple[Dataset, ...]:
-        """The items of a sequence; () when missing, empty or unreadable."""
+        """The items of a sequence; () if missing, empty or unreadable."""
         return element_items(self.dataset, keyword)
 
     @property
@@ -113,22 +118,25 @@ class Header:
 
     @property
     def patient_age_years(self) -> float | None:
-        """By Patient's Age, else by the birth and study dates; None when neither can be read."""
+        """From Patient's Age, else from the birth and study dates; None if neither can be read."""
         age = _age(self.text("PatientAge"))
         return age if age is not None else _years_between(self.text("PatientBirthDate"), self.study_date)
 
 
 def read_header(path: Path) -> Header:
-    """Read the elements before Pixel Data; raises NotDicom, and TooLarge for a data set that inflates beyond 1 GiB."""
+    """Read the elements before Pixel Data.
+
+    Raises NotDicom, TooLarge for a data set that inflates beyond 1 GiB, and OSError if the file cannot be read.
+    """
     try:
         with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # dirty values are normal and are kept as they are
+            warnings.simplefilter("ignore")  # malformed values are common and are kept as they are
             dataset, offset = _read_deflated(file) if _is_deflated(file) else _read(file)
     except NoPicture:
         raise
-    except Exception as error:  # pydicom's parser raises whatever its building blocks do on garbage (fuzzed)
+    except Exception as error:  # fuzzing found that pydicom's parser raises many kinds
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's trouble, not the object's; pydicom's own OSError, for a cut file, has no number
+            raise  # the file system failed; pydicom's own OSError, for a truncated file, has no errno
         raise NotDicom(f"not a readable DICOM Part 10 file ({type(error).__name__} while parsing)") from error
     meta = dataset.file_meta
     for keyword, fallback in (
@@ -141,7 +149,7 @@ def read_header(path: Path) -> Header:
 
 
 def open_data_set(header: Header) -> BinaryIO:
-    """The stream that `pixel_offset` counts in: the file, or the inflated data set."""
+    """Open the stream in which `pixel_offset` counts: the file, or the inflated data set."""
     file = header.path.open("rb")
     if header.transfer_syntax_uid != DeflatedExplicitVRLittleEndian:
         return file
@@ -152,7 +160,7 @@ def open_data_set(header: Header) -> BinaryIO:
 
 def _read(file: BinaryIO) -> tuple[Dataset, int]:
     dataset = pydicom.dcmread(file, stop_before_pixels=True)
-    return dataset, file.tell()  # pydicom goes back to the start of the element it stopped at
+    return dataset, file.tell()  # pydicom seeks back to the start of the element at which it stopped
 
 
 def _is_deflated(file: BinaryIO) -> bool:
@@ -173,7 +181,7 @@ def _read_deflated(file: BinaryIO) -> tuple[Dataset, int]:
 
 
 def _read_meta(file: BinaryIO) -> FileMetaDataset:
-    """File Meta Information; leaves the file at the first byte after it (PS3.10 7.1)."""
+    """Read File Meta Information and leave the file at the first byte after it (PS3.10 7.1)."""
     file.seek(_PREAMBLE)
     meta = FileMetaDataset(read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag >= 0x00030000))
     file.seek(_PREAMBLE + _GROUP_LENGTH_ELEMENT + int(meta.FileMetaInformationGroupLength))
@@ -181,7 +189,7 @@ def _read_meta(file: BinaryIO) -> FileMetaDataset:
 
 
 def _inflate(data: bytes) -> bytes:
-    """PS3.5 A.5: the data set, deflated without a zlib header."""
+    """Inflate a data set (PS3.5 A.5: without a zlib header). Raises TooLarge beyond INFLATED_LIMIT."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     inflated = inflater.decompress(data, INFLATED_LIMIT)
     if inflater.unconsumed_tail:
@@ -190,7 +198,7 @@ def _inflate(data: bytes) -> bytes:
 
 
 def _age(age: str) -> float | None:
-    """AS, PS3.5 6.2: nnnD, nnnW, nnnM or nnnY; a number alone is taken as years, as senders mean it."""
+    """Parse AS (PS3.5 6.2: nnnD, nnnW, nnnM or nnnY) to years; senders that give only a number mean years."""
     number, unit = (age[:-1], age[-1:].upper()) if age[-1:].isalpha() else (age, "Y")
     per_year = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}.get(unit)
     return int(number) / per_year if per_year and number.isascii() and number.isdigit() else None
@@ -202,4 +210,4 @@ def _years_between(birth: str, study: str) -> float | None:
     except ValueError:
         return None
     years = days.days / 365.25
-    return years if 0 <= years < 130 else None  # 1 January 1800 stands for "unknown" in the field
+    return years if 0 <= years < 130 else None  # some systems send 1 January 1800 for "unknown"

@@ -1,4 +1,4 @@
-"""From pixel cells, or a decoder's samples, to levels: the stored value less the smallest possible, so 0 and up."""
+"""Convert pixel cells or a decoder's samples to levels: stored values less the smallest possible one, so from 0 up."""
 
 from dataclasses import replace
 from typing import Any
@@ -13,7 +13,10 @@ Levels = NDArray[Any]  # uint8 or uint16
 
 
 def levels_of_cells(cells: Levels, stored: StoredValues) -> Levels:
-    """In place. Bits outside Bits Stored are no part of the value: older images keep overlays there (PS3.5 8.1.1)."""
+    """Convert pixel cells, in place.
+
+    Bits outside Bits Stored are dropped: older images keep overlays there (PS3.5 8.1.1).
+    """
     shift = stored.high_bit + 1 - stored.bits_stored
     if shift:
         cells >>= shift
@@ -25,10 +28,13 @@ def levels_of_cells(cells: Levels, stored: StoredValues) -> Levels:
 
 
 def levels_of_samples(samples: NDArray[Any], stored: StoredValues) -> Levels:
-    """What a lossy decoder overshoots is clipped: taken modulo 2**BitsStored, white would turn black."""
+    """Convert a decoder's samples. Raises Undecodable for a dtype other than integers of 8 or 16 bits.
+
+    Values beyond Bits Stored, where a lossy codec overshot, are clipped: dropping the high bits would turn white black.
+    """
     if samples.dtype.kind not in "iu" or samples.dtype.itemsize > 2:
         raise Undecodable(f"the decoder gave {samples.dtype}, integers of 8 or 16 bits were expected")
-    if stored.signed and samples.dtype.kind == "u":  # two's complement in an unsigned codestream
+    if stored.signed and samples.dtype.kind == "u":  # the codestream holds two's complement as unsigned numbers
         cells = replace(stored, bits_allocated=16, high_bit=stored.bits_stored - 1)
         return levels_of_cells(samples.astype(np.uint16), cells)
     if samples.dtype.kind == "i":

@@ -1,22 +1,22 @@
-"""Why a file gives no picture.
+"""The reasons why a file cannot be decoded to a picture.
 
     NoPicture               carries `reason`, a sentence for the journal and the report
     ├── NotDicom            not a DICOM Part 10 file, or its header cannot be read
     ├── NoPixels            an object without Pixel Data
     ├── Truncated           Pixel Data ends early
     ├── TooLarge            more pixels than the limit, by the header or by the codestream
-    ├── Unsupported         a kind of image that is none of ours (multi-frame, colour palette, 32 bits)
+    ├── Unsupported         a kind of image that is not read (multi-frame, colour palette, 32 bits)
     ├── NoDecoder           no decoder for this transfer syntax is installed
-    ├── Undecodable         a decoder gave up, or gave something else than the header promises
-    └── Constant            nothing to see: one value everywhere
+    ├── Undecodable         a decoder failed, or its output differs from what the header says
+    └── Constant            nothing can be seen: one value or one shade everywhere
 
-A refusal is an answer, not an accident: the image is reported as not analysed, with the reason. Reasons name what was
-found and what was expected, and hold no patient data.
+These are results, not faults of the program: the image is reported as not analysed, with the reason. A reason names
+what was found and what was expected, and holds no patient data.
 """
 
 
 class NoPicture(Exception):
-    """An image that gives no picture to analyse; `reason` says why."""
+    """The file cannot be decoded to a picture; `reason` says why."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -24,7 +24,7 @@ class NoPicture(Exception):
 
 
 class NotDicom(NoPicture):
-    """Not a DICOM Part 10 file, or its header cannot be read."""
+    """The file is not a DICOM Part 10 file, or its header cannot be read."""
 
 
 class NoPixels(NoPicture):
@@ -36,20 +36,20 @@ class Truncated(NoPicture):
 
 
 class TooLarge(NoPicture):
-    """More pixels than the limit: nothing was allocated."""
+    """The image has more pixels than the limit, or inflates beyond one; no memory was allocated for it."""
 
 
 class Unsupported(NoPicture):
-    """A kind of image that is not read here."""
+    """The image is of a kind that is not read."""
 
 
 class NoDecoder(NoPicture):
-    """No decoder for the transfer syntax."""
+    """No decoder for the transfer syntax is installed."""
 
 
 class Undecodable(NoPicture):
-    """The decoder failed, or its output contradicts the header."""
+    """The decoder failed, or its output differs from what the header says."""
 
 
 class Constant(NoPicture):
-    """One value everywhere: a failed exposure or a failed decoder, never a chest."""
+    """Every pixel has the same value or shade: the exposure or the decoder failed, and this is never a chest."""

@@ -1,4 +1,4 @@
-"""The bytes of Pixel Data, read from where the header ended: no copy of the data set is made."""
+"""The bytes of Pixel Data, read from where the header ends, without a copy of the whole data set."""
 
 import struct
 from dataclasses import dataclass
@@ -23,32 +23,38 @@ class _Element:
 
 
 def read_native(header: Header, cells: int, bits_allocated: int) -> NDArray[Any]:
-    """The first `cells` pixel cells (PS3.5 8.1.1), as uint8 or uint16. Raises NoPixels, Truncated."""
+    """Read the first `cells` pixel cells (PS3.5 8.1.1) as uint8 or uint16 [cells].
+
+    Raises NoPixels, Truncated, Unsupported.
+    """
     kind = np.dtype(np.uint8 if bits_allocated == 8 else np.uint16)
     with open_data_set(header) as stream:
         element = _read_element(stream, header)
         if element.length == _UNDEFINED:
-            raise Unsupported("Pixel Data is encapsulated, the transfer syntax says that it is not")
+            raise Unsupported("Pixel Data is encapsulated, but the transfer syntax says that it is not")
         wanted = cells * kind.itemsize
         if element.length < wanted:
-            raise Truncated(f"Pixel Data has {element.length} bytes, the header means {wanted}")
+            raise Truncated(f"Pixel Data has {element.length} bytes, the header calls for {wanted}")
         values = np.empty(cells, kind)
         got = _read_into(stream, values.data.cast("B"))
     if got < wanted:
         raise Truncated(f"the file ends after {got} of {wanted} bytes of Pixel Data")
     if element.little_endian:
         return values
-    if bits_allocated == 8:  # PS3.5 8.2: OW, so that pairs of 8-bit cells stand in swapped order
+    if bits_allocated == 8:  # PS3.5 8.2: in OW each pair of 8-bit cells is swapped
         return values if _is_ob(header) else _swapped_pairs(values)
     return values.byteswap()
 
 
 def read_frame(header: Header) -> bytes:
-    """The one frame of encapsulated Pixel Data (PS3.5 A.4): its fragments joined. Raises NoPixels, Truncated."""
+    """Read the fragments of encapsulated Pixel Data (PS3.5 A.4), joined to one frame.
+
+    Raises NoPixels, Truncated, Unsupported.
+    """
     with open_data_set(header) as stream:
         element = _read_element(stream, header)
         if element.length != _UNDEFINED:
-            raise Unsupported("Pixel Data is not encapsulated, the transfer syntax says that it is")
+            raise Unsupported("Pixel Data is not encapsulated, but the transfer syntax says that it is")
         fragments: list[bytes] = []
         while True:
             tag, length = _read_item(stream)
@@ -67,12 +73,16 @@ def read_frame(header: Header) -> bytes:
 
 
 def ensure_end_marker(frame: bytes) -> None:
-    """JPEG, JPEG-LS and JPEG 2000 end in 0xFFD9; decoders fill what is missing with grey. Raises Truncated."""
+    """Raise Truncated unless the frame ends in 0xFFD9, as JPEG, JPEG-LS and JPEG 2000 do.
+
+    Decoders do not notice: they fill the missing part with grey.
+    """
     if not frame.rstrip(b"\0").endswith(b"\xff\xd9") and b"\xff\xd9" not in frame[-64:]:
         raise Truncated("the codestream ends without its end marker")
 
 
 def _read_element(stream: BinaryIO, header: Header) -> _Element:
+    """Read tag, VR and length of Pixel Data and leave the stream at its value."""
     stream.seek(header.pixel_offset)
     start = stream.read(12)
     if len(start) < 8:
@@ -104,9 +114,10 @@ def _read_item(stream: BinaryIO) -> tuple[int, int]:
 
 
 def _read_into(stream: BinaryIO, view: memoryview) -> int:
+    """Fill `view` from the stream; return how many bytes there were."""
     at = 0
     while at < len(view):
-        got = stream.readinto(view[at:])  # type: ignore[attr-defined]  # files and BytesIO have it
+        got = stream.readinto(view[at:])  # type: ignore[attr-defined]  # files and BytesIO have readinto
         if not got:
             break
         at += got

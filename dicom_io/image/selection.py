@@ -1,8 +1,9 @@
-"""Is this image one that the model is for? By the header alone, each verdict with its reason.
+"""Decide from the header whether an image is one that the model is for, and give the reason.
 
-Missing tags are normal in the field and refuse nothing; a tag that is there and says otherwise does. Where the coded
-attributes are silent, the words of the descriptions are asked: a lateral chest often says so only in SeriesDescription.
-Reasons quote coded values and single words, never free text, which may name the patient.
+Tags are often missing in the field. A missing tag therefore rejects nothing (a Secondary Capture alone must carry
+Modality); a tag with another value does. Where the coded attributes are missing, the descriptions are searched for
+known words: many lateral chest radiographs say so only in SeriesDescription. Reasons quote coded values and single
+words, never free text, which may name the patient.
 """
 
 import re
@@ -21,19 +22,9 @@ from dicom_io.identity import MANUFACTURER
 from dicom_io.image.elements import element_text
 from dicom_io.image.header import Header
 
-# The region in the words of the field: CHEST and THORAX, and RIBCAGE, which frontal chests carry by mistake or by
-# translation. A rib series says RIB or RIBS: another exposure, and not ours.
-CHEST_PARTS = (
-    "CHEST", "THORAX", "LUNG", "LUNGS", "RIBCAGE", "CHESTPA", "CHESTAP", "CHEST PA", "CHEST AP", "PORTCHEST",
-    "PORT CHEST", "CHEST PORT", "BEDSIDE CHEST", "TORAX", "TÓRAX", "THORACIC", "POUMON", "POUMONS", "BRUST", "LUNGE",
-)  # fmt: skip
 # CHEST in Context Group 4 (PS3.16) and its retired SNOMED-RT code
 CHEST_CODES = ("816094009", "51185008", "43799004", "T-D3000", "39607008", "T-28000")
-# Lateral, oblique and decubitus (PS3.3 C.8.7.1.1.1, C.8.11.5): the model has learned PA and AP alone
-OTHER_VIEWS = (
-    "LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT", "LLD", "RLD", "LAO", "RAO", "LPO", "RPO", "LLO", "RLO", "OBLIQUE",
-    "DECUBITUS",
-)  # fmt: skip
+# Words for the same views and for other parts of the body, in the languages of the field, as descriptions have them
 OTHER_VIEW_WORDS = ("LAT", "LATERAL", "LATERALE", "SEITLICH", "PROFIL", "OBLIQUE", "DECUBITUS", "DECUB")
 OTHER_PART_WORDS = (
     "ABDOMEN", "ABD", "KUB", "PELVIS", "HIP", "SPINE", "CSPINE", "TSPINE", "LSPINE", "CERVICAL", "LUMBAR", "SKULL",
@@ -43,6 +34,8 @@ OTHER_PART_WORDS = (
 )  # fmt: skip
 ANIMAL_WORDS = ("CANINE", "FELINE", "EQUINE", "BOVINE", "AVIAN", "VETERINARY", "VETERINARIAN", "VETERINAR", "TIERARZT")
 HUMAN_CODES = ("337915000", "L-85B00")  # Homo sapiens, SNOMED CT and SNOMED-RT
+# Values of Image Type (PS3.3 C.7.6.1.1.2) of pictures that are not one whole radiograph
+EXCLUDED_IMAGE_TYPES = ("LOCALIZER", "SUBTRACTION", "TOMOSYNTHESIS", "SCREEN SAVE", "REFORMATTED")
 
 _DESCRIPTIONS = ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription",
                  "PerformedProcedureStepDescription", "StudyDescription")  # fmt: skip
@@ -50,22 +43,21 @@ _DESCRIPTIONS = ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessi
 
 @dataclass(frozen=True)
 class SelectionRules:
-    """What is analysed. The defaults suit a model for frontal chest radiographs of adults and children."""
+    """What is analysed. The first six fields are the table [select] of the configuration, which has their defaults."""
 
-    modalities: tuple[str, ...] = ("CR", "DX")
-    body_parts: tuple[str, ...] = CHEST_PARTS
-    excluded_views: tuple[str, ...] = OTHER_VIEWS
-    excluded_image_types: tuple[str, ...] = ("LOCALIZER", "SUBTRACTION", "TOMOSYNTHESIS", "SCREEN SAVE", "REFORMATTED")
-    for_processing: bool = False  # raw detector data; the model has seen images for presentation
-    secondary_capture: bool = False  # digitised films, but annotated copies and other programs' results too
-    read_descriptions: bool = True
+    modalities: tuple[str, ...]
+    body_parts: tuple[str, ...]
+    excluded_views: tuple[str, ...]
+    for_processing: bool  # accept raw detector data (DX For Processing)
+    secondary_capture: bool  # accept a Secondary Capture whose Modality is one of `modalities`
+    minimum_age_years: float  # 0: no limit; a patient of unknown age is accepted
+    read_descriptions: bool = True  # search the descriptions where the coded attributes are missing
     animals: bool = False
-    minimum_age_years: float = 0.0  # 0: no limit; an unknown age passes
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`eligible`, or ignored; `reason` is a sentence for the journal, without patient data."""
+    """Whether the image is analysed. `reason` is a sentence for the journal, without patient data."""
 
     eligible: bool
     reason: str
@@ -75,9 +67,8 @@ class Verdict:
         return "eligible" if self.eligible else "ignored"
 
 
-def select(header: Header, rules: SelectionRules | None = None) -> Verdict:
-    """The first rule that speaks against the image decides; none does: it is eligible."""
-    rules = rules or SelectionRules()
+def select(header: Header, rules: SelectionRules) -> Verdict:
+    """Return the verdict of the first rule that rejects the image; an image that no rule rejects is eligible."""
     for rule in _RULES:
         reason = rule(header, rules)
         if reason:
@@ -85,15 +76,18 @@ def select(header: Header, rules: SelectionRules | None = None) -> Verdict:
     return Verdict(True, "a frontal chest radiograph as far as its header tells")
 
 
-def _our_own(header: Header, rules: SelectionRules) -> str:
-    """A result of ours that comes back must never be analysed: the loop would not end."""
+# --- the rules: each returns the reason why it rejects the image, or ""
+
+
+def _made_by_hilum(header: Header, rules: SelectionRules) -> str:
+    """Reject objects that hilum made: if a result that comes back were analysed, the loop would never end."""
     equipment = [header.dataset, *header.items("ContributingEquipmentSequence")]
-    ours = any(
+    own = any(
         element_text(item, keyword).lower() == MANUFACTURER
         for item in equipment
         for keyword in ("Manufacturer", "ManufacturerModelName")
     )
-    return "made by this program" if ours else ""
+    return "made by this program" if own else ""
 
 
 def _sop_class(header: Header, rules: SelectionRules) -> str:
@@ -104,11 +98,11 @@ def _sop_class(header: Header, rules: SelectionRules) -> str:
         return "" if rules.for_processing else "DX For Processing: detector data, not an image to look at"
     if uid == SecondaryCaptureImageStorage:
         return _secondary_capture(header, rules)
-    return f"SOP Class {uid} is no radiograph"
+    return f"SOP Class {uid} is not a radiograph"
 
 
 def _secondary_capture(header: Header, rules: SelectionRules) -> str:
-    """A radiograph that a gateway or an archive wrapped says CR or DX; other programs' pictures say OT, or nothing."""
+    """A radiograph that a gateway or an archive wrapped has Modality CR or DX; others have OT or none."""
     if not rules.secondary_capture:
         return "a Secondary Capture, not an image as the modality made it"
     if header.modality not in rules.modalities:
@@ -127,13 +121,13 @@ def _presentation_intent_type(header: Header, rules: SelectionRules) -> str:
 
 
 def _image_type(header: Header, rules: SelectionRules) -> str:
-    """DERIVED and SECONDARY refuse nothing: many CR systems and every gateway that recompresses writes them."""
-    found = [value for value in header.texts("ImageType") if value.upper() in rules.excluded_image_types]
+    """DERIVED and SECONDARY are accepted: many CR systems write them, and every gateway that recompresses."""
+    found = [value for value in header.texts("ImageType") if value.upper() in EXCLUDED_IMAGE_TYPES]
     return f"ImageType is {found[0].upper()}" if found else ""
 
 
 def _species(header: Header, rules: SelectionRules) -> str:
-    """PS3.3 C.7.1.1: the species, the breed, and an owner are attributes of animals."""
+    """Reject animals: their headers have a species, a breed or an owner (PS3.3 C.7.1.1)."""
     if rules.animals:
         return ""
     codes = [element_text(item, "CodeValue") for item in header.items("PatientSpeciesCodeSequence")]
@@ -171,7 +165,7 @@ def _view_position(header: Header, rules: SelectionRules) -> str:
         found = _words(element_text(item, "CodeMeaning")) & set(OTHER_VIEW_WORDS)
         if found:
             return f"ViewCodeSequence says {min(found)}"
-    # PS3.3 C.7.6.1.1.1: rows of a frontal image run to the left or right, of a lateral to the front or back
+    # PS3.3 C.7.6.1.1.1: rows run to the left or right in a frontal image, to the front or back in a lateral one
     if header.text("PatientOrientation").upper()[:1] in ("A", "P") and len(header.texts("PatientOrientation")) == 2:
         return "PatientOrientation is that of a lateral image"
     word = _first_word(header, _DESCRIPTIONS[:-1], OTHER_VIEW_WORDS) if rules.read_descriptions else ""
@@ -185,12 +179,13 @@ def _age(header: Header, rules: SelectionRules) -> str:
 
 
 _RULES: tuple[Callable[[Header, SelectionRules], str], ...] = (
-    _our_own, _sop_class, _modality, _presentation_intent_type, _image_type, _species, _body_part, _view_position, _age,
+    _made_by_hilum, _sop_class, _modality, _presentation_intent_type, _image_type, _species, _body_part, _view_position,
+    _age,
 )  # fmt: skip
 
 
 def _first_word(header: Header, keywords: Iterable[str], words: Iterable[str]) -> str:
-    """The first of the upper-case `words` that stands as a word in one of the elements."""
+    """Return one of the upper-case `words` that the first element holding any of them contains; "" if none does."""
     for keyword in keywords:
         found = _words(header.text(keyword)) & set(words)
         if found:
@@ -203,7 +198,7 @@ def _words(text: str) -> set[str]:
 
 
 def _coded(value: str) -> str:
-    """A Code String as it is; anything else may be free text and is not repeated."""
+    """Return `value` if it is a Code String; anything else may be free text and is not repeated."""
     return value if re.fullmatch(r"[A-Z0-9 _-]{1,16}", value) else "another value"
 
 

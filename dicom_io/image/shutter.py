@@ -1,4 +1,4 @@
-"""Display Shutter (PS3.3 C.7.6.11): what the modality has blackened is no part of the picture."""
+"""Display Shutter (PS3.3 C.7.6.11): the part of the image that the modality wants hidden is set to black."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from dicom_io.image.header import Header
 
 @dataclass(frozen=True)
 class Shutter:
-    """The visible part: inside `rows` and `columns`, and where `mask` (None: everywhere) is true."""
+    """The visible part: inside `rows` and `columns`, where `mask`, bool [rows, columns], is true or None."""
 
     rows: slice
     columns: slice
@@ -19,9 +19,10 @@ class Shutter:
 
 
 def read_shutter(header: Header, rows: int, columns: int) -> Shutter | None:
-    """The shutters together, for an image of this size; None without one, or when it would leave nothing.
+    """Combine the shutters for a picture of this size; None if there are none, or if they would hide everything.
 
-    Positions count from 1 and belong to the visible part. At a reduced resolution they are scaled.
+    Edges and vertices count from 1 and are themselves visible. They are scaled where the picture is smaller than the
+    header says.
     """
     shapes = {shape.upper() for shape in header.texts("ShutterShape")}
     visible = np.ones((rows, columns), np.bool_) if shapes & {"CIRCULAR", "POLYGONAL"} else None
@@ -39,7 +40,7 @@ def read_shutter(header: Header, rows: int, columns: int) -> Shutter | None:
         return None
     empty = across.start >= across.stop or down.start >= down.stop
     if empty or (visible is not None and not visible[across, down].any()):
-        return None  # zeros in every edge are common; no modality sends an image to show nothing of it
+        return None  # a shutter with every edge 0 is common, and does not mean that nothing shall be seen
     return Shutter(across, down, visible)
 
 

@@ -1,1 +1,1 @@
-"""Drawn radiographs for demonstration and tests; nothing that serves a hospital imports this."""
+"""Drawn radiographs of nobody, for `hilum demo`, tests and benchmarks. `hilum serve` does not import this package."""

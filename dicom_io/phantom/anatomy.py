@@ -1,6 +1,7 @@
-"""What lies in the beam of a drawn chest radiograph: maps of path length in centimetres over the detector.
+"""The anatomy of a drawn chest radiograph: for each point of the detector, the path length of the beam in each tissue.
 
-x runs to the patient's left from the middle of the body, y down; as seen from the front.
+All lengths are in centimetres. The body is seen from the front: x runs from its middle to the patient's left, y runs
+down. A `Map` is float64 [rows, columns].
 """
 
 from dataclasses import dataclass
@@ -11,24 +12,25 @@ from PIL import Image, ImageDraw
 
 Map = NDArray[np.float64]
 
-WIDTH, HEIGHT = 35.0, 43.0  # cm, a 14 x 17 inch detector, upright
-CELL = 0.05  # cm, of the grid on which the anatomy is drawn
+WIDTH, HEIGHT = 35.0, 43.0  # cm: a detector of 14 x 17 inches, upright
+CELL = 0.05  # cm: the spacing of the grid on which the anatomy is drawn
 
 
 @dataclass(frozen=True)
 class Body:
-    """What differs from one patient to the next; lengths in cm, x to the patient's left, y down."""
+    """The properties that differ between patients; lengths in cm. `size` and `heart` are factors, `tilt` is dx/dy."""
 
     size: float
     dome: tuple[float, float]  # y of the top of the diaphragm, right and left
     heart: float
-    side: int  # of the finding: -1 right, 1 left
+    side: int  # of the finding: -1 is the patient's right, 1 the left
     spot: tuple[float, float]
     radius: float
     tilt: float
 
     @staticmethod
     def of(rng: np.random.Generator, large_heart: bool) -> "Body":
+        """Draw a patient at random."""
         right = rng.uniform(26.0, 27.6)
         return Body(
             size=rng.uniform(1.09, 1.18),
@@ -42,7 +44,7 @@ class Body:
 
 
 def trunk_depth(x: Map, y: Map) -> Map:
-    """Neck, shoulders and trunk: an elliptical cross-section at each height."""
+    """Path length through neck, shoulders and trunk, whose cross-section is an ellipse at each height."""
     shoulder = step(y, 5.6 + 0.10 * np.abs(x), 1.3)
     half_width = 5.6 + 13.6 * shoulder - 2.6 * step(y, 15.0, 3.5) + 0.6 * step(y, 30.0, 3.0)
     half_depth = 5.8 + 4.0 * shoulder + 1.0 * step(y, 26.0, 3.0)
@@ -52,7 +54,7 @@ def trunk_depth(x: Map, y: Map) -> Map:
 
 
 def cavity_depth(x: Map, y: Map, side: int, body: Body) -> Map:
-    """Depth of one half of the chest, between ribs, mediastinum and diaphragm."""
+    """Path length through one half of the chest, between ribs, mediastinum and diaphragm."""
     x = side * x
     outer = _wall(y)
     inner = 2.2 + 0.9 * np.clip((13.0 - y) / 8.0, 0.0, 1.0) ** 2 + 0.7 * step(y, 15.0, 2.0)
@@ -63,20 +65,20 @@ def cavity_depth(x: Map, y: Map, side: int, body: Body) -> Map:
     floor = dome + 0.75 * np.clip((x - 6.3) / 2.6, -1.6, None) ** 2 * np.where(x > 6.3, 1.0, 0.45)
     floor = np.minimum(floor, dome + 5.2)
     depth = 17.5 * across**0.5 * apex**0.5
-    behind = 0.20 * (1 - step(y, floor + 2.5, 0.9))  # the recess behind the dome
+    behind = 0.20 * (1 - step(y, floor + 2.5, 0.9))  # the recess of the lung behind the dome of the diaphragm
     lung: Map = depth * np.maximum(1 - step(y, floor, 0.10), behind) * (1 - step(y, 33.5, 0.5))
     return lung
 
 
 def _wall(y: Map) -> Map:
-    """Distance of the chest's inner wall from the middle: an egg, blunt at the top."""
+    """Distance of the chest's inner wall from the middle: the outline of an egg, blunt at the top."""
     rounded = np.sqrt(np.clip(1 - (np.clip(21.0 - y, 0.0, None) / 16.9) ** 2, 0.0, 1.0))
     wall: Map = 13.6 * rounded - 0.05 * np.clip(y - 21.0, 0.0, None)
     return wall
 
 
 def heart_depth(x: Map, y: Map, body: Body) -> Map:
-    """Heart, aortic arch and great vessels: what they take of the lungs."""
+    """Path length through heart, aortic arch and great vessels, which displace the lungs."""
     grown = body.heart
     muscle = ellipsoid(x, y, 1.9 + 1.6 * (grown - 1), 21.8, 6.9 * grown, 5.2 * grown**0.6, 0.52, 8.4)
     atrium = ellipsoid(x, y, -1.9 - 0.7 * (grown - 1), 21.6, 2.7 * grown, 4.6, 0.1, 6.0)
@@ -88,6 +90,7 @@ def heart_depth(x: Map, y: Map, body: Body) -> Map:
 
 
 def ellipsoid(x: Map, y: Map, cx: float, cy: float, a: float, b: float, turn: float, depth: float) -> Map:
+    """Path length through an ellipsoid: centre (cx, cy), half axes a, b and `depth`, turned by `turn` radians."""
     u = (x - cx) * np.cos(turn) + (y - cy) * np.sin(turn)
     v = -(x - cx) * np.sin(turn) + (y - cy) * np.cos(turn)
     inside: Map = 2 * depth * np.sqrt(np.clip(1 - (u / a) ** 2 - (v / b) ** 2, 0.0, 1.0))
@@ -95,6 +98,7 @@ def ellipsoid(x: Map, y: Map, cx: float, cy: float, a: float, b: float, turn: fl
 
 
 def trachea_air(x: Map, y: Map) -> Map:
+    """Path length through the air in the trachea and the two main bronchi."""
     tube = 2.6 * np.sqrt(np.clip(1 - ((x + 0.2) / 0.85) ** 2, 0.0, 1.0)) * (1 - step(y, 13.6, 0.4))
     spread = 0.62 * np.clip(y - 13.2, 0.0, None)
     bronchi = sum(1.9 * np.sqrt(np.clip(1 - ((x + 0.2 - s * spread) / 0.7) ** 2, 0.0, 1.0)) for s in (-1, 1))
@@ -102,10 +106,12 @@ def trachea_air(x: Map, y: Map) -> Map:
 
 
 def stomach_air(x: Map, y: Map, body: Body) -> Map:
+    """Path length through the air bubble of the stomach, under the left dome of the diaphragm."""
     return 0.5 * ellipsoid(x, y, 6.6, body.dome[1] + 2.6, 2.4, 1.3, 0.1, 4.0)
 
 
 def bone_depth(x: Map, y: Map, body: Body, trunk: Map) -> Map:
+    """Path length through spine, ribs and shoulder girdle; at most 0.6 of the trunk's depth at each point."""
     spine = np.clip(1 - (x / 1.9) ** 2, 0.0, 1.0) ** 0.6 * (1.5 + 0.45 * np.cos(2 * np.pi * y / 2.45))
     spine += 0.6 * np.exp(-((x / 0.35) ** 2)) * (np.cos(2 * np.pi * (y - 0.8) / 2.45) > 0.55)
     drawn = _drawn_bones(body, x.shape)
@@ -114,7 +120,7 @@ def bone_depth(x: Map, y: Map, body: Body, trunk: Map) -> Map:
 
 
 def _drawn_bones(body: Body, shape: tuple[int, ...]) -> Map:
-    """Ribs, collar bones, shoulder blades and the heads of the upper arms: tubes with a hard shell."""
+    """Ribs, collar bones, shoulder blades and the heads of the upper arms, drawn as tubes with a hard shell."""
     along = np.linspace(0.0, 1.0, 30)
     collar = np.stack([1.6 + 13.8 * along, 8.3 - 2.2 * along - 1.1 * np.sin(2 * np.pi * along)], 1)
     blade = np.stack([13.2 + 2.0 * along, 19.0 - 11.0 * along], 1)
@@ -128,7 +134,7 @@ def _drawn_bones(body: Body, shape: tuple[int, ...]) -> Map:
 
 
 def _rib(number: int) -> Map:
-    """The left one's centre line from the spine behind, round the side, to the cartilage in front."""
+    """Centre line [points, 2] of a left rib, from the spine at the back round the side to the cartilage in front."""
     turn = np.linspace(0.02, 0.80 if number else 0.7, 60) * np.pi
     top = 5.0 + 2.35 * number
     drop = 3.4 + 0.62 * number
@@ -138,7 +144,7 @@ def _rib(number: int) -> Map:
 
 
 def _tube(line: Map, width: float, depth: float, body: Body, shape: tuple[int, ...]) -> Map:
-    """Bone along a line and its mirror image: `width` across, `depth` through, mostly at the edges, like a tube."""
+    """Path length through a bone along `line` and one along its mirror image; most of the `depth` is at the edges."""
     pair = [line, line * np.array([-1.0, 1.0])]
     shell = _strokes(pair, width, body, shape)
     core = _strokes(pair, 0.62 * width, body, shape)
@@ -147,7 +153,7 @@ def _tube(line: Map, width: float, depth: float, body: Body, shape: tuple[int, .
 
 
 def vessel_depth(rng: np.random.Generator, body: Body, shape: tuple[int, ...]) -> Map:
-    """Blood vessels that leave the hilum, divide five times and grow thin towards the wall."""
+    """Path length through the blood vessels, which leave the hilum, divide at five levels and get thinner outwards."""
     ends = [
         (np.array([side * 3.2, 16.6 + 1.2 * angle]), angle, side)
         for side in (-1, 1)
@@ -167,13 +173,14 @@ def vessel_depth(rng: np.random.Generator, body: Body, shape: tuple[int, ...]) -
 
 
 def _branch(rng: np.random.Generator, start: Map, angle: float, side: int) -> Map:
+    """Centre line [7, 2] of one piece of a vessel, slightly bent at random."""
     bend = angle + np.cumsum(rng.normal(0, 0.07, 6))
     steps = np.stack([side * np.cos(bend), np.sin(bend)], 1) * rng.uniform(1.7, 2.7) / 6
     return np.concatenate([start[None], start + np.cumsum(steps, 0)])
 
 
 def _strokes(lines: list[Map], width: float, body: Body, shape: tuple[int, ...]) -> Map:
-    """1 along the lines, of this width; the lines in the body's centimetres."""
+    """Draw the lines, 1 on a background of 0; lines and `width` are in cm before the body is scaled by its size."""
     canvas = Image.new("L", (shape[1], shape[0]), 0)
     draw = ImageDraw.Draw(canvas)
     for line in lines:
@@ -185,12 +192,12 @@ def _strokes(lines: list[Map], width: float, body: Body, shape: tuple[int, ...])
 
 
 def step(values: Map, edge: Map | float, softness: float) -> Map:
-    """0 below the edge, 1 above, over about `softness`."""
+    """Rise smoothly from 0 below the edge to 1 above it, over a distance of about `softness`."""
     return 1 / (1 + np.exp(np.clip(-(values - edge) / (0.4 * softness), -60.0, 60.0)))
 
 
 def blurred(values: Map, centimetres: float, cell: float = CELL) -> Map:
-    """Gaussian, by Fourier; the edges are continued by their mirror images."""
+    """Blur by a Gaussian with this standard deviation; the image is continued by its mirror image at the edges."""
     pad = min(int(3 * centimetres / cell) + 1, min(values.shape) - 1)
     wide = np.pad(values, pad, mode="reflect")
     fy, fx = np.fft.fftfreq(wide.shape[0], cell)[:, None], np.fft.rfftfreq(wide.shape[1], cell)[None]

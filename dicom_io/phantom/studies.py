@@ -1,6 +1,6 @@
-"""Studies that nobody was exposed for: drawn radiographs as DICOM files, from invented modalities, clean and dirty.
+"""Drawn radiographs as DICOM files, from invented modalities, some with malformed headers. Nobody was exposed for them.
 
-For `hilum demo`, the tests and the benchmarks.
+They are for `hilum demo`, the tests and the benchmarks.
 """
 
 from collections.abc import Iterator
@@ -24,13 +24,13 @@ from dicom_io.phantom.thorax import BITS, FINDINGS, DrawnFinding, draw_thorax
 
 __all__ = ["BITS", "FINDINGS", "DrawnFinding", "PhantomStudy", "compressed", "draw_thorax", "part10", "phantom_studies"]
 
-Expectation = Literal["analysed", "ignored", "refused"]
-Pixels = NDArray[np.uint16]
+Expectation = Literal["analysed", "ignored", "refused"]  # refused: the file cannot be decoded
+StoredPixels = NDArray[np.uint16]  # [rows, columns]
 
 
 @dataclass(frozen=True)
 class PhantomStudy:
-    """One study of one image: a DICOM file's bytes, who sends it, what is drawn, and what should become of it."""
+    """A study of one image. `data`: the DICOM file; `finding`: what is drawn; `expectation`: what hilum should do."""
 
     name: str
     calling_ae_title: str
@@ -47,7 +47,7 @@ class _Plan:
     size: tuple[int, int] = (1250, 1024)
     transfer_syntax_uid: str = uid.ExplicitVRLittleEndian
     sop_class_uid: str = uid.DigitalXRayImageStorageForPresentation
-    header: dict[str, Any] = field(default_factory=dict)  # None takes an element away
+    header: dict[str, Any] = field(default_factory=dict)  # None removes the element
     expectation: Expectation = "analysed"
 
 
@@ -90,7 +90,7 @@ _PLANS = (
 
 
 def phantom_studies(count: int | None = None, seed: int = 0) -> Iterator[PhantomStudy]:
-    """The first `count` studies (all: 11), drawn one by one as they are asked for; the same bytes for the same seed."""
+    """Yield the first `count` studies of 11, each drawn when it is asked for. The same seed gives the same bytes."""
     for number, plan in enumerate(_PLANS[:count]):
         yield PhantomStudy(plan.name, plan.calling_ae_title, _file(plan, number, seed), plan.finding, plan.expectation)
 
@@ -107,7 +107,7 @@ def _file(plan: _Plan, number: int, seed: int) -> bytes:
     return part10(ds, pixels, plan.transfer_syntax_uid)
 
 
-def _pixels(plan: _Plan, seed: int) -> Pixels:
+def _pixels(plan: _Plan, seed: int) -> StoredPixels:
     if plan.header.get("BodyPartExamined") == "HAND":
         return _draw_hand(seed, *plan.size)
     if plan.name.startswith("DX failed"):
@@ -116,7 +116,7 @@ def _pixels(plan: _Plan, seed: int) -> Pixels:
 
 
 def _data_set(plan: _Plan, number: int, seed: int) -> Dataset:
-    """PS3.3 A.2 (CR) and A.26 (DX), as far as a sender in the field fills them in."""
+    """The elements of PS3.3 A.2 (CR) or A.26 (DX) that senders in the field usually fill in."""
     identity = ("phantom", str(seed), str(number))
     values: dict[str, Any] = {
         "SpecificCharacterSet": "ISO_IR 192", "ImageType": ["ORIGINAL", "PRIMARY"],
@@ -135,15 +135,15 @@ def _data_set(plan: _Plan, number: int, seed: int) -> Dataset:
     }  # fmt: skip
     ds = Dataset()
     for keyword, value in (values | plan.header).items():
-        if value is not None:  # not validated: malformed values are sent on purpose
+        if value is not None:  # values are not validated, because some are malformed on purpose
             tag = tag_for_keyword(keyword)
             assert tag is not None, keyword
             ds.add(DataElement(tag, dictionary_VR(tag), value, validation_mode=config.IGNORE))
     return ds
 
 
-def part10(ds: Dataset, pixels: Pixels, transfer_syntax_uid: str) -> bytes:
-    """The data set with these pixels as a file's bytes (PS3.10 7.1), compressed where the transfer syntax says so."""
+def part10(ds: Dataset, pixels: StoredPixels, transfer_syntax_uid: str) -> bytes:
+    """Write a file (PS3.10 7.1) of the data set with these pixels, compressed where the transfer syntax requires it."""
     syntax = uid.UID(transfer_syntax_uid)
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = syntax
@@ -158,8 +158,8 @@ def part10(ds: Dataset, pixels: Pixels, transfer_syntax_uid: str) -> bytes:
     return file.getvalue()
 
 
-def compressed(pixels: Pixels, transfer_syntax_uid: str) -> bytes:
-    """One frame of 12 bits as a codestream; ValueError for a transfer syntax that is not written here."""
+def compressed(pixels: StoredPixels, transfer_syntax_uid: str) -> bytes:
+    """Compress one frame of 12 bits to a codestream. Raises ValueError for a transfer syntax that is not supported."""
     if transfer_syntax_uid == uid.RLELossless:
         rows, columns = pixels.shape
         return RLELosslessEncoder.encode(
@@ -186,8 +186,8 @@ _ENCODERS: dict[str, Any] = {
 }
 
 
-def _draw_hand(seed: int, rows: int, columns: int) -> Pixels:
-    """Five fingers and a palm; enough to be no chest."""
+def _draw_hand(seed: int, rows: int, columns: int) -> StoredPixels:
+    """Draw five fingers and a palm, which is enough to differ from a chest."""
     canvas = Image.new("L", (columns, rows), 12)
     draw = ImageDraw.Draw(canvas)
     for finger in range(5):
@@ -196,5 +196,5 @@ def _draw_hand(seed: int, rows: int, columns: int) -> Pixels:
         for width, grey in ((0.11, 90), (0.05, 190), (0.025, 150)):
             draw.line([tip, root, (columns * 0.5, rows * 0.98)], fill=grey, width=round(columns * width), joint="curve")
     noise = np.random.default_rng(seed).normal(0, 12, (rows, columns))
-    hand: Pixels = np.clip(np.asarray(canvas) * 16.0 + noise, 0, 2**BITS - 1).astype(np.uint16)
+    hand: StoredPixels = np.clip(np.asarray(canvas) * 16.0 + noise, 0, 2**BITS - 1).astype(np.uint16)
     return hand

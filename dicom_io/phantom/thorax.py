@@ -1,8 +1,8 @@
-"""A drawn chest radiograph, by physics: thicknesses in centimetres, Beer and Lambert's law, scatter, quantum noise.
+"""Draw a chest radiograph of no real patient, by a simple simulation of the physics.
 
-For the demonstration and the tests: no patient stands behind it. What lies in the beam is drawn as maps of path length
-(soft tissue, air, bone) over the detector; the beam's weakening, the scattered light, the counted quanta and the
-logarithmic detector follow. It is as seen from the front: the patient's right is on the left.
+`anatomy` gives the path length of the beam in soft tissue, air and bone. From it follow the attenuation (Beer and
+Lambert's law), the scattered radiation, the quantum noise and the logarithmic response of the detector. The body is
+seen from the front, so that the patient's right is on the left of the picture.
 """
 
 from typing import Literal, get_args
@@ -32,15 +32,15 @@ DrawnFinding = Literal["none", "effusion", "pneumothorax", "cardiomegaly", "mass
 FINDINGS: tuple[DrawnFinding, ...] = get_args(DrawnFinding)
 BITS = 12
 
-_SOFT, _BONE, _LUNG_DENSITY = 0.20, 0.52, 0.26  # 1/cm at the effective energy of 120 kVp, and lung by water
-_QUANTA = 60_000.0  # that reach a pixel of 0.17 mm beside the patient
-_SCATTER = 0.25  # of the light behind a grid, spread over centimetres
+_SOFT, _BONE, _LUNG_DENSITY = 0.20, 0.52, 0.26  # 1/cm at the effective energy of 120 kVp; lung relative to water
+_QUANTA = 60_000.0  # quanta that reach a pixel of 0.17 mm beside the patient
+_SCATTER = 0.25  # share of the radiation behind the grid; it spreads over centimetres
 
 
 def draw_thorax(seed: int, finding: DrawnFinding = "none", rows: int = 2500, columns: int = 2048) -> NDArray[np.uint16]:
-    """uint16 [rows, columns] of 12 bits, bright where little comes through (MONOCHROME2); the same for the same seed.
+    """Return 12-bit values, uint16 [rows, columns], for MONOCHROME2: bright where little radiation passes.
 
-    `finding` is one of FINDINGS. Raises ValueError for another.
+    The same arguments give the same values. Raises ValueError if `finding` is not one of FINDINGS.
     """
     if finding not in FINDINGS:
         raise ValueError(f"finding {finding!r}, expected one of {', '.join(FINDINGS)}")
@@ -53,9 +53,9 @@ def draw_thorax(seed: int, finding: DrawnFinding = "none", rows: int = 2500, col
 
 
 def _detected(light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint16]:
-    """Counted quanta (Poisson, normal at these counts), their logarithm, and the processing for presentation.
+    """Add quantum noise (Poisson, which is normal at these counts), take the logarithm, and process for presentation.
 
-    As in every modality the large differences, between lung and abdomen, are flattened more than the small ones.
+    As in every modality, large differences (lung against abdomen) are reduced more than small ones.
     """
     noise = rng.standard_normal(light.shape, dtype=np.float32)
     counted = np.maximum(light + noise * np.sqrt(light / np.float32(_QUANTA)), np.float32(5e-5))
@@ -72,6 +72,7 @@ def _detected(light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[n
 
 
 def _optical_depth(body: Body, finding: DrawnFinding, rng: np.random.Generator) -> Map:
+    """Attenuation coefficient times path length, summed over the tissues, on the grid of `anatomy`."""
     y, x = np.mgrid[0.0:HEIGHT:CELL, -WIDTH / 2 : WIDTH / 2 : CELL]
     x = (x + body.tilt * (y - 20)) / body.size
     y = 3.0 + (y - 2.0) / body.size
@@ -87,7 +88,7 @@ def _optical_depth(body: Body, finding: DrawnFinding, rng: np.random.Generator) 
             air += _free_air(x, y, side, body, lung)
             vessels = np.where(side * x > 0, vessels * _collapsed(x, y, side, body), vessels)
         air += lung * (1 - _LUNG_DENSITY)
-    filled = np.clip(air / 4.0, 0.0, 1.0)  # vessels show where there is lung around them
+    filled = np.clip(air / 4.0, 0.0, 1.0)  # vessels are visible where lung surrounds them
     soft = np.maximum(trunk - air, 0.0) + vessels * filled
     if finding == "mass":
         soft += _ball(x, y, body.side * body.spot[0], body.spot[1], body.radius)
@@ -96,26 +97,27 @@ def _optical_depth(body: Body, finding: DrawnFinding, rng: np.random.Generator) 
 
 
 def _ball(x: Map, y: Map, cx: float, cy: float, radius: float) -> Map:
-    edge = radius * (1 + 0.06 * np.sin(5 * np.arctan2(y - cy, x - cx)))  # a little lobed
+    """Path length through a round mass."""
+    edge = radius * (1 + 0.06 * np.sin(5 * np.arctan2(y - cy, x - cx)))  # slightly lobed
     inside: Map = 2 * np.sqrt(np.clip(edge**2 - (x - cx) ** 2 - (y - cy) ** 2, 0.0, None))
     return inside
 
 
 def _fluid(x: Map, y: Map, side: int, body: Body) -> Map:
-    """Part of the chest's depth that an effusion fills: level below, climbing the wall in a meniscus."""
+    """Share of the chest's depth that an effusion fills: its surface is level, and rises at the wall in a meniscus."""
     wall = np.clip(13.6 - side * x, 0.0, None)
     surface = body.dome[(side + 1) // 2] - 2.2 - 6.5 * np.exp(-wall / 3.2)
     return step(y, surface, 0.55)
 
 
 def _collapsed(x: Map, y: Map, side: int, body: Body) -> Map:
-    """1 inside the lung that a pneumothorax has left: its edge has come away from the top and the outer wall."""
+    """1 inside the lung collapsed by a pneumothorax, whose edge is away from the top and the outer wall; else 0."""
     u, v = (side * x - 5.2) / 5.7, (y - 20.2) / 11.6
     return 1 - step(np.abs(u) ** 2.3 + np.abs(v) ** 2.3, 1.0, 0.012)
 
 
 def _free_air(x: Map, y: Map, side: int, body: Body, lung: Map) -> Map:
-    """Air beside the collapsed lung in place of lung, and the pleura's thin line between them."""
+    """Path length of the air that replaces lung beside the collapsed lung, less the thin line of the pleura."""
     inside = _collapsed(x, y, side, body)
     line = 4 * inside * (1 - inside) * np.clip(lung / 4.0, 0.0, 1.0)
     return lung * _LUNG_DENSITY * (1 - inside) - 0.5 * line

@@ -1,4 +1,4 @@
-"""DICOM audit messages are what PS3.15 A.5 says: by its schema, with its codes, whatever the values hold."""
+"""dicom_io.audit: messages follow the schema of PS3.15 A.5 and have its codes, whatever the values hold."""
 
 from base64 import b64decode
 from datetime import UTC, datetime
@@ -44,7 +44,7 @@ MESSAGES = {
 
 
 def validated(message: bytes) -> etree._Element:
-    """The message, after the schema accepted it."""
+    """Parse the message and check it against the schema."""
     root = etree.fromstring(message)
     SCHEMA.assertValid(root)
     return root
@@ -58,7 +58,7 @@ def test_every_message_is_valid(name: str) -> None:
 
 
 def test_the_schema_refuses_what_is_wrong() -> None:
-    """The schema that the tests use can say no: RFC 3881's attribute names, a missing name, a time that is none."""
+    """The tests' schema rejects RFC 3881's attribute names, a missing name, an invalid time and an unknown outcome."""
     good = MESSAGES["transferred"]
     for bad in (
         good.replace(b"csd-code", b"code"),
@@ -75,14 +75,14 @@ CODES = [code for code in vars(codes).values() if isinstance(code, AuditCode) an
 
 @pytest.mark.parametrize("code", CODES, ids=lambda code: code.value)
 def test_codes_are_those_of_the_context_groups(code: AuditCode) -> None:
-    """Every DCM code stands in CID 400, 401, 402, 403 or 404 with this meaning (PS3.16)."""
+    """Every DCM code is in CID 400, 401, 402, 403 or 404 with this meaning (PS3.16)."""
     names = {name for cid in (400, 401, 402, 403, 404) for name in cid_concepts[cid]["DCM"]}
     known = {value: said[0] for name in names for value, said in concepts["DCM"][name].items()}
     assert known[code.value] == code.meaning
 
 
 def test_a_transfer_says_who_what_and_whose() -> None:
-    """Source and destination with AE title and address, the study with its instances by class, one patient."""
+    """A transfer names source and destination, the study with its instances grouped by class, and the patient."""
     root = validated(MESSAGES["transferred"])
     assert root.find("EventIdentification").get("EventActionCode") == "C"
     source, destination = root.findall("ActiveParticipant")
@@ -98,7 +98,7 @@ def test_a_transfer_says_who_what_and_whose() -> None:
 
 
 def test_one_participant_at_most_asked_for_it() -> None:
-    """PS3.15 A.5.2: no more than one participant is the requestor; who performs what alarms is not (A.5.3.11)."""
+    """At most one participant is the requestor (PS3.15 A.5.2); in an alert that is the reporter (A.5.3.11)."""
     for message in MESSAGES.values():
         assert len(validated(message).xpath("ActiveParticipant[@UserIsRequestor='true']")) <= 1
     alert = validated(MESSAGES["alert"])
@@ -106,7 +106,7 @@ def test_one_participant_at_most_asked_for_it() -> None:
 
 
 def test_details_are_base64() -> None:
-    """Alert description and audit row come back from their encoding, in UTF-8."""
+    """Alert description, audit row and command are UTF-8 in base64."""
     details = validated(MESSAGES["alert"]).findall(".//ParticipantObjectDetail")
     said = {d.get("type"): b64decode(d.get("value")).decode() for d in details}
     assert said == {"Alert Description": "peer-not-listed", "Audit Row": "7 abc"}
@@ -119,7 +119,7 @@ NASTY = ["", "a\0b\x1f\ufffe", "<&>\"'\n\t]]>", "\U0001f600山田^太郎", "\ud8
 
 @pytest.mark.parametrize("nasty", NASTY, ids=lambda nasty: ascii(nasty[:12]))
 def test_whatever_the_values_hold(nasty: str) -> None:
-    """Dirty values leave the message well formed, valid, and short enough for a datagram."""
+    """With any values a message is well formed, valid, and short enough for a datagram."""
     who = Participant(nasty, nasty, nasty, nasty)
     transfer = Transfer(nasty, nasty, nasty, ((nasty, nasty),) * 20)
     source = AuditSource(nasty, nasty, nasty)

@@ -1,4 +1,4 @@
-"""The table of coded concepts."""
+"""dicom_io.composite.codes: the coded concepts are those of the standard, and every known finding has one."""
 
 import re
 
@@ -56,7 +56,7 @@ def test_code_of_the_standard_means_what_the_standard_says(code: Code) -> None:
 
 
 def test_standard_status_is_true_of_the_dictionary() -> None:
-    """A finding that is called standard stands in PS3.16 with its meaning, but COVID-19, which its publisher lists."""
+    """A finding with status standard is in PS3.16 with its meaning, except COVID-19, which its publisher lists."""
     for finding in findings().values():
         known = {
             found[finding.code.value][0].lower()
@@ -73,7 +73,7 @@ def test_cardiomegaly_is_not_the_fetal_one() -> None:
 
 
 def test_local_codes_are_marked() -> None:
-    """A finding without a verified code has one of ours, whose designator begins with 99, and says so in its status."""
+    """A finding without a verified code has a local one, whose scheme begins with 99, and its status says so."""
     local = {f.display for f in findings().values() if f.status == "local"}
     assert local == {"Pleural Thickening", "Lung Lesion", "Enlarged Cardiomediastinum"}
     for finding in findings().values():
@@ -84,6 +84,6 @@ def test_local_codes_are_marked() -> None:
 
 
 def test_no_two_findings_share_a_code() -> None:
-    """A reader of codes alone can tell every finding from every other."""
+    """Each finding has a code of its own, so that a reader of codes alone can tell findings apart."""
     distinct = {finding.display: finding.code.value for finding in findings().values()}
     assert len(set(distinct.values())) == len(distinct)

@@ -1,7 +1,8 @@
-"""The pixels that a radiologist sees, or a refusal with its reason; never something in between."""
+"""dicom_io.image.decode: the picture that a radiologist sees, or NoPicture with its reason; never anything between."""
 
 import os
 import struct
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ RAMP = np.arange(64 * 48, dtype=np.uint16).reshape(64, 48)
 
 
 def write(path: Path, pixels: NDArray[Any] | bytes, syntax: str = uid.ExplicitVRLittleEndian, **elements: Any) -> Path:
-    """A CR object of these pixels; elements replace or (None) remove what goes with them."""
+    """Write a CR object with these pixels; `elements` replace the usual ones, and None removes one."""
     rows, columns = pixels.shape[:2] if isinstance(pixels, np.ndarray) else (0, 0)
     bits = 8 * pixels.dtype.itemsize if isinstance(pixels, np.ndarray) else 16
     values: dict[str, Any] = {
@@ -76,9 +77,9 @@ def _vr(keyword: str, values: dict[str, Any]) -> str:
 
 
 def as_pydicom(path: Path) -> NDArray[np.float64]:
-    """The same picture by pydicom's own LUT functions, scaled to 0..1, MONOCHROME1 inverted."""
+    """The same picture made with pydicom's LUT functions, scaled to 0..1, MONOCHROME1 inverted."""
     ds = pydicom.dcmread(path)
-    values = apply_modality_lut(ds.pixel_array.astype(np.int32), ds)  # wide: it subtracts without looking
+    values = apply_modality_lut(ds.pixel_array.astype(np.int32), ds)  # int32: pydicom's subtraction may overflow
     if "VOILUTSequence" in ds:
         shown = apply_voi_lut(values, ds) / (2 ** ds.VOILUTSequence[0].LUTDescriptor[2] - 1)
     elif "WindowWidth" in ds:
@@ -95,7 +96,7 @@ def _scaled(values: NDArray[Any], low: float, high: float) -> NDArray[np.float64
 
 
 def _output_range(ds: Dataset) -> tuple[float, float]:
-    """The range that pydicom's window gives: that of the stored bits, after the Modality LUT."""
+    """The output range of pydicom's window: the range of the stored bits, after the Modality LUT."""
     low, high = (-(2 ** (ds.BitsStored - 1)), 2 ** (ds.BitsStored - 1) - 1) if ds.PixelRepresentation else \
         (0, 2**ds.BitsStored - 1)  # fmt: skip
     slope, intercept = float(ds.get("RescaleSlope", 1)), float(ds.get("RescaleIntercept", 0))
@@ -113,7 +114,7 @@ READABLE = ["ImagingDataCommons__dx_image", "fo-dicom__CR-ModalitySequenceLUT", 
 
 @pytest.mark.parametrize("name", READABLE)
 def test_real_files_decode_as_pydicom_does(shared: Path, name: str) -> None:
-    """On real files of every transfer syntax the picture is pydicom's, to float32's precision."""
+    """Real files of every transfer syntax give the same picture as pydicom, to the precision of float32."""
     path = shared / "data" / "dicom" / f"{name}.dcm"
     picture = decode(path)
     expected = as_pydicom(path)
@@ -126,7 +127,7 @@ def test_real_files_decode_as_pydicom_does(shared: Path, name: str) -> None:
     ("RG2_JPLY", "RG2_JPLL", 0.01), ("RG3_JPLY", "RG3_JPLL", 0.01), ("MG1_JPLY", "MG1_J2KI", 0.01),
 ])  # fmt: skip
 def test_twelve_bit_jpeg_is_the_same_image(shared: Path, lossy: str, lossless: str, apart: float) -> None:
-    """JPEG Extended of 12 bits, which some decoders turn to zeros, shows what the other encoding of the image shows."""
+    """JPEG Extended of 12 bits, which some decoders turn to zeros, looks like another encoding of the image."""
     directory = shared / "data" / "dicom"
     one, other = decode(directory / f"robyoung__{lossy}.dcm"), decode(directory / f"robyoung__{lossless}.dcm")
     assert np.abs(one - other).mean() < apart
@@ -136,14 +137,14 @@ def test_twelve_bit_jpeg_is_the_same_image(shared: Path, lossy: str, lossless: s
 @pytest.mark.parametrize("name", ["orthanc-mirrors__CR000000", "orthanc-mirrors__Issue56-NoPixelData",
                                   "fo-dicom__chrJapMulti", "fo-dicom__chrJapMultiExplicitIR6"])  # fmt: skip
 def test_real_files_without_pixels_are_refused(shared: Path, name: str) -> None:
-    """An object without Pixel Data is refused by name."""
+    """An object without Pixel Data raises NoPixels."""
     with pytest.raises(NoPixels):
         decode(shared / "data" / "dicom" / f"{name}.dcm")
 
 
 @pytest.mark.parametrize("name", [*READABLE, "robyoung__MG1_J2KI", "robyoung__RG2_JPLY"])
 def test_a_smaller_picture_is_the_same_picture(shared: Path, name: str) -> None:
-    """With a size hint the picture keeps twice the hint at least, and is the mean of blocks of the whole one."""
+    """With a size hint both sides keep twice the hint at least, and each pixel is the mean of a block."""
     path = shared / "data" / "dicom" / f"{name}.dcm"
     whole, small = decode(path), decode(path, size_hint=128)
     if min(whole.shape) < 512:
@@ -206,7 +207,7 @@ def lut(rng: np.random.Generator, number: int, first: int, signed: bool) -> Data
 @settings(max_examples=MADE, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(made=objects())
 def test_every_kind_of_pixel_decodes_as_pydicom_does(tmp_path: Path, made: tuple[NDArray[Any], dict[str, Any]]) -> None:
-    """Any bits, sign, photometric interpretation, rescale and window give pydicom's picture, within 0..1."""
+    """Any bits, sign, photometric interpretation, rescale and window give the same picture as pydicom, within 0..1."""
     pixels, elements = made
     path = write(tmp_path / "any.dcm", pixels, **elements)
     try:
@@ -225,7 +226,7 @@ def test_every_kind_of_pixel_decodes_as_pydicom_does(tmp_path: Path, made: tuple
                                     uid.DeflatedExplicitVRLittleEndian])  # fmt: skip
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_native_syntaxes(tmp_path: Path, syntax: str, kind: type) -> None:
-    """The same pixels in every uncompressed transfer syntax give the same picture."""
+    """The same pixels give the same picture in every uncompressed transfer syntax."""
     pixels = (RAMP % 251).astype(kind)
     data = pixels
     if syntax == uid.ExplicitVRBigEndian and kind is np.uint8:  # OW: pairs of bytes swapped (PS3.5 8.2)
@@ -246,14 +247,14 @@ def thorax() -> NDArray[np.uint16]:
 
 @pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda s: s.keyword)
 def test_lossless_syntaxes(tmp_path: Path, thorax: NDArray[np.uint16], syntax: str) -> None:
-    """Each lossless syntax gives the pixels that went in."""
+    """Each lossless syntax gives back the pixels that were compressed."""
     picture = decode(write_compressed(tmp_path, thorax, syntax))
     assert np.abs(picture - thorax / 4095).max() < 1e-6
 
 
 @pytest.mark.parametrize("syntax", LOSSY, ids=lambda s: s.keyword)
 def test_lossy_syntaxes(tmp_path: Path, thorax: NDArray[np.uint16], syntax: str) -> None:
-    """Each lossy syntax comes close, and overshoot does not wrap from white to black."""
+    """Each lossy syntax gives nearly the same pixels, and overshoot does not wrap from white to black."""
     saturated = thorax.copy()
     saturated[100:200, 100:200] = 4095
     saturated[200:300, 100:200] = 0
@@ -272,7 +273,7 @@ def write_compressed(directory: Path, pixels: NDArray[np.uint16], syntax: str, *
 @pytest.mark.parametrize("syntax", [uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless], ids=lambda s: s.keyword)
 @pytest.mark.parametrize("size", [(611, 533), (610, 529), (640, 512), (513, 1025)])
 def test_reduced_resolution(tmp_path: Path, syntax: str, size: tuple[int, int]) -> None:
-    """JPEG 2000 at the codestream's lower resolution, any size, is close to the reduced picture."""
+    """JPEG 2000 of any size, decoded at a lower resolution, is close to the mean of blocks."""
     pixels = draw_thorax(4, "none", 640, 1025)[: size[0], : size[1]]
     path = write_compressed(tmp_path, pixels, syntax)
     small = decode(path, size_hint=64)
@@ -284,14 +285,14 @@ def test_reduced_resolution(tmp_path: Path, syntax: str, size: tuple[int, int]) 
 
 
 def test_every_readable_syntax_is_tested() -> None:
-    """What is offered to senders is what the tests above decode."""
+    """Every transfer syntax that is offered to senders is decoded by the tests above."""
     native = {str(syntax) for syntax in codecs.NATIVE}
     tested = {*native, *LOSSLESS, *LOSSY, uid.JPEGBaseline8Bit, uid.HTJ2KLosslessRPCL}
     assert set(codecs.readable_transfer_syntaxes()) == tested
 
 
 def test_baseline_and_colour_jpeg(tmp_path: Path) -> None:
-    """8 bits in JPEG Baseline, grey and in colour."""
+    """JPEG Baseline of 8 bits decodes to the pixels that were compressed, grey or colour."""
     grey = np.tile(np.arange(0, 256, 2, dtype=np.uint8), (64, 1))
     for pixels, elements in (
         (grey, {}),
@@ -305,7 +306,7 @@ def test_baseline_and_colour_jpeg(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("planar", [0, 1])
 def test_colour_becomes_luminance(tmp_path: Path, planar: int) -> None:
-    """RGB shows its brightness, in both planar configurations."""
+    """RGB is displayed by its luminance, in both planar configurations."""
     rgb = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
     grey = rgb @ np.array([0.299, 0.587, 0.114])
     stored = np.moveaxis(rgb, -1, 0) if planar else rgb
@@ -339,7 +340,7 @@ def test_polarity_is_turned_once(tmp_path: Path, photometric: str, shape: str | 
 
 @pytest.mark.parametrize("signed", [False, True])
 def test_padding_has_no_part_in_the_range(tmp_path: Path, signed: bool) -> None:
-    """Padding is black, and the range is that of the rest; so with a range of padding values."""
+    """Padding, one value or a range, is black, and the displayed range is that of the other pixels."""
     kind = np.int16 if signed else np.uint16
     pixels = (RAMP % 1000 + 500).astype(kind)
     inside = pixels.copy()
@@ -376,7 +377,7 @@ VISIBLE = [
     ("elements", "visible"), zip(SHUTTERS, VISIBLE, strict=True), ids=["box", "circle", "polygon", "both"]
 )
 def test_shutters_hide(tmp_path: Path, elements: dict[str, Any], visible: Any) -> None:
-    """Outside a shutter the picture is black, and bright collimator edges there do not set the range."""
+    """Outside a shutter the picture is black, and bright collimator edges there do not change the displayed range."""
     y, x = np.mgrid[1:65, 1:49]
     inside = visible(y, x)
     pixels = np.where(inside, 1000 + RAMP % 500, 65535).astype(np.uint16)
@@ -387,7 +388,7 @@ def test_shutters_hide(tmp_path: Path, elements: dict[str, Any], visible: Any) -
 
 
 def test_a_shutter_that_hides_everything_is_no_shutter(tmp_path: Path) -> None:
-    """Edges of zero are dirt in the header, not the wish to show nothing."""
+    """A shutter with every edge 0, which is common, is ignored."""
     elements = dict.fromkeys(SHUTTERS[0], 0) | {"ShutterShape": "RECTANGULAR"}
     assert np.array_equal(decode(write(tmp_path / "a.dcm", RAMP, **elements)), decode(write(tmp_path / "b.dcm", RAMP)))
 
@@ -397,12 +398,27 @@ def test_a_shutter_that_hides_everything_is_no_shutter(tmp_path: Path) -> None:
     {"RescaleSlope": 0, "RescaleIntercept": 3}, {"VOILUTSequence": [Dataset()]}, {"ModalityLUTSequence": []},
 ], ids=str)  # fmt: skip
 def test_luts_that_cannot_be_used_are_left_out(tmp_path: Path, elements: dict[str, Any]) -> None:
-    """A window of no width or a table without data gives the image's own range."""
+    """A window without width or a table without data is ignored: the image's own range is displayed."""
     assert np.allclose(decode(write(tmp_path / "lut.dcm", RAMP, **elements)), RAMP / RAMP.max(), atol=1e-6)
 
 
+@pytest.mark.parametrize("number", ["1e999", "nan", "-1e300"])
+@pytest.mark.parametrize("keyword", ["Rows", "NumberOfFrames", "BitsStored", "PixelPaddingValue",
+                                     "PixelPaddingRangeLimit", "ShutterLeftVerticalEdge", "WindowCenter"])  # fmt: skip
+def test_a_number_that_is_not_finite_is_malformed(tmp_path: Path, keyword: str, number: str) -> None:
+    """A number beyond every range, in whatever element, gives a picture or NoPicture, never another exception."""
+    path = write(tmp_path / "number.dcm", RAMP, ShutterShape="RECTANGULAR", PixelPaddingValue=5)
+    ds = pydicom.dcmread(path)
+    ds[keyword] = DataElement(keyword, "LO", number)
+    ds.save_as(path)
+    tag = struct.pack("<HH", ds[keyword].tag.group, ds[keyword].tag.element)
+    path.write_bytes(path.read_bytes().replace(tag + b"LO", tag + b"DS"))  # a VR that lets it through as a number
+    with suppress(NoPicture):
+        assert decode(path).shape == RAMP.shape
+
+
 def test_eight_bit_table_in_bytes(tmp_path: Path) -> None:
-    """LUT Data of one byte an entry is read as such."""
+    """LUT Data with one byte for each entry is read."""
     item = Dataset()
     item.LUTDescriptor = [256, 0, 8]
     item.add(DataElement("LUTData", "OW", bytes(range(255, -1, -1))))
@@ -411,7 +427,7 @@ def test_eight_bit_table_in_bytes(tmp_path: Path) -> None:
     assert np.allclose(picture, (255 - pixels) / 255, atol=1e-6)
 
 
-# --- refusals
+# --- files that give no picture
 
 
 def refused(kind: type[NoPicture], path: Path, **options: Any) -> str:
@@ -420,8 +436,8 @@ def refused(kind: type[NoPicture], path: Path, **options: Any) -> str:
     return caught.value.reason
 
 
-def test_refusals(tmp_path: Path) -> None:
-    """Each kind of image that gives no picture is refused by its name, and says what was found."""
+def test_no_picture_names_its_reason(tmp_path: Path) -> None:
+    """Each kind of image that gives no picture raises its own exception, whose reason says what was found."""
     file = tmp_path / "refused.dcm"
     assert "2000 bytes" in refused(Truncated, write(file, RAMP.tobytes()[:2000], Rows=64, Columns=48))
     assert "stored value 7" in refused(Constant, write(file, np.full((9, 9), 7, np.uint16)))
@@ -451,7 +467,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("syntax", [*LOSSLESS[1:], *LOSSY], ids=lambda s: s.keyword)
 def test_a_codestream_cut_inside_whole_fragments_is_refused(tmp_path: Path, syntax: str) -> None:
-    """A codestream that lost its end, in a file that is whole, is refused and not filled with grey."""
+    """A truncated codestream in a complete file is refused; the missing part is not filled with grey."""
     pixels = draw_thorax(5, "none", 200, 160)
     frame = compressed(pixels, syntax)
     path = write(tmp_path / "cut.dcm", frame[: len(frame) // 2], syntax, Rows=200, Columns=160, BitsStored=12)
@@ -460,7 +476,7 @@ def test_a_codestream_cut_inside_whole_fragments_is_refused(tmp_path: Path, synt
 
 @pytest.mark.parametrize("syntax", [*LOSSLESS, *LOSSY], ids=lambda s: s.keyword)
 def test_a_codestream_of_another_size_is_refused(tmp_path: Path, syntax: str) -> None:
-    """What the codestream says of its size must be what the header says, before anything is allocated."""
+    """A codestream whose size differs from the header's is refused before anything is allocated."""
     path = write_compressed(tmp_path, draw_thorax(5, "none", 200, 160), syntax, Rows=100, Columns=160)
     with pytest.raises(NoPicture) as caught:
         decode(path)
@@ -472,7 +488,7 @@ def test_a_codestream_of_another_size_is_refused(tmp_path: Path, syntax: str) ->
 
 
 def test_a_bomb_is_not_allocated(tmp_path: Path) -> None:
-    """A codestream that claims 65535 x 65535 is refused by its header alone."""
+    """A codestream that claims 65535 x 65535 pixels is refused when its header is read."""
     frame = bytearray(compressed(draw_thorax(5, "none", 64, 64), uid.JPEG2000Lossless))
     struct.pack_into(">2L", frame, 8, 65535, 65535)
     path = write(tmp_path / "bomb.dcm", bytes(frame), uid.JPEG2000Lossless, Rows=64, Columns=64, BitsStored=12)
@@ -480,7 +496,7 @@ def test_a_bomb_is_not_allocated(tmp_path: Path) -> None:
 
 
 def test_eight_bit_jpeg_under_a_twelve_bit_header_is_refused(tmp_path: Path) -> None:
-    """A lossy codestream of fewer bits than BitsStored would show almost black."""
+    """A lossy codestream of fewer bits than BitsStored, which would be displayed almost black, is refused."""
     frame = bytes(imagecodecs.jpeg8_encode((RAMP >> 4).astype(np.uint8)))
     path = write(tmp_path / "bits.dcm", frame, uid.JPEGExtended12Bit, Rows=64, Columns=48, BitsStored=12)
     assert "8 bits" in refused(Unsupported, path)
@@ -489,7 +505,7 @@ def test_eight_bit_jpeg_under_a_twelve_bit_header_is_refused(tmp_path: Path) -> 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(syntax=st.sampled_from([*LOSSLESS, *LOSSY]), seed=st.integers(0, 10_000))
 def test_damaged_codestreams_give_a_picture_or_a_refusal(tmp_path: Path, syntax: str, seed: int) -> None:
-    """Bytes changed at random: a picture within 0..1, or a refusal; nothing else."""
+    """A codestream with bytes changed at random gives a picture within 0..1 or raises NoPicture, nothing else."""
     rng = np.random.default_rng(seed)
     frame = bytearray(compressed((RAMP % 4096).astype(np.uint16), syntax))
     for at in rng.integers(2, len(frame), rng.integers(1, 9)):
@@ -504,6 +520,6 @@ def test_damaged_codestreams_give_a_picture_or_a_refusal(tmp_path: Path, syntax:
 
 
 def test_the_header_can_be_handed_over(tmp_path: Path) -> None:
-    """A header that was read already need not be read again."""
+    """A header that the caller has already read gives the same picture."""
     path = write(tmp_path / "h.dcm", RAMP)
     assert np.array_equal(decode(path, header=read_header(path)), decode(path))

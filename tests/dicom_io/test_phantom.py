@@ -1,4 +1,4 @@
-"""dicom_io.phantom.studies: the drawn studies show what they say, and meet the fate that they announce."""
+"""dicom_io.phantom: the drawn studies show the finding that they name, and hilum does with them what they expect."""
 
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +13,7 @@ from dicom_io.image.header import read_header
 from dicom_io.image.no_picture import NoPicture
 from dicom_io.image.selection import select
 from dicom_io.phantom.studies import BITS, FINDINGS, PhantomStudy, draw_thorax, phantom_studies
+from tests.support.selection import rules
 
 SIZE = (430, 350)  # a pixel is a millimetre
 
@@ -28,7 +29,7 @@ def drawn() -> dict[str, NDArray[np.float64]]:
 
 
 def test_a_drawing_depends_on_its_seed_alone() -> None:
-    """The same seed gives the same pixels, another seed another patient."""
+    """The same seed gives the same pixels; another seed draws another patient."""
     one = draw_thorax(1, "none", *SIZE)
     assert one.dtype == np.uint16
     assert one.shape == SIZE
@@ -38,13 +39,13 @@ def test_a_drawing_depends_on_its_seed_alone() -> None:
 
 
 def test_an_unknown_finding_is_refused() -> None:
-    """A finding that cannot be drawn is named."""
+    """A finding that cannot be drawn raises ValueError with its name."""
     with pytest.raises(ValueError, match="gallstone"):
         draw_thorax(1, "gallstone", *SIZE)  # type: ignore[arg-type]
 
 
 def test_it_has_the_densities_of_a_chest(drawn: dict[str, NDArray[np.float64]]) -> None:
-    """Air is dark, lung darker than heart, spine and belly; quantum noise is there and small."""
+    """Air is dark, lung is darker than belly and spine, and there is a little quantum noise."""
     chest = drawn["none"]
     right_lung, spine, belly, beside = (
         chest[150:230, 80:130].mean(),
@@ -82,7 +83,7 @@ def test_a_finding_changes_the_picture_where_it_should(drawn: dict[str, NDArray[
 
 
 def test_studies_are_many_and_different(studies: list[PhantomStudy]) -> None:
-    """Several modalities, syntaxes and character sets; each study on its own; names that nobody bears."""
+    """The studies differ in modality, transfer syntax and character set, and their names are invented."""
     assert len(studies) >= 10
     data = [pydicom.dcmread(_stream(study)) for study in studies]
     assert len({ds.StudyInstanceUID for ds in data}) == len({ds.SOPInstanceUID for ds in data}) == len(studies)
@@ -99,18 +100,18 @@ def test_studies_are_many_and_different(studies: list[PhantomStudy]) -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
-    """A study is made again bit for bit: a resend is a duplicate, not a conflict."""
+    """The same seed gives the same bytes, so that sending a study again is a duplicate and not a conflict."""
     one, other, third = (next(phantom_studies(1, seed=seed)) for seed in (0, 0, 1))
     assert one == other
     assert one.data != third.data
 
 
-def test_each_study_meets_the_fate_that_it_announces(studies: list[PhantomStudy], tmp_path: Path) -> None:
-    """What should be analysed decodes to the drawing; the rest is ignored or refused."""
+def test_each_study_gets_what_it_expects(studies: list[PhantomStudy], tmp_path: Path) -> None:
+    """A study to be analysed decodes to the drawing; the others are ignored or raise NoPicture."""
     for number, study in enumerate(studies):
         path = tmp_path / f"{number}.dcm"
         path.write_bytes(study.data)
-        verdict = select(read_header(path))
+        verdict = select(read_header(path), rules())
         assert verdict.eligible == (study.expectation != "ignored"), study.name
         if study.expectation == "refused":
             with pytest.raises(NoPicture):

@@ -1,4 +1,4 @@
-"""dicom_io.image.selection: which images are for the model, with a reason for each verdict."""
+"""dicom_io.image.selection: each image is accepted or ignored, with the reason."""
 
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,12 @@ from pydicom.dataset import Dataset
 from dicom_io.identity import MANUFACTURER
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.selection import SelectionRules, select
+from dicom_io.services.store_scp import STORED_SOP_CLASSES
+from tests.support.selection import rules
 
 CHEST = "a frontal chest radiograph as far as its header tells"
 SC = "a Secondary Capture, not an image as the modality made it"
-# Every real file with the reason that stands in its verdict
+# Every real file with the reason of its verdict where Secondary Capture is switched off
 REAL = {
     "ImagingDataCommons__dx_image": "not a human patient",
     "fo-dicom__CR-ModalitySequenceLUT": "no BodyPartExamined, and a description says TEETH",
@@ -38,7 +40,7 @@ REAL = {
 
 
 def header(**elements: Any) -> Header:
-    """The header of a chest radiograph, with these elements changed; None takes one away."""
+    """The header of a chest radiograph, with these elements changed; None removes one."""
     ds = Dataset()
     ds.file_meta = Dataset()
     values = {"SOPClassUID": uid.ComputedRadiographyImageStorage, "Modality": "CR", "BodyPartExamined": "CHEST",
@@ -58,8 +60,8 @@ def item(**elements: Any) -> Dataset:
 
 @pytest.mark.parametrize("name", REAL)
 def test_every_real_file_has_its_verdict(shared: Path, name: str) -> None:
-    """Each of the 30 real files is taken or ignored for the reason that a person would give."""
-    verdict = select(read_header(shared / "data" / "dicom" / f"{name}.dcm"))
+    """Each of the 30 real files is accepted or ignored for the reason that a person would give."""
+    verdict = select(read_header(shared / "data" / "dicom" / f"{name}.dcm"), rules(secondary_capture=False))
     assert verdict.reason == REAL[name]
     assert verdict.eligible == (REAL[name] == CHEST)
     assert verdict.kind == ("eligible" if verdict.eligible else "ignored")
@@ -71,10 +73,10 @@ def test_all_real_files_are_listed(shared: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["1", "2", "4", "6"])
-def test_secondary_captures_are_taken_when_told(shared: Path, part: str) -> None:
-    """With secondary_capture on, the converted chest radiographs are taken: RIBCAGE is a chest by another name."""
+def test_secondary_captures_are_accepted_by_default(shared: Path, part: str) -> None:
+    """Without a [select] table the converted chest radiographs are accepted: RIBCAGE is a chest by another name."""
     file = shared / "data" / "dicom" / f"udacity__test{part}.dcm"
-    assert select(read_header(file), SelectionRules(secondary_capture=True)).eligible
+    assert select(read_header(file), rules()).eligible
 
 
 @pytest.mark.parametrize("elements", [
@@ -88,14 +90,14 @@ def test_secondary_captures_are_taken_when_told(shared: Path, part: str) -> None
     {"PatientAge": "005Y"}, {"SeriesDescription": "flat bilateral related"},
     {"ViewPosition": None, "StudyDescription": "Chest PA and lateral"},
 ], ids=str)  # fmt: skip
-def test_a_chest_is_taken(elements: dict[str, Any]) -> None:
-    """Missing tags refuse nothing, and the words of a whole study do not speak for one image."""
-    assert select(header(**elements)).eligible
+def test_a_chest_is_accepted(elements: dict[str, Any]) -> None:
+    """Missing tags reject nothing, and the description of the whole study says nothing about one image."""
+    assert select(header(**elements), rules(minimum_age_years=0)).eligible
 
 
 @pytest.mark.parametrize(("elements", "reason"), [
     ({"Modality": "CT"}, "Modality is CT"),
-    ({"SOPClassUID": uid.CTImageStorage, "Modality": "CT"}, "is no radiograph"),
+    ({"SOPClassUID": uid.CTImageStorage, "Modality": "CT"}, "is not a radiograph"),
     ({"SOPClassUID": uid.DigitalXRayImageStorageForProcessing}, "For Processing"),
     ({"PresentationIntentType": "FOR PROCESSING"}, "FOR PROCESSING"),
     ({"BodyPartExamined": "ABDOMEN"}, "ABDOMEN"), ({"BodyPartExamined": "RIB"}, "RIB"),
@@ -116,41 +118,48 @@ def test_a_chest_is_taken(elements: dict[str, Any]) -> None:
     ({"ManufacturerModelName": MANUFACTURER}, "made by this program"),
     ({"ContributingEquipmentSequence": [item(Manufacturer=MANUFACTURER)]}, "made by this program"),
 ], ids=str)  # fmt: skip
-def test_what_is_not_ours_is_ignored_with_its_reason(elements: dict[str, Any], reason: str) -> None:
-    """Each rule refuses what it is for, and says why."""
-    verdict = select(header(**elements))
+def test_what_is_not_a_chest_is_ignored_with_its_reason(elements: dict[str, Any], reason: str) -> None:
+    """Each rule rejects what it is for, and says why."""
+    verdict = select(header(**elements), rules())
     assert not verdict.eligible
     assert reason in verdict.reason
 
 
-@pytest.mark.parametrize(("rules", "elements"), [
-    (SelectionRules(modalities=("CR", "DX", "RG")), {"Modality": "RG"}),
-    (SelectionRules(for_processing=True), {"SOPClassUID": uid.DigitalXRayImageStorageForProcessing,
+@pytest.mark.parametrize(("changed", "elements"), [
+    (rules(modalities=("CR", "DX", "RG")), {"Modality": "RG"}),
+    (rules(for_processing=True), {"SOPClassUID": uid.DigitalXRayImageStorageForProcessing,
                                            "PresentationIntentType": "FOR PROCESSING"}),
-    (SelectionRules(secondary_capture=True), {"SOPClassUID": uid.SecondaryCaptureImageStorage}),
-    (SelectionRules(body_parts=("HAND",)), {"BodyPartExamined": "HAND"}),
-    (SelectionRules(excluded_views=("AP",)), {"ViewPosition": "LL"}),
-    (SelectionRules(animals=True), {"PatientSpeciesDescription": "Canis lupus"}),
-    (SelectionRules(read_descriptions=False), {"ViewPosition": None, "SeriesDescription": "Chest LAT"}),
-    (SelectionRules(minimum_age_years=18), {"PatientAge": "018Y"}),
-    (SelectionRules(minimum_age_years=18), {}),
+    (rules(secondary_capture=True), {"SOPClassUID": uid.SecondaryCaptureImageStorage}),
+    (rules(body_parts=("HAND",)), {"BodyPartExamined": "HAND"}),
+    (rules(excluded_views=("AP",)), {"ViewPosition": "LL"}),
+    (rules(animals=True), {"PatientSpeciesDescription": "Canis lupus"}),
+    (rules(read_descriptions=False), {"ViewPosition": None, "SeriesDescription": "Chest LAT"}),
+    (rules(minimum_age_years=18), {"PatientAge": "018Y"}),
+    (rules(minimum_age_years=18), {}),
 ], ids=str)  # fmt: skip
-def test_rules_can_be_changed(rules: SelectionRules, elements: dict[str, Any]) -> None:
-    """What the defaults ignore, a site can take; an unknown age passes."""
-    assert select(header(**elements), rules).eligible
+def test_rules_can_be_changed(changed: SelectionRules, elements: dict[str, Any]) -> None:
+    """A site can accept what the defaults ignore; an unknown age is accepted."""
+    assert select(header(**elements), changed).eligible
 
 
 def test_minimum_age() -> None:
-    """A child is not analysed by a model for adults."""
-    verdict = select(header(PatientAge="017Y"), SelectionRules(minimum_age_years=18))
+    """By default a child is not analysed; a patient of 18 is."""
+    verdict = select(header(PatientAge="017Y"), rules())
     assert verdict.reason == "younger than 18 years"
+    assert select(header(PatientAge="018Y"), rules()).eligible
 
 
-def test_our_own_are_never_taken_whatever_the_rules() -> None:
-    """No setting makes a loop possible."""
-    rules = SelectionRules(secondary_capture=True, animals=True)
-    ours = header(SOPClassUID=uid.SecondaryCaptureImageStorage, Manufacturer=MANUFACTURER)
-    assert select(ours, rules).reason == "made by this program"
+def test_every_stored_sop_class_can_be_analysed() -> None:
+    """The receiver accepts no SOP class that selection would always ignore."""
+    widest = rules(for_processing=True, secondary_capture=True)
+    for sop_class_uid in STORED_SOP_CLASSES:
+        assert select(header(SOPClassUID=sop_class_uid), widest).eligible, sop_class_uid
+
+
+def test_results_of_hilum_are_never_accepted() -> None:
+    """No setting lets hilum analyse its own results, which would never end."""
+    own = header(SOPClassUID=uid.SecondaryCaptureImageStorage, Manufacturer=MANUFACTURER)
+    assert select(own, rules(animals=True)).reason == "made by this program"
 
 
 def test_reasons_hold_no_free_text() -> None:
@@ -158,4 +167,4 @@ def test_reasons_hold_no_free_text() -> None:
     for elements in ({"BodyPartExamined": "Müller, Hand"},
                      {"BodyPartExamined": None, "SeriesDescription": "Hand Müller"},
                      {"ViewPosition": None, "SeriesDescription": "Müller LAT"}):  # fmt: skip
-        assert "ller" not in select(header(**elements)).reason
+        assert "ller" not in select(header(**elements), rules()).reason

@@ -19,11 +19,12 @@ from dicom_io.image.decode import decode
 from dicom_io.image.elements import element_text
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.no_picture import NoPicture, NotDicom
-from dicom_io.image.selection import SelectionRules, select
+from dicom_io.image.selection import select
 from dicom_io.results.report import structured_report
 from dicom_io.results.secondary_capture import secondary_capture
 from tests.conftest import require, shared_path
 from tests.support.mutations import Seed, mutated, seeds
+from tests.support.selection import rules
 from tests.system.fuzz import fuzz
 from tests.system.soak import grown, soak
 
@@ -64,7 +65,7 @@ def test_no_mutation_gets_past_the_borders(tmp_path: Path, corpus: list[Seed], n
         except NotDicom:
             return
         everything_reads(header)
-        verdict = select(header, SelectionRules())
+        verdict = select(header, rules())
         assert verdict.eligible or verdict.reason
         pixels, reason = None, ""
         try:

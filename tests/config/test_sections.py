@@ -1,0 +1,45 @@
+"""Defaults and values that the configuration and the rest of the program share stand in one place, or agree."""
+
+from dataclasses import MISSING, fields
+from typing import Any, get_args
+
+import pytest
+
+from config.sections import DestinationSettings, SelectSettings
+from config.settings import load
+from daemon.translate import selection_rules
+from dicom_io.composite import codes
+from dicom_io.image.selection import SelectionRules
+from dicom_io.results import report
+
+
+def test_the_configuration_alone_has_defaults_of_what_is_analysed() -> None:
+    """Every key of [select] is a field of SelectionRules without a default, and no other field lacks one."""
+    required = {field.name for field in fields(SelectionRules) if field.default is MISSING}
+    assert required == set(SelectSettings.model_fields)
+
+
+@pytest.mark.parametrize("key", ["modalities", "body_parts", "excluded_views"])
+def test_an_empty_list_means_the_default(key: str) -> None:
+    """An empty list, from a file or the environment, gives the list that config/example.toml shows."""
+    default = getattr(SelectSettings(), key)
+    settings = load(None, {f"HILUM__SELECT__{key.upper()}": "[]"})
+    assert default
+    assert getattr(settings.select, key) == default
+    assert getattr(selection_rules(settings.select), key) == default
+
+
+def test_a_list_replaces_the_default() -> None:
+    """A list that holds anything is used as it stands, and the other keys keep their defaults."""
+    rules = selection_rules(load(None, {"HILUM__SELECT__BODY_PARTS": '["HAND"]'}).select)
+    assert rules.body_parts == ("HAND",)
+    assert rules.excluded_views == SelectSettings().excluded_views
+
+
+@pytest.mark.parametrize(("key", "known"), [
+    ("sr_class", report.SOP_CLASSES), ("sr_title", codes.TITLES), ("language", codes.LANGUAGES),
+])  # fmt: skip
+def test_a_report_can_be_made_in_every_way_that_can_be_configured(key: str, known: dict[str, Any]) -> None:
+    """The values that a destination may ask for are those that a report is written with, and the default is one."""
+    assert set(get_args(DestinationSettings.model_fields[key].annotation)) == set(known)
+    assert DestinationSettings.model_fields[key].default in known
