@@ -10,16 +10,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from pydicom.uid import (
-    ComputedRadiographyImageStorage,
-    DigitalXRayImageStorageForPresentation,
-    DigitalXRayImageStorageForProcessing,
-    SecondaryCaptureImageStorage,
-)
+from pydicom.uid import DigitalXRayImageStorageForProcessing, SecondaryCaptureImageStorage
 
 from dicom_io.identity import MANUFACTURER
 from dicom_io.image.elements import element_text
 from dicom_io.image.header import Header
+from dicom_io.image.radiographs import RADIOGRAPH_SOP_CLASSES
 
 # The region in the words of the field: CHEST and THORAX, and RIBCAGE, which frontal chests carry by mistake or by
 # translation. A rib series says RIB or RIBS: another exposure, and not ours.
@@ -98,13 +94,13 @@ def _our_own(header: Header, rules: SelectionRules) -> str:
 
 def _sop_class(header: Header, rules: SelectionRules) -> str:
     uid = header.sop_class_uid
-    if uid in (ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation):
-        return ""
+    if uid not in RADIOGRAPH_SOP_CLASSES:
+        return f"SOP Class {uid} is no radiograph"
     if uid == DigitalXRayImageStorageForProcessing:
         return "" if rules.for_processing else "DX For Processing: detector data, not an image to look at"
     if uid == SecondaryCaptureImageStorage:
         return _secondary_capture(header, rules)
-    return f"SOP Class {uid} is no radiograph"
+    return ""
 
 
 def _secondary_capture(header: Header, rules: SelectionRules) -> str:
