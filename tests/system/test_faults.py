@@ -16,7 +16,7 @@ import pytest
 
 from dicom_io.image.part10 import read_part10
 from dicom_io.network.statuses import Status
-from dicom_io.services.store_scu import Destination, Sender, Sent
+from dicom_io.services.store_scu import Destination, Reply, Sender
 from tests.conftest import wait_for
 from tests.support.flaky_pacs import FlakyPacs
 from tests.support.harness import Daemon, sink
@@ -86,7 +86,7 @@ class Kept:
     def __init__(self, daemon: Daemon, name: str = "KEPT"):
         self.sender = Sender(name, Destination("HILUM", "127.0.0.1", daemon.port, sop_classes=(DX,)), 60)
 
-    def send(self, file: Path) -> Sent:
+    def send(self, file: Path) -> Reply:
         image = read_part10(file.read_bytes())
         return self.sender.send(image.sop_class_uid, image.sop_instance_uid, image.transfer_syntax_uid, image.data)
 

@@ -15,7 +15,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import DigitalXRayImageStorageForPresentation as DX
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless, generate_uid
 
-from dicom_io.services.store_scu import Destination, Sender, Sent
+from dicom_io.services.store_scu import Destination, Reply, Sender
 from tests.conftest import wait_for
 from tests.support.harness import Daemon
 from tests.support.peers import data_set_bytes, dx_file
@@ -48,7 +48,7 @@ def sender(daemon: Daemon, calling: str = "SENDER", called: str = "HILUM", **opt
     return Sender(calling, Destination(called, "127.0.0.1", daemon.port, sop_classes=(DX,), **options))
 
 
-def send(daemon: Daemon, image: Path, syntax: str = ExplicitVRLittleEndian) -> Sent:
+def send(daemon: Daemon, image: Path, syntax: str = ExplicitVRLittleEndian) -> Reply:
     way = sender(daemon)
     try:
         return way.send(DX, dcmread(image).SOPInstanceUID, syntax, data_set_bytes(image.read_bytes()))
