@@ -62,9 +62,10 @@ def open_store(settings: Settings, fault: FaultHook = no_fault) -> store.Store:
         raise CannotWork(f"storage.database: {error}") from error
 
 
-def open_scp(settings: Settings, callbacks: Callbacks) -> StoreScp:
-    """Our listening application entity. Raises CannotWork where the address cannot be had."""
+def open_scp(settings: Settings, callbacks: Callbacks, incoming: Path) -> StoreScp:
+    """Our SCP, which writes what it receives to `incoming`. Raises CannotWork where the address cannot be used."""
     from dicom_io.image.codecs import readable_transfer_syntaxes
+    from dicom_io.image.radiographs import RADIOGRAPH_SOP_CLASSES
     from dicom_io.network.admission import Admission, Limits
     from dicom_io.services.store_scp import start_scp
 
@@ -79,11 +80,11 @@ def open_scp(settings: Settings, callbacks: Callbacks) -> StoreScp:
         idle_seconds=dicom.idle_timeout_seconds,
         message_seconds=dicom.message_timeout_seconds,
     )
-    gate = Admission(dicom.ae_title, listed_peers(settings), limits, dicom.accept_any_peer)
+    admission = Admission(dicom.ae_title, listed_peers(settings), limits, dicom.accept_any_peer)
     try:
         return start_scp(
-            dicom.ae_title, dicom.host, dicom.port, gate, limits, readable_transfer_syntaxes(), callbacks,
-            tls=server_tls(settings), digest=True,
+            dicom.ae_title, dicom.host, dicom.port, admission, limits, readable_transfer_syntaxes(), callbacks,
+            RADIOGRAPH_SOP_CLASSES, incoming, tls=server_tls(settings), digest=True,
         )  # fmt: skip
     except OSError as error:
         raise CannotWork(f"cannot listen on {dicom.host}:{dicom.port}: {error.strerror}") from error

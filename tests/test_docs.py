@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from pydicom.uid import UID
 
 from config.sections import PeerSettings, Section
 from config.settings import Settings
@@ -14,12 +15,14 @@ from daemon.cli.main import app
 from daemon.delivery.destinations import TYPES
 from dicom_io.composite import codes
 from dicom_io.image.codecs import readable_transfer_syntaxes
-from dicom_io.network import association, errors
+from dicom_io.image.radiographs import RADIOGRAPH_SOP_CLASSES
+from dicom_io.network import application_entity, errors
 from dicom_io.network.admission import CALLED_AE_TITLE, CALLING_AE_TITLE, CONGESTED, TOO_MANY
 from dicom_io.network.statuses import Status
-from dicom_io.services import store_scp, store_scu
+from dicom_io.services import store_scp
 from storage.records import State
 from tests.conftest import ROOT
+from tests.support.peers import RESULT_SOP_CLASSES
 
 DOCS = ROOT / "docs"
 LOGGERS = {f"log.get().{level}" for level in ("debug", "info", "warning", "error")}
@@ -149,7 +152,7 @@ def conformance() -> str:
     return (DOCS / "conformance.md").read_text()
 
 
-@pytest.mark.parametrize("uid", store_scp.STORED_SOP_CLASSES + store_scu.RESULT_SOP_CLASSES)
+@pytest.mark.parametrize("uid", [UID(uid) for uid in RADIOGRAPH_SOP_CLASSES + RESULT_SOP_CLASSES])
 def test_every_sop_class_is_stated(uid: str) -> None:
     """The conformance statement names each SOP class that hilum receives or sends, with its UID."""
     assert f"| {getattr(uid, 'name', '')} | {uid} |" in conformance()
@@ -195,7 +198,11 @@ def test_the_rejections_are_stated() -> None:
 
 def test_the_implementation_is_stated() -> None:
     """Implementation Class UID, Version Name, coding scheme and titles agree with the code."""
-    said = (association.IMPLEMENTATION_CLASS_UID, association.IMPLEMENTATION_VERSION_NAME, codes.LOCAL_SCHEME_UID)
+    said = (
+        application_entity.IMPLEMENTATION_CLASS_UID,
+        application_entity.IMPLEMENTATION_VERSION_NAME,
+        codes.LOCAL_SCHEME_UID,
+    )
     for value in (*said, *(f'({c.value}, {c.scheme}, "{c.meaning}")' for c in codes.TITLES.values())):
         assert value in conformance()
 

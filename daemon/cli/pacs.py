@@ -1,15 +1,15 @@
 """The small PACS of the demonstration: a storage SCP that keeps each object as a file."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from dicom_io.network.admission import Admission, Limits
 from dicom_io.network.statuses import Status
+from dicom_io.results.report import SOP_CLASSES
 from dicom_io.services.store_scp import Answer, Arrived, Callbacks, start_scp
-from dicom_io.services.store_scu import RESULT_SOP_CLASSES
 
 AE_TITLE = "DEMOPACS"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2")
 
 
@@ -19,12 +19,12 @@ class Pacs:
     def __init__(self, directory: Path):
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        tempfile.tempdir = str(directory)
         limits = Limits()
-        gate = Admission(AE_TITLE, (), limits, accept_any_peer=True)
+        admission = Admission(AE_TITLE, (), limits, accept_any_peer=True)
         self._scp = start_scp(
-            AE_TITLE, "127.0.0.1", 0, gate, limits, SYNTAXES, Callbacks(self._keep), sop_classes=RESULT_SOP_CLASSES
-        )
+            AE_TITLE, "127.0.0.1", 0, admission, limits, SYNTAXES, Callbacks(self._keep),
+            (*SOP_CLASSES.values(), SECONDARY_CAPTURE), directory,
+        )  # fmt: skip
 
     @property
     def port(self) -> int:

@@ -3,7 +3,6 @@
 import gc
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,9 +34,8 @@ def run(settings: Settings, shared: Shared, _name: str) -> None:
     """Receive until SIGTERM. Raises CannotWork where the address or the spool cannot be had."""
     journal, spool = wiring.open_store(settings, shared.fault).journal, wiring.open_spool(settings, shared.fault)
     swept = spool.sweep(journal.knows)
-    tempfile.tempdir = str(spool.incoming)  # where data sets are streamed to: the spool's own file system
     reception = Reception(settings, journal, spool, shared)
-    scp = wiring.open_scp(settings, reception.callbacks)
+    scp = wiring.open_scp(settings, reception.callbacks, spool.incoming)
     leave_to_collector()
     log.get().info("ready", port=scp.port, ae_title=settings.dicom.ae_title, swept=len(swept))
     reception.events.note("STARTED", {"port": scp.port, "pid": os.getpid(), "user": login()})

@@ -11,16 +11,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from pydicom.uid import (
-    ComputedRadiographyImageStorage,
-    DigitalXRayImageStorageForPresentation,
-    DigitalXRayImageStorageForProcessing,
-    SecondaryCaptureImageStorage,
-)
+from pydicom.uid import DigitalXRayImageStorageForProcessing, SecondaryCaptureImageStorage
 
 from dicom_io.identity import MANUFACTURER
 from dicom_io.image.elements import element_text
 from dicom_io.image.header import Header
+from dicom_io.image.radiographs import RADIOGRAPH_SOP_CLASSES
 
 # CHEST in Context Group 4 (PS3.16) and its retired SNOMED-RT code
 CHEST_CODES = ("816094009", "51185008", "43799004", "T-D3000", "39607008", "T-28000")
@@ -92,13 +88,13 @@ def _made_by_hilum(header: Header, rules: SelectionRules) -> str:
 
 def _sop_class(header: Header, rules: SelectionRules) -> str:
     uid = header.sop_class_uid
-    if uid in (ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation):
-        return ""
+    if uid not in RADIOGRAPH_SOP_CLASSES:
+        return f"SOP Class {uid} is not a radiograph"
     if uid == DigitalXRayImageStorageForProcessing:
         return "" if rules.for_processing else "DX For Processing: detector data, not an image to look at"
     if uid == SecondaryCaptureImageStorage:
         return _secondary_capture(header, rules)
-    return f"SOP Class {uid} is not a radiograph"
+    return ""
 
 
 def _secondary_capture(header: Header, rules: SelectionRules) -> str:

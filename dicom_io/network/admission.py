@@ -1,4 +1,4 @@
-"""Who may associate with us: AE titles, addresses, and how many at once (PS3.8 9.3.4 for the reasons of a refusal)."""
+"""Who may open an association with us: AE titles, addresses, and how many at the same time."""
 
 import ipaddress
 import socket
@@ -7,12 +7,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-DEFAULT_MAX_PDU = 131072  # the longest that dcmtk sends
+DEFAULT_MAX_PDU = 131072  # in bytes; the longest that dcmtk sends
 
 
 @dataclass(frozen=True)
 class Peer:
-    """One that may send to us: AE title, and address, network ("10.1.2.0/24") or host name; "" is any."""
+    """An application entity that may send to us.
+
+    `host` is an IP address, a network such as "10.1.2.0/24", or a host name; "" means any address.
+    """
 
     ae_title: str
     host: str
@@ -20,23 +23,25 @@ class Peer:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of us one peer, and all together, may take."""
+    """What one peer, and all peers together, may use. Sizes are in bytes, times in seconds."""
 
     max_associations: int = 50
     max_associations_per_peer: int = 25
     max_pdu: int = DEFAULT_MAX_PDU
     max_object_bytes: int = 500_000_000
     association_seconds: float = 30.0
-    """From the connection to the association request, TLS handshake included each, and for each answer of ours."""
+    """For the TLS handshake, and again from there (without TLS: from the connection) to the association request."""
     dimse_seconds: float = 30.0
+    """For the response to a request that we sent."""
     idle_seconds: float = 120.0
+    """Without a byte from the peer."""
     message_seconds: float = 600.0
-    """From the first byte of a message to its last: what ends a peer that drips."""
+    """From the first byte of a message to its last, so that a peer that sends a byte at a time is ended too."""
 
 
 @dataclass(frozen=True)
 class Rejection:
-    """An A-ASSOCIATE-RJ: result, source and diagnostic of PS3.8 9.3.4, and the kind of event that it is for us."""
+    """An A-ASSOCIATE-RJ: result, source and reason by PS3.8 9.3.4, and `kind`, the name of our security event."""
 
     result: int
     source: int
@@ -52,17 +57,20 @@ CONGESTED = Rejection(2, 3, 1, "not-accepting")
 
 
 class Admission:
-    """Lets associations in and counts those that are open. Used by all associations' threads."""
+    """Decides which associations may be opened, and counts the open ones. Used by the threads of all associations.
+
+    `accept_any_peer`: every calling AE title may associate from every address, and `peers` is not consulted.
+    """
 
     def __init__(self, ae_title: str, peers: Sequence[Peer], limits: Limits, accept_any_peer: bool = False):
         self._ae_title, self._limits, self._accept_any_peer = ae_title, limits, accept_any_peer
         self.peers = tuple(peers)
-        """The list, which may be replaced; who is inside stays inside."""
+        """May be replaced at any time; associations that are open stay open."""
         self._lock = threading.Lock()
         self._open: Counter[tuple[str, str]] = Counter()
 
     def enter(self, calling_ae_title: str, called_ae_title: str, address: str) -> Rejection | None:
-        """None where the association may be; it then counts until `leave`."""
+        """Return None and count the association until `leave`, or return the rejection."""
         if called_ae_title != self._ae_title:
             return CALLED_AE_TITLE
         if not self._accept_any_peer and not self._listed(calling_ae_title, address):
@@ -77,13 +85,14 @@ class Admission:
         return None
 
     def leave(self, calling_ae_title: str, address: str) -> None:
-        """The association that `enter` let in is over."""
+        """Stop counting an association for which `enter` returned None."""
         with self._lock:
             self._open[(calling_ae_title, address)] -= 1
-            self._open += Counter()  # keeps only what is above zero: peers' names do not pile up
+            self._open += Counter()  # drops the counts of zero, so that the names of peers do not pile up
 
     @property
     def open_associations(self) -> int:
+        """How many associations are counted now."""
         return self._open.total()
 
     def _listed(self, calling_ae_title: str, address: str) -> bool:
@@ -92,7 +101,10 @@ class Admission:
 
 
 def host_matches(host: str, address: str) -> bool:
-    """True where `address` is `host`, lies in that network, or is one that the host name has now."""
+    """Whether the IP address `address` is `host`, lies in the network `host`, or belongs to the host name `host` now.
+
+    A host name that cannot be resolved matches no address.
+    """
     if not host:
         return True
     found = _plain(address)
@@ -105,7 +117,7 @@ def host_matches(host: str, address: str) -> bool:
 
 
 def is_network(host: str) -> bool:
-    """Whether that is an address or a network, not a name."""
+    """Whether `host` is an IP address or a network, as opposed to a host name."""
     try:
         ipaddress.ip_network(host, strict=False)
     except ValueError:
@@ -114,6 +126,6 @@ def is_network(host: str) -> bool:
 
 
 def _plain(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An IPv4 address that came through an IPv6 socket is that IPv4 address."""
+    """Parse an address. An IPv4 address that arrived through an IPv6 socket becomes that IPv4 address again."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     return getattr(parsed, "ipv4_mapped", None) or parsed

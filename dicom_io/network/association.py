@@ -1,19 +1,20 @@
-"""pynetdicom's association, one thread at most and no polling; and what we tell pynetdicom once.
+"""pynetdicom's association with one thread at most and without polling.
 
-    Association            pynetdicom's, run by its own thread (acceptor) or by whoever calls it (requestor)
+    Association            pynetdicom's, run by a thread of its own (acceptor) or by its callers (requestor)
     ├── UpperLayer         PS3.8: PDUs and the state machine, `upper_layer.py`
     │   └── Connection     the socket, `transport.py`
-    └── Messages           PS3.7: command sets and data sets, `messages.py`
+    ├── Messages           PS3.7: command sets and data sets, `messages.py`
+    └── MessageClock       how long the peer may take, `message_clock.py`
 
-A requestor's association has no thread at all: it reads when it is asked for something, so one that is kept open
-costs nothing, and what the peer said meanwhile is read before the next request (`attend`).
+An association that we requested has no thread. It reads only while one of its methods runs, so keeping it open costs
+nothing. `attend` reads what the peer has sent in the meantime.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from ssl import SSLContext
 from typing import Any
 
-from pynetdicom import _config, evt
-from pynetdicom._globals import MODE_REQUESTOR
+from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association as PynetdicomAssociation
 from pynetdicom.dimse_primitives import C_STORE
@@ -22,83 +23,79 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.transport import AddressInformation
 
+from dicom_io.network.admission import DEFAULT_MAX_PDU
+from dicom_io.network.data_set_file import Intake
+from dicom_io.network.message_clock import MessageClock
 from dicom_io.network.messages import Messages
 from dicom_io.network.transport import Connection, StopSignal
 from dicom_io.network.upper_layer import UpperLayer
 
-# PS3.7 D.3.3.2: under 2.25, made once for this implementation
-IMPLEMENTATION_CLASS_UID = "2.25.305820968663475908636457793125983372891"
-IMPLEMENTATION_VERSION_NAME = "HILUM_0_1"
-DEFAULT_MAX_PDU = 131072  # the longest that dcmtk sends
-FOREVER = 3600.0
-
-
-def application_entity(
-    ae_title: str, association_seconds: float, dimse_seconds: float, idle_seconds: float | None
-) -> ApplicationEntity:
-    """Our application entity, and pynetdicom's switches: data sets to files, no log of what passes."""
-    _config.STORE_RECV_CHUNKED_DATASET = True
-    _config.LOG_HANDLER_LEVEL = "none"
-    ae = ApplicationEntity(ae_title)
-    ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    ae.acse_timeout = ae.connection_timeout = association_seconds
-    ae.dimse_timeout = dimse_seconds
-    ae.network_timeout = idle_seconds
-    ae.maximum_associations = 1_000_000  # ours to count, in receive.py
-    return ae
+# the notifications that pynetdicom would describe in its own log, patient data included
+LOGGED_EVENTS = (evt.EVT_DIMSE_RECV, evt.EVT_DIMSE_SENT, evt.EVT_PDU_RECV, evt.EVT_PDU_SENT)
 
 
 class Association(PynetdicomAssociation):  # type: ignore[misc]
-    """One association. `violated` says which rule of the protocol the peer broke, if any."""
+    """One association.
 
-    _sent_abort: bool
+    `mode` is "acceptor" or "requestor", `max_pdu` the maximum PDU length in bytes that we announce. `intake` says where
+    objects are written, and `clock` how long the peer may take. `violated` says which rule of the protocol the peer
+    broke, or is "". An acceptor with `tls` begins with a TLS handshake; `tls_failure` is the error that it failed with.
+    """
 
     def __init__(
         self,
         ae: ApplicationEntity,
         mode: str,
         max_pdu: int = DEFAULT_MAX_PDU,
-        max_object_bytes: int = 2**31,
-        admit: Callable[[Any], None] = lambda command_set: None,
+        intake: Intake | None = None,
+        clock: MessageClock | None = None,
         stop: StopSignal | None = None,
-        digest: bool = False,
     ):
         super().__init__(ae, mode)
+        self.clock = clock or MessageClock()
         self.dul = UpperLayer(self, max_pdu)
-        self.dimse = Messages(self, max_object_bytes, admit, digest)
-        self.acse_timeout, self.network_timeout = ae.acse_timeout, ae.network_timeout  # sets the timers of that layer
-        self.message_seconds = FOREVER
+        self.dimse = Messages(self, intake)
+        self.acse_timeout = ae.acse_timeout  # again, because it sets the ARTIM timer of the new upper layer
         self.violated = ""
+        self.tls: SSLContext | None = None
         self.tls_failure: OSError | None = None
         self._stop_signal = stop
-        self._is_paused = True  # nobody else runs it, so nobody needs to be paused
+        self._abort_was_sent = False
+        # pynetdicom's send_* methods wait until the thread of the association has paused; here no other thread runs it
+        self._is_paused = True
+        for event in LOGGED_EVENTS:
+            for handler, _ in list(self.get_handlers(event)):
+                self.unbind(event, handler)
 
     @property
     def stopping(self) -> bool:
+        """Whether we are shutting down."""
         return self._stop_signal is not None and self._stop_signal.is_set
 
-    # --- acceptor: the thread's work from the accepted connection to the closed one
+    def note_violation(self, rule: str) -> None:
+        """Remember which rule of the protocol the peer broke."""
+        self.violated = rule
+
+    # --- acceptor: the work of the thread, from the accepted connection to the closed one
 
     def run_reactor(self) -> None:
-        """Serve one peer until it releases, aborts, breaks a limit, or we stop; then leave nothing behind."""
+        """Serve one peer until it releases, aborts or breaks a limit, or until we stop. Then free everything."""
         try:
             self._accept()
         finally:
             self.dimse.discard()
             self.dul.socket.close()
-            self.dul.forget()
+            self.dul.free_buffer()
             evt.trigger(self, evt.EVT_CONN_CLOSE, {"address": self.requestor.address_info.as_tuple})
 
     def _accept(self) -> None:
-        context = self._server.ssl_context
-        if context is not None:
+        """Let the peer in: TLS handshake, association request, negotiation. Then serve it to the end."""
+        if self.tls is not None:
             try:
-                self.dul.socket.handshake(context, self.acse_timeout)
+                self.dul.socket.handshake(self.tls, self.acse_timeout)
             except OSError as error:
                 self.tls_failure = error
                 return
-        self._started_dul = True
         self.dul.start()
         request = self.dul.receive_pdu(wait=True, timeout=self.acse_timeout)
         if isinstance(request, A_ASSOCIATE):
@@ -107,23 +104,30 @@ class Association(PynetdicomAssociation):  # type: ignore[misc]
             if not self.is_rejected:
                 self.acse.negotiate_association()
             if self.is_established:
-                self._run_reactor()
+                self._serve_peer()
         self.kill()
 
-    def _run_reactor(self) -> None:
-        """Serve requests one after the other; between them wait for the peer, for the idle time, or for a stop."""
-        while self.dul.is_alive() and not self._over():
+    def _serve_peer(self) -> None:
+        """Serve requests one after the other. Abort when the peer exceeds a time limit or when we stop."""
+        while self.dul.is_alive() and not self._end_if_asked():
             context_id, primitive = self.dimse.get_msg()
+            exceeded = self.clock.exceeded()
             if primitive is not None:
                 self._serve_request(primitive, context_id)
-                self.dul._idle_timer.restart()
-            elif self._late() or (self.stopping and self.dimse.since is None):
+                self.clock.restart_idle_time()
+            elif exceeded:
+                self.note_violation(exceeded)
+                self.abort()
+            elif self.stopping and not self.clock.in_message:
                 self.abort()
             else:
-                self.dul.pump(self._patience())
+                self.dul.pump(self.clock.seconds_left())
 
-    def _over(self) -> bool:
-        """True once the peer released or aborted the association, which is then answered."""
+    def _end_if_asked(self) -> bool:
+        """Where the peer has aborted or asks for release, end the association (with the answer to a release).
+
+        Return whether it has ended.
+        """
         if self.acse.is_aborted():
             self.dul.receive_pdu()
             self.is_aborted, self.is_established = True, False
@@ -136,39 +140,29 @@ class Association(PynetdicomAssociation):  # type: ignore[misc]
             return True
         return False
 
-    def _late(self) -> bool:
-        if self.dul.idle_timer_expired():
-            self.violated = f"silent for {self.network_timeout:g} s"
-        elif self._patience() <= 0:
-            self.violated = f"a message took more than {self.message_seconds:g} s"
-        return bool(self.violated)
-
-    def _patience(self) -> float:
-        """Seconds until the peer is late: with anything, or with the end of the message that it began."""
-        idle = FOREVER if self.network_timeout is None else self.dul._idle_timer.remaining
-        return min(idle, self.dimse.seconds_left(self.message_seconds))
-
     def _serve_request(self, msg: Any, context_id: int) -> None:
         if not isinstance(msg, C_STORE):
             super()._serve_request(msg, context_id)
-            self._is_paused = True  # as before: pynetdicom's send_* wait for it
-        elif msg.is_valid_request:
-            # whatever class it names: the handler answers 0122 where that is not the context's
+            self._is_paused = True  # pynetdicom has just cleared it
+        elif msg.is_valid_request and (msg.failure or msg.data_set_file):
+            # whatever SOP class the command set names: our handler answers 0122 where it is not that of the context
             StorageServiceClass(self).SCP(msg, self._accepted_cx[context_id])
         else:
-            self.violated = "C-STORE-RQ without class, instance or data set"
+            if msg.data_set_file:
+                msg.data_set_file.remove()
+            self.note_violation("C-STORE-RQ without class, instance or data set")
             self.abort()
 
     # --- either side
 
     def kill(self) -> None:
-        """End the association: the peer reads our last word, the connection is closed."""
-        self._kill, self.is_established = True, False
+        """End the association: let the peer read our last PDU, then close the connection."""
+        self.is_established = False
         self.dul.finish()
 
     def _abort_blocking(self, block: bool = True) -> None:
-        if not self._sent_abort and not self.is_released and self.dul.is_alive():
-            self._sent_abort = True
+        if not self._abort_was_sent and not self.is_released and self.dul.is_alive():
+            self._abort_was_sent = True
             self.acse.send_abort(0x00)
             evt.trigger(self, evt.EVT_ABORTED, {})
         self.is_aborted = True
@@ -177,13 +171,13 @@ class Association(PynetdicomAssociation):  # type: ignore[misc]
     # --- requestor
 
     def attend(self, seconds: float = 0.0) -> bool:
-        """Read what the peer sent, waiting up to `seconds`, and serve it. False where the association is over."""
+        """Wait up to `seconds` for the peer and serve what it sent. Return whether the association is still open."""
         if self.is_established:
             self.dul.pump(seconds)
             context_id, primitive = self.dimse.get_msg()
             if primitive is not None:
                 self._serve_request(primitive, context_id)
-            if self._over() or not self.dul.is_alive():
+            if self._end_if_asked() or not self.dul.is_alive():
                 self.kill()
         return bool(self.is_established)
 
@@ -199,11 +193,15 @@ def request_association(
     handlers: Sequence[Any] = (),
     response_seconds: float = 30.0,
 ) -> Association:
-    """Ask a peer for an association, which need not be granted: see `is_established`, `is_rejected` and the failure.
+    """Request an association with the peer at `address`, a host name or IP address and a port.
 
-    Raises OSError where the host name cannot be resolved.
+    `tls` is a context and the name that the peer's certificate must carry. `roles` are role selection items (PS3.7
+    D.3.3.4), `handlers` arguments for `bind`. `response_seconds` limits each write.
+
+    The association may not have been established: see `is_established`, `is_rejected` and `dul.socket.failure`. Raises
+    OSError where the host name cannot be resolved.
     """
-    assoc = Association(ae, MODE_REQUESTOR, max_pdu)
+    assoc = Association(ae, "requestor", max_pdu)
     remote = AddressInformation.from_addr_port(address[0], address[1])
     local = AddressInformation("" if remote.is_ipv4 else "::0", 0)
     connection = Connection(assoc, address=local)

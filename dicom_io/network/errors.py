@@ -1,22 +1,22 @@
-"""What can go wrong on the network; each error carries the DIMSE status and the Error Comment that answer for it.
+"""What can go wrong on the network. A RequestFailure carries the DIMSE status and the Error Comment to answer with.
 
     DicomError
-    ├── RequestFailure             a request that we answer with a failure
+    ├── RequestFailure             we answer the request with a failure
     │   ├── OutOfResources         A700  disk or queue full, shutting down: the sender may try again
-    │   ├── ObjectMismatch         A900  the data set is not what the command announced
-    │   ├── CannotUnderstand       C000  no DICOM object
-    │   ├── InstanceConflict       C0D1  other bytes are held under this SOP Instance UID
-    │   ├── ObjectTooLarge         C0D2  more bytes than we take
-    │   ├── SopClassNotSupported   0122  the command names another SOP class than the presentation context
-    │   ├── NotAuthorized          0124
-    │   ├── InvalidRequest         0115  the information of an N-ACTION or N-EVENT-REPORT is unusable
-    │   ├── NoSuchActionType       0123  an action that storage commitment does not have
-    │   ├── NoSuchEventType        0113  an event that it does not have
+    │   ├── ObjectMismatch         A900  the data set is not the object that the command set announces
+    │   ├── CannotUnderstand       C000  the data set cannot be read as a DICOM object
+    │   ├── InstanceConflict       C0D1  another object is stored under this SOP Instance UID
+    │   ├── ObjectTooLarge         C0D2  the object is larger than we accept
+    │   ├── SopClassNotSupported   0122  the command set names another SOP class than its presentation context
+    │   ├── NotAuthorized          0124  this peer, or this association, may not ask for that
+    │   ├── InvalidRequest         0115  the information of an N-ACTION or N-EVENT-REPORT cannot be used
+    │   ├── NoSuchActionType       0123  storage commitment has no such action type
+    │   ├── NoSuchEventType        0113  storage commitment has no such event type
     │   └── ProcessingFailure      0110  anything else
     ├── ProtocolError              the peer breaks PS3.8 or PS3.7: the association is aborted
-    └── TlsFault                   certificate, key or CA file unusable
+    └── TlsFault                   a certificate, key or CA file cannot be used
 
-No text of these may hold patient data: texts travel to the peer and into the log.
+Their texts must not contain patient data, because they go to the peer and into the log.
 """
 
 from dicom_io.network.statuses import Status
@@ -25,11 +25,11 @@ ERROR_COMMENT_LENGTH = 64  # PS3.7 C.4.2: Error Comment (0000,0902) is LO
 
 
 class DicomError(Exception):
-    """Anything of the network side of this package."""
+    """Base class of everything that the network modules raise on purpose."""
 
 
 class RequestFailure(DicomError):
-    """A request answered with a failure; the text is the Error Comment."""
+    """We answer the request with `status`; the text of the exception becomes the Error Comment."""
 
     status = Status.PROCESSING_FAILURE
 
@@ -84,7 +84,7 @@ class ProcessingFailure(RequestFailure):
 
 
 class ProtocolError(DicomError):
-    """The peer sent what PS3.8 or PS3.7 does not allow."""
+    """The peer sent something that PS3.8 or PS3.7 does not allow."""
 
 
 class TlsFault(DicomError):
@@ -92,16 +92,15 @@ class TlsFault(DicomError):
 
 
 def error_comment(text: str) -> str:
-    """`text` cut to what Error Comment may hold (LO without backslash and control characters)."""
+    """`text` as Error Comment can hold it: at most 64 characters of printable ASCII, no backslash; "?" for others."""
     clean = "".join(c if " " <= c <= "~" and c != "\\" else "?" for c in text)
     return clean[:ERROR_COMMENT_LENGTH].strip()
 
 
 def as_failure(error: Exception) -> RequestFailure:
-    """The refusal that answers for `error`: itself, or one made from its kind alone: its text may hold patient data.
+    """Return the failure to answer with: `error` itself, or one that names its class only, because of patient data.
 
-    A disk that is full or unwritable is worth another try of the sender; so is a database that is away, which the
-    daemon raises as OutOfResources.
+    OSError and MemoryError become OutOfResources, so that the sender tries again: the disk may be full or unwritable.
     """
     if isinstance(error, RequestFailure):
         return error

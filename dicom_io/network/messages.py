@@ -1,168 +1,160 @@
-"""DIMSE messages (PS3.7) in and out: data sets straight to their file, responses and objects out in one write.
+"""DIMSE messages (PS3.7), incoming and outgoing.
 
-The command set is pynetdicom's business. The fragments of a C-STORE's data set are written to the file that
-pynetdicom made for it, from the receive buffer, and to nothing else; what a peer may make us hold is bounded.
+pynetdicom decodes and encodes the command sets. The data set of a C-STORE request goes from the receive buffer straight
+to its file, and what a peer can make us hold in memory is bounded. An outgoing message is sent in as few writes as
+possible.
 """
 
 import contextlib
-import os
 import queue
 import time
-from collections.abc import Callable, Iterator
-from hashlib import sha256
-from pathlib import Path
+from collections.abc import Iterator
 from struct import pack
 from typing import Any
 
 from pynetdicom.dimse import _RQ_TO_MESSAGE, _RSP_TO_MESSAGE, DIMSEServiceProvider
-from pynetdicom.dimse_messages import DIMSEMessage
-from pynetdicom.dimse_primitives import C_CANCEL, C_STORE
+from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
+from pynetdicom.dimse_primitives import C_CANCEL
 from pynetdicom.dsutils import encode
 from pynetdicom.pdu_primitives import P_DATA
 
-from dicom_io.network.errors import ObjectTooLarge, ProtocolError
+from dicom_io.network.data_set_file import DataSetFile, Intake, file_head
+from dicom_io.network.errors import NotAuthorized, ObjectTooLarge, ProtocolError
 
 COMMAND, LAST = 0x01, 0x02  # bits of the message control header, PS3.8 E.2
-LONGEST_COMMAND_SET = 64 * 1024
-LONGEST_IDENTIFIER = 16 * 1024 * 1024  # a data set that is kept in memory: the references of a storage commitment
+LONGEST_COMMAND_SET = 64 * 1024  # in bytes; that of a valid message is much shorter
+# in bytes; the longest data set that is kept in memory: the references of a storage commitment request
+LONGEST_IDENTIFIER = 16 * 1024 * 1024
 P_DATA_TF_TYPE = 0x04
-LONGEST_SENT_PDU = 1024 * 1024
+LONGEST_SENT_PDU = 1024 * 1024  # in bytes
 
 
 class Messages(DIMSEServiceProvider):  # type: ignore[misc]
-    """The DIMSE service provider of one association.
+    """The DIMSE service provider of one association, used by the thread that runs the association.
 
-    `admit` is asked with each C-STORE's command set before a byte of its data set is written; what it raises becomes
-    the answer, and the data set is passed over. `digest`: take the SHA-256 of each object's file as it is written.
+    `intake` says where C-STORE requests are written and what is checked first; without one their data sets are read and
+    dropped. Each primitive in the queue has two more attributes: `failure`, the exception that must become the
+    answer, or None; and `data_set_file`, the complete DataSetFile of a C-STORE request, or None. Whoever takes the
+    primitive from the queue removes that file.
     """
 
     message: Any
 
-    def __init__(self, assoc: Any, max_object_bytes: int, admit: Callable[[Any], None], digest: bool):
+    def __init__(self, assoc: Any, intake: Intake | None):
         super().__init__(assoc)
-        self._max_object_bytes, self._admit = max_object_bytes, admit
-        self._digest = digest
-        self._sha256: Any = None
+        self._intake = intake
+        self._file: DataSetFile | None = None
+        self._failure: Exception | None = None
         self._size = 0
-        self._refusal: Exception | None = None
-        self.since: float | None = None
-        """Monotonic time at which the message that is coming in, or its first PDU, began; None between messages."""
 
-    def seconds_left(self, allowed: float) -> float:
-        """How much of `allowed` seconds the message that is coming in has left; all of it between messages."""
-        return allowed if self.since is None else allowed - (time.monotonic() - self.since)
-
-    # --- in
-
-    def waits_for_more(self, of_a_pdu: bool) -> None:
-        """The PDUs that came are handled; `of_a_pdu`: another one began. Its time runs from here, not from its end."""
-        if of_a_pdu:
-            self.since = self.since or time.monotonic()
-        elif self.message is None:
-            self.since = None
+    # --- incoming
 
     def take(self, context_id: int, control: int, fragment: memoryview) -> None:
-        """One fragment. Raises ProtocolError for one that does not fit the message so far."""
+        """Add one fragment to the message that is arriving, and queue the message once it is complete.
+
+        Raises ProtocolError for a fragment that does not belong there.
+        """
         if self.message is None:
-            self.message, self._size = DIMSEMessage(), 0
-            self.since = self.since or time.monotonic()
-            self._refusal = self._sha256 = None
+            self.message, self._size, self._failure = DIMSEMessage(), 0, None
+            self.assoc.clock.begin_message()
         if self.message.context_id is None:
-            done = self._take_command(context_id, control, fragment)
+            complete = self._take_command(context_id, control, fragment)
         else:
-            done = self._take_data(context_id, control, fragment)
-        if done:
-            self._complete()
+            complete = self._take_data(context_id, control, fragment)
+        if complete:
+            self._queue_message()
 
     def _take_command(self, context_id: int, control: int, fragment: memoryview) -> bool:
-        """True where the command set is all of the message."""
+        """Add a fragment of the command set. Return whether the message is complete, having no data set."""
         message = self.message
         self._size += len(fragment)
         if not control & COMMAND or self._size > LONGEST_COMMAND_SET or context_id not in self.assoc._accepted_cx:
             raise ProtocolError("data set before its command set, a command set too long, or an unknown context")
         data = P_DATA()
         data.presentation_data_value_list = [[context_id, bytes([control]) + bytes(fragment)]]
-        try:
-            done = bool(message.decode_msg(data, self.assoc))
-            self._size = 0 if message.context_id is not None else self._size
-        except OSError as error:  # no file for the data set: the disk, or the number of open files
-            self._refusal, done, self._size = error, False, 0
-        if self._refusal is None and message._data_set_file is not None:
-            self._open(message)
-        return done
+        complete = bool(message.decode_msg(data, self.assoc))
+        if message.context_id is not None:  # the command set is complete
+            self._size = 0
+            if isinstance(message, C_STORE_RQ) and not complete:
+                self._begin_object(message)
+        return complete
 
-    def _open(self, message: Any) -> None:
+    def _begin_object(self, message: Any) -> None:
+        """Make the file for the data set that follows, or remember why there is none."""
+        head = file_head(message.command_set, self.assoc._accepted_cx[message.context_id].transfer_syntax[0])
         try:
-            self._admit(message.command_set)
-            message._data_set_file.flush()  # what follows is written past the file object's buffer
-            # of the file as it stands, preamble and file meta included; taken here, no byte is read a second time
-            self._sha256 = sha256(Path(message._data_set_file.name).read_bytes()) if self._digest else None
+            if self._intake is None:
+                raise NotAuthorized("no objects are taken in on this association")
+            self._intake.check(message.command_set)
+            self._file = DataSetFile(self._intake.directory, head, self._intake.digest)
         except Exception as error:
-            # the callback's, or the disk's: kept until the data set is over, then answered like any other
-            self._refuse(error)
+            # from the callback or from the disk: kept until the data set has been read, then answered like any other
+            self._fail(error)
 
-    def _refuse(self, error: Exception) -> None:
-        self._refusal = error
-        if self.message._data_set_file is not None:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self.message._data_set_file.fileno(), 0)
-            with contextlib.suppress(OSError):
-                # on a full disk closing fails once, on what the file object holds back: here, and not in
-                # pynetdicom, which would answer that as a fault of the object
-                self.message._data_set_file.close()
+    def _fail(self, error: Exception) -> None:
+        """Answer this message with `error`, drop the rest of its data set, and give the disk space back now."""
+        self._failure = error
+        self._remove_file()
+
+    def _remove_file(self) -> None:
+        if self._file is not None:
+            self._file.remove()
+            self._file = None
 
     def _take_data(self, context_id: int, control: int, fragment: memoryview) -> bool:
-        """True with the last fragment."""
+        """Add a fragment of the data set. Return whether it is the last."""
         if control & COMMAND or context_id != self.message.context_id:
             raise ProtocolError("fragment of another message before the last of this one")
         self._size += len(fragment)
-        file = self.message._data_set_file
-        limit = LONGEST_IDENTIFIER if file is None else self._max_object_bytes
+        limit = self._longest_data_set()
         if self._size > 2 * limit:
             raise ProtocolError(f"a data set of more than {2 * limit} bytes")
-        if self._size > limit and self._refusal is None:
-            self._refuse(ObjectTooLarge(f"object larger than {limit} bytes"))
-        if self._refusal is None:
-            try:
-                self._write(file, fragment)
-            except OSError as error:
-                self._refuse(error)
+        if self._size > limit and self._failure is None:
+            self._fail(ObjectTooLarge(f"object larger than {limit} bytes"))
+        if self._failure is None:
+            self._keep(fragment)
         return bool(control & LAST)
 
-    def _write(self, file: Any, fragment: memoryview) -> None:
-        if file is None:
-            self.message.data_set.write(fragment)
-            return
-        if self._sha256 is not None:
-            self._sha256.update(fragment)
-        while fragment:
-            fragment = fragment[os.write(file.fileno(), fragment) :]
+    def _longest_data_set(self) -> int:
+        """In bytes: the limit for objects, or the one for data sets that are kept in memory."""
+        if self._intake is not None and isinstance(self.message, C_STORE_RQ):
+            return self._intake.max_object_bytes
+        return LONGEST_IDENTIFIER
 
-    def _complete(self) -> None:
-        message, self.message, self.since = self.message, None, None
+    def _keep(self, fragment: memoryview) -> None:
+        try:
+            if self._file is not None:
+                self._file.write(fragment)
+            else:
+                self.message.data_set.write(fragment)
+        except OSError as error:
+            self._fail(error)
+
+    def _queue_message(self) -> None:
+        message, self.message = self.message, None
+        self.assoc.clock.end_message()
         primitive = message.message_to_primitive()
-        primitive.refusal = self._refusal
-        primitive.sha256 = self._sha256.hexdigest() if self._sha256 is not None else ""
+        primitive.failure, primitive.data_set_file = self._failure, self._file
+        self._file = None
         if not isinstance(primitive, C_CANCEL):  # none of our services can be cancelled
             self.msg_queue.put((message.context_id, primitive))
 
     def discard(self) -> None:
-        """Remove the files of what came in and was not served: the peer was not told that we have it."""
-        if self.message is not None and self.message._data_set_file is not None:
-            _remove(self.message._data_set_file)
+        """Remove the files of objects that were not handed over: the peer has not been told that we have them."""
         self.message = None
+        self._remove_file()
         with contextlib.suppress(queue.Empty):
             while True:
                 _, primitive = self.msg_queue.get_nowait()
-                if isinstance(primitive, C_STORE) and primitive._dataset_file is not None:
-                    _remove(primitive._dataset_file)
+                if primitive is not None and primitive.data_set_file is not None:
+                    primitive.data_set_file.remove()
 
-    # --- out
+    # --- outgoing
 
     def get_msg(self, block: bool = False) -> Any:
-        """The next message; with `block`, wait for a response up to the DIMSE timeout and serve requests meanwhile.
+        """Return presentation context ID and primitive of the next message, or (None, None) where there is none.
 
-        (None, None) where none is there, or came.
+        With `block`, wait for a response until the DIMSE timeout, and serve the peer's requests in the meantime.
         """
         deadline = time.monotonic() + (self.dimse_timeout or 30.0)
         while True:
@@ -170,7 +162,8 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
                 context_id, primitive = self.msg_queue.get_nowait()
                 if not block or primitive is None or primitive.MessageIDBeingRespondedTo is not None:
                     return context_id, primitive
-                self.assoc._serve_request(primitive, context_id)  # a report may overtake the response, PS3.4 J.3.3
+                # PS3.4 J.3.3: a commitment report may arrive before the response to the request for it
+                self.assoc._serve_request(primitive, context_id)
                 continue
             remaining = deadline - time.monotonic()
             if not block or remaining <= 0 or not self.dul.is_alive() or self.assoc.acse.is_aborted():
@@ -178,7 +171,7 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
             self.dul.pump(remaining)
 
     def send_msg(self, primitive: Any, context_id: int) -> None:
-        """Send a message, all PDUs of a small one in a single write."""
+        """Encode and send a message. The PDUs of a small one go out in a single write."""
         request = primitive.MessageIDBeingRespondedTo is None
         message = (_RQ_TO_MESSAGE if request else _RSP_TO_MESSAGE)[type(primitive)]()
         message.primitive_to_message(primitive)
@@ -187,7 +180,7 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
         self.send_encoded(context_id, command, data)
 
     def send_encoded(self, context_id: int, command: bytes, data: memoryview) -> None:
-        """Send a command set and a data set as they are. Nothing is sent where the association is over."""
+        """Send an encoded command set and data set. Does nothing where the association is over."""
         if self.dul.state_machine.current_state != "Sta6":
             return
         longest = self.maximum_pdu_size or LONGEST_SENT_PDU  # 0: the peer takes any length, PS3.8 D.1
@@ -195,11 +188,11 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
         for batch in _batches(pieces):
             if self.dul.socket.failure is None:
                 self.dul.socket.send(batch)
-        self.dul._step()
+        self.dul.advance()
 
 
 def _pdus(context_id: int, control: int, data: memoryview, longest: int) -> Iterator[bytes]:
-    """P-DATA-TF PDUs with one presentation data value each (PS3.8 9.3.5)."""
+    """Cut `data` into P-DATA-TF PDUs of at most `longest` bytes, one presentation data value each (PS3.8 9.3.5)."""
     size = min(longest, LONGEST_SENT_PDU) - 6
     for start in range(0, len(data), size):
         fragment = data[start : start + size]
@@ -209,7 +202,7 @@ def _pdus(context_id: int, control: int, data: memoryview, longest: int) -> Iter
 
 
 def _batches(pieces: list[bytes]) -> Iterator[bytes]:
-    """The same bytes in as few writes as memory allows."""
+    """Join PDUs into writes of about LONGEST_SENT_PDU bytes."""
     batch: list[bytes] = []
     size = 0
     for piece in pieces:
@@ -220,8 +213,3 @@ def _batches(pieces: list[bytes]) -> Iterator[bytes]:
             batch, size = [], 0
     if batch:
         yield b"".join(batch)
-
-
-def _remove(file: Any) -> None:
-    file.close()
-    Path(file.name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The listening socket and the associations that came through it: one thread each, none left behind."""
+"""The listening socket, and the associations that peers open through it. Each has a thread, which ends with it."""
 
 import socket
 import threading
@@ -7,30 +7,31 @@ from collections.abc import Callable, Sequence
 from socketserver import TCPServer
 from typing import Any
 
-from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AddressInformation, AssociationServer
 
 from dicom_io.network.admission import Admission, Limits, Rejection
 from dicom_io.network.association import Association
+from dicom_io.network.data_set_file import Intake
+from dicom_io.network.message_clock import MessageClock
 from dicom_io.network.transport import Connection, StopSignal
 
-# connections beyond the associations: those that are being refused, health checks; half of them for one address
+# connections beyond those of the allowed associations, for health checks and for requests that are being rejected;
+# one address may have half of them
 SPARE_CONNECTIONS = 50
 
 
 class Accepted(Association):
-    """An association that a peer asked for."""
+    """An association that a peer requested."""
 
     def __init__(self, server: "ScpServer", connection: socket.socket, address: tuple[Any, ...]):
         limits = server.limits
-        super().__init__(
-            server.ae, MODE_ACCEPTOR, limits.max_pdu, limits.max_object_bytes, server.admit, server.stop, server.digest
-        )
-        self._server, self._gate = server, server.gate
-        self._inside: tuple[str, str] | None = None
-        self.message_seconds = limits.message_seconds
+        clock = MessageClock(limits.message_seconds, limits.idle_seconds)
+        super().__init__(server.ae, "acceptor", limits.max_pdu, server.intake, clock, server.stop)
+        self._scp = server
+        self._counted_as: tuple[str, str] | None = None
+        self.tls = server.ssl_context
         self.name = f"association-{address[0]}"
         self.set_socket(Connection(self, client_socket=connection, stop=server.stop))
         self.acceptor.maximum_length = limits.max_pdu
@@ -45,15 +46,15 @@ class Accepted(Association):
             self.bind(*handler)
 
     def enter(self, calling_ae_title: str, called_ae_title: str) -> Rejection | None:
-        """Ask the gate; what it counts is given back when the association is over."""
-        rejection = self._gate.enter(calling_ae_title, called_ae_title, self.remote_address)
-        self._inside = None if rejection else (calling_ae_title, self.remote_address)
+        """Return why this association must be rejected, or None. In that case it is counted until it is over."""
+        rejection = self._scp.admission.enter(calling_ae_title, called_ae_title, self.remote_address)
+        self._counted_as = None if rejection else (calling_ae_title, self.remote_address)
         return rejection
 
     def report(self, kind: str, **detail: str) -> None:
-        """A security event of this association."""
+        """Tell the daemon of a security event of this association."""
         calling = self.requestor.primitive.calling_ae_title if self.requestor.primitive else ""
-        self._server.on_event(kind, {"peer_address": self.remote_address, "calling_ae_title": calling, **detail})
+        self._scp.on_event(kind, {"peer_address": self.remote_address, "calling_ae_title": calling, **detail})
 
     def run_reactor(self) -> None:
         try:
@@ -63,13 +64,17 @@ class Accepted(Association):
             if self.violated:
                 self.report("protocol-violation", error=self.violated)
         finally:
-            if self._inside:
-                self._gate.leave(*self._inside)
-            self._server.left(self)
+            if self._counted_as:
+                self._scp.admission.leave(*self._counted_as)
+            self._scp.left(self)
 
 
 class ScpServer(AssociationServer):  # type: ignore[misc]
-    """Accepts connections and starts their associations."""
+    """Accepts connections and starts their associations.
+
+    `handlers` are arguments for `bind`, one tuple for each event. `on_event` gets the kind of a security event and a
+    detail without patient data.
+    """
 
     request_queue_size = 128
 
@@ -79,25 +84,25 @@ class ScpServer(AssociationServer):  # type: ignore[misc]
         address: tuple[str, int],
         contexts: Sequence[PresentationContext],
         handlers: Sequence[tuple[Any, ...]],
-        gate: Admission,
+        admission: Admission,
         limits: Limits,
-        admit: Callable[[Any], None],
+        intake: Intake,
         on_event: Callable[[str, dict[str, str]], None],
-        digest: bool,
     ):
-        self.gate, self.limits, self.admit, self.on_event = gate, limits, admit, on_event
-        self.handlers, self.digest = handlers, digest
+        self.admission, self.limits, self.intake, self.on_event = admission, limits, intake, on_event
+        self.handlers = handlers
         self.stop = StopSignal()
         self._lock = threading.Lock()
         self._associations: set[Accepted] = set()
         super().__init__(ae, address, ae.ae_title, list(contexts))
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept only: TLS is the association's business, so that a silent peer holds up nobody."""
+        """Accept a connection, without TLS: the association's thread does that, so that a silent peer delays nobody."""
         connection, address = self.socket.accept()
         return connection, address
 
     def verify_request(self, request: socket.socket, client_address: Any) -> bool:
+        """Whether one more connection may stay, by the number of them in all and from this address."""
         held = [association.remote_address for association in list(self._associations)]
         of_one = self.limits.max_associations_per_peer + SPARE_CONNECTIONS // 2
         if len(held) < self.limits.max_associations + SPARE_CONNECTIONS and held.count(client_address[0]) < of_one:
@@ -111,23 +116,24 @@ class ScpServer(AssociationServer):  # type: ignore[misc]
             self._associations.add(association)
         try:
             association.start()
-        except RuntimeError:  # no thread to be had
+        except RuntimeError:  # no thread could be started
             self.left(association)
             raise
 
     def left(self, association: Accepted) -> None:
-        """The association is over."""
+        """Forget an association that is over."""
         with self._lock:
             self._associations.discard(association)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report a connection that could not be served. The server keeps running."""
         self.on_event("connection-failed", {"peer_address": client_address[0], "calling_ae_title": ""})
 
     def service_actions(self) -> None:
-        """Nothing: pynetdicom collects all garbage here; we leave that to the interpreter."""
+        """Do nothing. pynetdicom would run the garbage collector here; we leave that to the interpreter."""
 
     def shutdown(self, grace_seconds: float = 30.0) -> None:
-        """Stop listening, let each association finish its message for up to `grace_seconds`, then cut it."""
+        """Stop listening, give all associations `grace_seconds` to finish their messages, and break what is left."""
         if self.stop.is_set:
             return
         TCPServer.shutdown(self)

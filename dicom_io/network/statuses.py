@@ -1,6 +1,6 @@
-"""DIMSE statuses by name; each number stands here and nowhere else.
+"""DIMSE statuses by name. Each number is written here and nowhere else.
 
-PS3.7 Annex C (general), PS3.4 B.2.3 (C-STORE), PS3.3 C.14.1.1 (Failure Reason of storage commitment).
+PS3.7 Annex C (general), PS3.4 B.2.3 (C-STORE), PS3.3 C.14.1.1 (Failure Reason in storage commitment).
 """
 
 from enum import IntEnum
@@ -10,7 +10,7 @@ Outcome = Literal["ACCEPTED", "WARNING", "REFUSED", "UNREACHABLE"]
 
 
 class Status(IntEnum):
-    """What we answer, and what a peer may answer."""
+    """The statuses that we send or understand by name."""
 
     SUCCESS = 0x0000
     PROCESSING_FAILURE = 0x0110
@@ -31,21 +31,21 @@ class Status(IntEnum):
     DATA_SET_DOES_NOT_MATCH = 0xA900
     COERCION_OF_DATA_ELEMENTS = 0xB000
     CANNOT_UNDERSTAND = 0xC000
-    INSTANCE_CONFLICT = 0xC0D1  # ours, in the range of C000: other bytes are held under this SOP Instance UID
-    OBJECT_TOO_LARGE = 0xC0D2  # ours, in the range of C000
+    INSTANCE_CONFLICT = 0xC0D1  # ours, in the range of C000: another object is stored under this SOP Instance UID
+    OBJECT_TOO_LARGE = 0xC0D2  # ours, in the range of C000: larger than `dicom.max_object_bytes`
 
 
-# another try may end better: the peer is short of something, not at odds with the object
+# worth another try: the peer lacks something at the moment, and has nothing against the object
 _RETRYABLE = {Status.PROCESSING_FAILURE, Status.RESOURCE_LIMITATION}
-# general failures that say no to this object or to us (PS3.7 C.5)
+# general failures that concern this object or us, and that another try would not change (PS3.7 C.5)
 _FINAL = {status for status in Status if 0x0110 < status < 0x0200} - _RETRYABLE
 
 
 def outcome_of(status: int) -> Outcome:
-    """What a peer's answer to a C-STORE means for the delivery.
+    """Return what the status of a C-STORE response means for the delivery.
 
-    A7xx and the general failures of resources are worth another try, and so is a number that the standard does not
-    know: they count as UNREACHABLE. A duplicate is a WARNING: the peer holds the object, whose bytes never change.
+    A7xx, failures for lack of resources, and numbers that the standard does not define are worth another try and count
+    as UNREACHABLE. Duplicate SOP Instance is a WARNING, because the peer has the object, and its bytes never change.
     """
     if status == Status.SUCCESS:
         return "ACCEPTED"

@@ -1,7 +1,7 @@
-"""DICOM over TLS by the BCP 195 profile (PS3.15 B.12: RFC 8996, 9325): TLS 1.2 and 1.3, both sides show certificates.
+"""DICOM over TLS by the BCP 195 profile (PS3.15 B.12: RFC 8996, 9325): TLS 1.2 and 1.3, certificates on both sides.
 
-The files are PEM. `check_files` says what is wrong with them before anybody connects; a context once made does not
-look at them again, so a reload is a new context.
+The files are in PEM form. `check_files` finds their faults before anybody connects. A context does not read its files
+again: to use changed files, make a new context.
 """
 
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dicom_io.network.errors import TlsFault
 
-# RFC 9325 4.2: forward secrecy and authenticated encryption; TLS 1.3 has no others
+# RFC 9325 4.2: only suites with forward secrecy and authenticated encryption; TLS 1.3 has no other suites
 TLS_1_2_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _VERSION, _UTC_TIME = 0xA0, 0x17
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -21,7 +21,7 @@ _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """Our certificate (with its chain), its key, and the authorities whose certificates we accept."""
+    """Our certificate (with its chain), its private key, and the certificates of the authorities that we trust."""
 
     certificate: Path
     key: Path
@@ -29,12 +29,15 @@ class TlsFiles:
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
-    """How we let peers in: only with a certificate of one of our authorities. Raises TlsFault."""
+    """A context for our server: a peer must show a certificate of one of our authorities. Raises TlsFault."""
     return _context(ssl.PROTOCOL_TLS_SERVER, files)
 
 
 def client_context(files: TlsFiles, check_name: bool = True) -> ssl.SSLContext:
-    """How we go out; `check_name`: the peer's certificate must carry the name that we connect to. Raises TlsFault."""
+    """A context for connections that we open. Raises TlsFault.
+
+    With `check_name` the peer's certificate must carry the name or address that we connect to.
+    """
     context = _context(ssl.PROTOCOL_TLS_CLIENT, files)
     context.check_hostname = check_name
     return context
@@ -45,10 +48,10 @@ def _context(protocol: int, files: TlsFiles) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(TLS_1_2_CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION  # RFC 9325 3.3, 3.5
-    context.check_hostname = False  # a server's peers are clients; a client's caller decides
+    context.check_hostname = False  # a client has no name to check; `client_context` decides for servers
     context.verify_mode = ssl.CERT_REQUIRED
     try:
-        # the empty password refuses an encrypted key, where OpenSSL would ask on the terminal
+        # with an empty password an encrypted key is an error; otherwise OpenSSL would ask for one on the terminal
         context.load_cert_chain(files.certificate, files.key, password="")
     except (OSError, ValueError) as error:
         raise TlsFault(_unusable(files, error)) from error
@@ -77,7 +80,11 @@ def _reason(error: Exception) -> str:
 
 
 def check_files(files: TlsFiles, now: datetime) -> list[str]:
-    """A sentence for each fault: unreadable, not belonging together, expired or not valid yet, a key open to others."""
+    """Return a sentence for each fault of the files at the time `now`.
+
+    Found are files that cannot be read, a key that does not belong to the certificate, certificates that have expired
+    or are not valid yet, and a key that other users may read.
+    """
     faults = []
     try:
         server_context(files)
@@ -87,7 +94,7 @@ def check_files(files: TlsFiles, now: datetime) -> list[str]:
         try:
             begins, ends = validity(file, authorities=name == "CA")
         except (OSError, TlsFault):
-            continue  # already said above
+            continue  # `server_context` has named this fault
         if now >= ends:
             faults.append(f"{name} {file} expired on {ends:%Y-%m-%d}; put a new one in its place")
         elif now < begins:
@@ -98,10 +105,11 @@ def check_files(files: TlsFiles, now: datetime) -> list[str]:
 
 
 def validity(file: Path, authorities: bool = False) -> tuple[datetime, datetime]:
-    """From when to when a PEM file is good. Raises OSError, or TlsFault where it holds no certificate.
+    """Return from when until when the certificates in a PEM file are valid, in UTC.
 
-    A chain is as good as its first certificate, ours; of several `authorities` the one that lasts longest counts, for
-    an old one may stay beside its successor.
+    Of a chain the first certificate counts, which is ours. Of several `authorities` the one that is valid longest
+    counts, because an old one may be kept beside its successor. Raises OSError where the file cannot be read, and
+    TlsFault where it holds no certificate.
     """
     found = _PEM.findall(file.read_text(encoding="ascii", errors="replace"))
     try:
@@ -112,7 +120,11 @@ def validity(file: Path, authorities: bool = False) -> tuple[datetime, datetime]
 
 
 def _validity(der: bytes) -> tuple[datetime, datetime]:
-    """RFC 5280 4.1: Certificate > TBSCertificate > version?, serialNumber, signature, issuer, validity."""
+    """Return the validity of a certificate in DER form.
+
+    RFC 5280 4.1: Certificate > TBSCertificate > version (optional), serialNumber, signature, issuer, validity. Raises
+    ValueError or IndexError for bytes that are not a certificate.
+    """
     _, body, _ = _read(der, 0)
     _, to_be_signed, _ = _read(body, 0)
     offset = 0
@@ -126,7 +138,7 @@ def _validity(der: bytes) -> tuple[datetime, datetime]:
 
 
 def _read(data: bytes, offset: int) -> tuple[int, bytes, int]:
-    """Tag, content and end of the DER element at `offset`."""
+    """Return tag, content and end offset of the DER element at `offset`."""
     tag, length = data[offset], data[offset + 1]
     offset += 2
     if length & 0x80:
@@ -137,7 +149,7 @@ def _read(data: bytes, offset: int) -> tuple[int, bytes, int]:
 
 
 def _time(tag: int, content: bytes) -> datetime:
-    """UTCTime or GeneralizedTime as RFC 5280 4.1.2.5 has them: with seconds, in UTC; two-digit years from 1950 on."""
+    """Parse a UTCTime or GeneralizedTime (RFC 5280 4.1.2.5: with seconds, in UTC; two-digit years begin with 1950)."""
     text = content.decode("ascii")
     if tag == _UTC_TIME:
         text = ("19" if text >= "50" else "20") + text

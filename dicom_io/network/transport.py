@@ -1,8 +1,8 @@
-"""The TCP connection under an association: non-blocking reads into a caller's buffer, one wait, TCP_NODELAY, TLS.
+"""The TCP connection under an association, with or without TLS.
 
-pynetdicom's own socket reads 4096 bytes at a time and leaves the waiting to a loop that sleeps for a millisecond.
-This one blocks in poll() until the peer, or a `StopSignal`, has something to say, so that an idle association costs
-nothing and a busy one a system call per buffer.
+pynetdicom's own socket reads 4096 bytes at a time, and a loop that wakes up every millisecond does the waiting. This
+one reads into the caller's buffer, and waits in poll() until the peer sends something or a `StopSignal` is set. An idle
+association therefore uses no processor time, and a busy one makes one system call for each buffer.
 """
 
 import contextlib
@@ -20,29 +20,44 @@ READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 
 
 class MonotonicTimer(Timer):  # type: ignore[misc]
-    """pynetdicom's timer on a clock that nobody sets: the wall clock may jump by hours."""
+    """pynetdicom's timer on the monotonic clock, because somebody may set the wall clock by hours."""
 
-    _start_time: float | None
+    def __init__(self, timeout: float | None):
+        super().__init__(timeout)
+        self._began: float | None = None
 
     def start(self) -> None:
-        self._start_time = time.monotonic()
-        self._end_time = None
+        self._began = time.monotonic()
 
     def stop(self) -> None:
-        self._start_time = None
+        self._began = None
+
+    @property
+    def running(self) -> bool:
+        return self._began is not None
+
+    @property
+    def expired(self) -> bool:
+        return self.running and self.timeout is not None and self.remaining < 0
 
     @property
     def remaining(self) -> float:
-        """Seconds to expiry, negative after it; the whole time where the timer does not run."""
+        """Seconds until the timer expires, negative afterwards.
+
+        The whole time while the timer does not run, and 1.0 where it has no timeout.
+        """
         if self.timeout is None:
             return 1.0
-        if self._start_time is None:
+        if self._began is None:
             return float(self.timeout)
-        return float(self.timeout - (time.monotonic() - self._start_time))
+        return float(self.timeout - (time.monotonic() - self._began))
 
 
 class StopSignal:
-    """Wakes every wait on it, at once and from any thread: the read end of a pipe becomes readable for all."""
+    """Ends every wait on it at once. May be set from any thread.
+
+    It is a pipe: once set, its read end is readable for everybody who polls it.
+    """
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
@@ -52,18 +67,22 @@ class StopSignal:
         return self._read
 
     def set(self) -> None:
-        """Wake all who wait, now and from now on."""
+        """End all waits, those that go on now and those that begin later."""
         self.is_set = True
         os.write(self._write, b"x")
 
     def close(self) -> None:
-        """Give the descriptors back, once nobody waits any more."""
+        """Close the pipe. Call it only when nobody waits any more."""
         os.close(self._read)
         os.close(self._write)
 
 
 class Connection(AssociationSocket):  # type: ignore[misc]
-    """An association's socket. `failure` says why connecting or sending did not work."""
+    """The socket of one association.
+
+    `failure` is the error that connecting or sending ended with, or None. `send_seconds` is how long one `send` may
+    take.
+    """
 
     socket: Any
 
@@ -82,7 +101,7 @@ class Connection(AssociationSocket):  # type: ignore[misc]
             self._tune()
 
     def connect(self, primitive: T_CONNECT) -> None:
-        """Connect, with the TLS handshake where `tls_args` is given; the result goes to the state machine."""
+        """Connect, and do the TLS handshake where `tls_args` is set. The state machine is told how it went."""
         try:
             self.socket.settimeout(self.assoc.connection_timeout)
             self.socket.connect(primitive.address_info.as_tuple)
@@ -102,22 +121,24 @@ class Connection(AssociationSocket):  # type: ignore[misc]
         self._ready.set()
 
     def handshake(self, context: ssl.SSLContext, seconds: float) -> None:
-        """Become the server's side of TLS. Raises OSError (ssl.SSLError) where the peer is not let in.
+        """Do the TLS handshake as the server, within `seconds` for each wait. Raises OSError, or its ssl.SSLError.
 
-        Done by the association's own thread: a peer that connects and says nothing holds up nobody else.
+        The association's own thread does this, so that a peer that connects and sends nothing delays nobody else.
         """
         self.socket.settimeout(seconds)
         self.socket = context.wrap_socket(self.socket, server_side=True)
         self.socket.setblocking(False)
 
     def _tune(self) -> None:
-        # a report is two small PDUs and an answer: Nagle and delayed acknowledgement make 40 to 80 ms of that
+        # a report is two small PDUs and an answer, which Nagle's algorithm and delayed acknowledgement would slow down
+        # to 40 to 80 ms
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
 
     def receive_into(self, buffer: memoryview, seconds: float) -> int | None:
-        """Bytes read, 0 at the end of the connection, None where nothing came within `seconds` or a stop was called.
+        """Read into `buffer`, waiting up to `seconds`, and return the number of bytes.
 
+        0 means that the peer closed the connection, None that nothing arrived in time or that a stop was signalled.
         Raises OSError where the connection broke.
         """
         received = self._read(buffer)
@@ -136,19 +157,19 @@ class Connection(AssociationSocket):  # type: ignore[misc]
             return 0
 
     def _wait(self, seconds: float) -> bool:
-        # dcmtk writes the head of a PDU and its body apart, and with Nagle the body waits for the head's
-        # acknowledgement, which Linux puts off by 40 ms; the option lasts until the next data only
+        # dcmtk writes the head of a PDU and its body separately. With Nagle's algorithm the body waits until the head
+        # is acknowledged, which Linux delays by 40 ms. The option holds for the next data only, so it is set each time.
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         poll = select.poll()
         poll.register(self.socket, READABLE)
         if self._stop is not None and not self._stop.is_set:
             poll.register(self._stop, select.POLLIN)
-        # rounded up: poll() with 0 ms would spin through the last millisecond
+        # rounded up, because poll() with 0 ms would spin through the last millisecond
         ready = poll.poll(int(max(seconds, 0) * 1000) + (seconds > 0))
         return any(descriptor == self.socket.fileno() for descriptor, _ in ready)
 
     def send(self, bytestream: bytes) -> None:
-        """Send all of it within `send_seconds`, in one write where the kernel takes it; Evt17 where that fails."""
+        """Send all bytes within `send_seconds`. Where that fails, `failure` is set and the state machine gets Evt17."""
         if self.socket is None:
             return
         try:
@@ -161,18 +182,18 @@ class Connection(AssociationSocket):  # type: ignore[misc]
 
     @property
     def ready(self) -> bool:
-        """False: whoever waits for the peer does so in `receive_into`."""
+        """Always False, so that pynetdicom never reads by itself: `receive_into` does."""
         return False
 
     def cut(self) -> None:
-        """End the connection from another thread, whose wait then ends; that thread closes it."""
+        """Break the connection from another thread. The thread that waits on it wakes up and closes it."""
         connection = self.socket
         if connection is not None:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close for good; nothing is told to the state machine, which asked for it."""
+        """Close the connection. The state machine is not told, because it is the one that asks for this."""
         connection, self.socket = self.socket, None
         self._is_connected = False
         if connection is not None:

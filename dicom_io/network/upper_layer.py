@@ -1,9 +1,9 @@
-"""pynetdicom's upper layer (PS3.8) without its thread: whoever waits for the peer reads what the peer sends.
+"""pynetdicom's upper layer (PS3.8) without the thread that pynetdicom would run for it.
 
-pynetdicom runs two threads for an association that meet in queues and wake each millisecond. Here the thread that
-owns the association calls `pump`, which waits, reads, and takes the state machine forward; primitives to send are
-sent where they are made. The state machine, the PDUs and their encoding are pynetdicom's. P-DATA-TF, by which all
-data comes, goes from the receive buffer to the message without a copy.
+In pynetdicom, two threads serve an association; they exchange queues and wake up every millisecond. Here the thread
+that owns the association calls `pump`, which waits for the peer, reads what it sent and drives the state machine. What
+we send is sent at once by the caller. The state machine, the PDUs and their encoding are pynetdicom's. P-DATA-TF PDUs,
+which carry all messages, are taken apart here and go from the receive buffer to the message without a copy.
 """
 
 import time
@@ -22,47 +22,56 @@ P_DATA_TF = 0x04
 KNOWN_PDU_TYPES = range(0x01, 0x08)
 # an A-ASSOCIATE-RQ of 128 contexts with 40 transfer syntaxes each has under 200 KB
 LONGEST_OTHER_PDU = 256 * 1024
-READ_BYTES = 512 * 1024  # for one call: what stays in the cache until it is written
-LINGER_SECONDS = 2.0
+# in bytes, for one read: few enough to be still in the processor's cache when they are written to the file
+READ_BYTES = 512 * 1024
+LINGER_SECONDS = 2.0  # how long we wait for the peer to close the connection
 
 
 class UpperLayer(DULServiceProvider):  # type: ignore[misc]
-    """The DUL service provider of one association, driven by the association's thread alone.
+    """The DUL service provider of one association, used by the association's thread alone.
 
-    `max_pdu` is the longest P-DATA-TF that we announced (PS3.8 D.1): a longer one ends the association before a byte
-    of it is taken in.
+    `max_pdu` is the maximum length in bytes that we announced for P-DATA-TF PDUs (PS3.8 D.1). A longer PDU ends the
+    association before its content is read.
     """
 
     def __init__(self, assoc: Any, max_pdu: int):
         super().__init__(assoc)
-        self._idle_timer, self.artim_timer = MonotonicTimer(60), MonotonicTimer(30)
+        self.artim_timer = MonotonicTimer(30)
         self._max_pdu = max_pdu
         self._buffer = bytearray(2 * max(max_pdu, LONGEST_OTHER_PDU))
         self._view = memoryview(self._buffer)
-        self._start = self._end = 0
+        self._start = self._end = 0  # where the unread bytes lie in the buffer
+        self._ended = False
 
     # --- in place of the thread
 
     def start(self) -> None:
-        """Take the first step: the transport is there (acceptor), or will be asked for (requestor)."""
-        self._idle_timer.start()
+        """Begin: the connection is there already (acceptor) or will be requested (requestor)."""
+        self.assoc.clock.restart_idle_time()
         self.assoc._dul_ready.set()
-        self._step()
+        self.advance()
 
     def is_alive(self) -> bool:
-        return not self._kill_thread
+        return not self._ended
+
+    def kill_dul(self) -> None:
+        """End the upper layer. pynetdicom's state machine calls this when the connection is closed."""
+        self._ended = True
 
     def stop_dul(self) -> bool:
         self.finish()
         return True
 
     def send_pdu(self, primitive: Any) -> None:
-        """Send at once what pynetdicom queues for its thread."""
+        """Send `primitive` at once, where pynetdicom would queue it for its thread."""
         super().send_pdu(primitive)
-        self._step()
+        self.advance()
 
     def receive_pdu(self, wait: bool = False, timeout: float | None = None) -> Any:
-        """The next primitive for the service user, waiting up to `timeout` seconds where `wait`; None if none came."""
+        """Return the next primitive for the service user, or None.
+
+        With `wait`, wait up to `timeout` seconds, or without limit where that is None.
+        """
         deadline = time.monotonic() + (timeout or 0)
         while wait and self.to_user_queue.empty() and self.is_alive() and not self.assoc.stopping:
             remaining = deadline - time.monotonic() if timeout is not None else 60.0
@@ -72,8 +81,8 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
         return super().receive_pdu(wait=False)
 
     def pump(self, seconds: float) -> None:
-        """Wait up to `seconds` for the peer and handle all that came."""
-        if self.artim_timer._start_time is not None:
+        """Wait up to `seconds` for the peer, and handle everything that has arrived by then."""
+        if self.artim_timer.running:
             seconds = min(seconds, self.artim_timer.remaining)
         try:
             received = self.socket.receive_into(self._view[self._end : self._end + READ_BYTES], seconds)
@@ -86,59 +95,65 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
             self.event_queue.put("Evt17")
         else:
             self._end += received
-            self._idle_timer.restart()
+            self.assoc.clock.restart_idle_time()
             self._take_pdus()
-        self._step()
+        self.advance()
 
     def finish(self) -> None:
-        """Let the peer read our last PDU, then close. The peer should close first (PS3.8 9.2.3, Sta13)."""
+        """Close the connection, but first give the peer up to LINGER_SECONDS to read our last PDU and close it itself.
+
+        PS3.8 9.2.3: in state Sta13 the peer should close first. While we are stopping, the wait is a tenth of that.
+        """
         deadline = time.monotonic() + LINGER_SECONDS * (0.1 if self.assoc.stopping else 1.0)
         while self.state_machine.current_state == "Sta13" and self.is_alive() and time.monotonic() < deadline:
             self.pump(deadline - time.monotonic())
         self.socket.close()
-        self._kill_thread = True
+        self.kill_dul()
 
-    def forget(self) -> None:
-        """Give the receive buffer back at once; the rest of the association waits for the garbage collector, as
-        pynetdicom's objects refer to each other in circles."""
+    def free_buffer(self) -> None:
+        """Free the receive buffer now.
+
+        The rest of the association waits for the garbage collector, because pynetdicom's objects refer to each other in
+        circles.
+        """
         self._buffer, self._view = bytearray(), memoryview(b"")
         self._start = self._end = 0
 
-    # --- what pynetdicom's loop does, once for each call
+    # --- the state machine
 
-    def _step(self) -> None:
-        """Take the state machine forward until it has nothing to do."""
+    def advance(self) -> None:
+        """Run the state machine until it has nothing left to do."""
         try:
-            while not self._kill_thread:
+            while not self._ended:
                 if self.event_queue.empty() and not self._process_recv_primitive():
                     return
                 self.state_machine.do_action(self.event_queue.get_nowait())
         except Exception:
-            # the border to pynetdicom: what a hostile PDU does to its decoders and its state machine ends here
+            # a hostile PDU can make pynetdicom's decoders and state machine raise anything; it ends this association
+            # alone
             self._abort_hard()
 
     def _abort_hard(self) -> None:
-        """A-ABORT past the state machine, whose state is not known any more (PS3.8 9.3.8, source: service provider)."""
+        """Send A-ABORT past the state machine, whose state is unknown now (PS3.8 9.3.8, source: service provider)."""
         pdu = A_ABORT_RQ()
         pdu.source, pdu.reason_diagnostic = 0x02, 0x00
         self.socket.send(pdu.encode())
         self.socket.close()
         self.assoc.is_aborted, self.assoc.is_established = True, False
-        self._kill_thread = True
+        self.kill_dul()
 
     # --- PDUs
 
     def _take_pdus(self) -> None:
-        """Handle each complete PDU in the buffer, keep the rest."""
-        while self._end - self._start >= PDU_HEADER.size and not self._kill_thread:
+        """Handle each complete PDU in the buffer and keep the beginning of the next one."""
+        while self._end - self._start >= PDU_HEADER.size and not self._ended:
             if self.state_machine.current_state == "Sta13":
-                self._start = self._end  # PS3.8 9.2.3: the association is over, what still comes is not for us
+                self._start = self._end  # PS3.8 9.2.3: the association is over, so whatever still arrives is ignored
                 break
             pdu_type, length = PDU_HEADER.unpack_from(self._buffer, self._start)
             longest = self._max_pdu if pdu_type == P_DATA_TF else LONGEST_OTHER_PDU
             if pdu_type not in KNOWN_PDU_TYPES or length > longest:
-                self.assoc.violated = f"PDU of type {pdu_type} with {length} bytes, at most {longest} allowed"
-                self._refuse_pdu()
+                self._reject_pdu(f"PDU of type {pdu_type} with {length} bytes, at most {longest} allowed")
                 break
             stop = self._start + PDU_HEADER.size + length
             if stop > self._end:
@@ -148,9 +163,14 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
         self._keep_rest()
 
     def _keep_rest(self) -> None:
+        """Note whether something incomplete is left, and make room for the rest of it."""
         rest = self._end - self._start
-        self.assoc.dimse.waits_for_more(of_a_pdu=rest > 0)
-        # moved only when the buffer's second half is reached: the first half holds the longest PDU
+        if rest > 0:
+            self.assoc.clock.begin_message()
+        elif self.assoc.dimse.message is None:
+            self.assoc.clock.end_message()
+        # half of the buffer holds the longest PDU, so the rest is moved to the front only once it lies in the second
+        # half
         if rest == 0:
             self._start = self._end = 0
         elif self._end > len(self._buffer) // 2 and self._start:
@@ -165,14 +185,16 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
                 pdu, event = self._decode_pdu(self._view[self._start : stop])
                 self._recv_pdu.put(pdu)
                 self.event_queue.put(event)
-                self._step()
+                self.advance()
         except Exception as error:
-            # again the border to pynetdicom's decoders: any trouble with a PDU is one answer, Evt19 (PS3.8 9.2)
-            self.assoc.violated = str(error) if isinstance(error, ProtocolError) else type(error).__name__
-            self._refuse_pdu()
+            # whatever pynetdicom's decoders raise, the PDU is invalid, and PS3.8 9.2 has one event for that: Evt19
+            self._reject_pdu(str(error) if isinstance(error, ProtocolError) else type(error).__name__)
 
     def _take_data(self, offset: int, stop: int) -> None:
-        """DT-2 of PS3.8 9.2.2: hand each presentation data value to the message it belongs to."""
+        """Hand each presentation data value of a P-DATA-TF PDU to the message (action DT-2 of PS3.8 9.2.2).
+
+        Raises ProtocolError where a length does not fit.
+        """
         while offset < stop:
             if stop - offset < PDV_HEADER.size:
                 raise ProtocolError("presentation data value item cut short")
@@ -183,7 +205,9 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
             self.assoc.dimse.take(context_id, control, self._view[offset + PDV_HEADER.size : end])
             offset = end
 
-    def _refuse_pdu(self) -> None:
+    def _reject_pdu(self, rule: str) -> None:
+        """End the association because of an invalid PDU; `rule` says what is wrong with it."""
+        self.assoc.note_violation(rule)
         self._start = self._end = 0
         self.event_queue.put("Evt19")
-        self._step()
+        self.advance()

@@ -1,1 +1,1 @@
-"""PS3.4: the service classes that hilum speaks, as user (SCU) and as provider (SCP)."""
+"""The service classes of PS3.4 that hilum supports, as user (SCU) and as provider (SCP)."""

@@ -1,4 +1,4 @@
-"""The one place where what a callback returns or raises becomes status and Error Comment (PS3.7 C.4.2)."""
+"""The one place that turns what a callback returns or raises into a status and an Error Comment (PS3.7 C.4.2)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,24 +13,25 @@ OnEvent = Callable[[str, dict[str, str]], None]
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to a request."""
+    """The answer to a request: its status, and the Error Comment or ""."""
 
     status: Status
     comment: str = ""
 
 
 def answered(call: Callable[[], Answer], on_event: OnEvent) -> Dataset:
-    """Status and Error Comment of what `call` returns or raises; never raises itself.
+    """Run `call` and return a response's Status and ErrorComment. Raises nothing.
 
-    An exception that is no `RequestFailure` is an event too, by the name of its class: its text may hold patient data.
+    An exception that is not a `RequestFailure` is also reported to `on_event`, by the name of its class only, because
+    its text may hold patient data.
     """
     try:
         answer = call()
     except Exception as error:
-        refusal = as_failure(error)
-        answer = Answer(refusal.status, refusal.comment)
+        failure = as_failure(error)
+        answer = Answer(failure.status, failure.comment)
         if not isinstance(error, RequestFailure):
-            on_event("request-failed", {"error": type(error).__name__, "status": f"{refusal.status:04X}"})
+            on_event("request-failed", {"error": type(error).__name__, "status": f"{failure.status:04X}"})
     response = Dataset()
     response.Status = int(answer.status)
     if answer.comment:

@@ -1,4 +1,4 @@
-"""How a request to a peer went, as a value: the peer's answer, or why there is none."""
+"""How a request to a peer ended, as a value: the peer's answer, or the reason why there is none."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,11 @@ from dicom_io.network.statuses import Outcome, outcome_of
 
 @dataclass(frozen=True)
 class Reply:
-    """How a request to a peer went. `status` is the peer's, None where it gave none."""
+    """How a request to a peer ended.
+
+    `status` is the DIMSE status that the peer answered with, or None where it did not answer. `comment` is the peer's
+    Error Comment, or our reason.
+    """
 
     outcome: Outcome
     status: int | None
@@ -18,19 +22,19 @@ class Reply:
 
 
 def unreachable(comment: str) -> Reply:
-    """The peer gave no answer; another try may do better."""
+    """A reply that says that the peer did not answer, and why. The request may be tried again."""
     return Reply("UNREACHABLE", None, error_comment(comment))
 
 
 def as_reply(status: Any) -> Reply | None:
-    """A response's status as the library gives it: empty where none came."""
+    """Convert a status data set of pynetdicom, which is empty where no response came; that becomes None."""
     if "Status" not in status:
         return None
     return Reply(outcome_of(status.Status), int(status.Status), error_comment(str(status.get("ErrorComment") or "")))
 
 
 def why(assoc: Association) -> str:
-    """Why an association is not, or no more, of use."""
+    """Return why an association was not established, or has ended."""
     if assoc.is_rejected:
         return f"association rejected: {assoc.acceptor.primitive.reason_str}"
     failure = assoc.dul.socket.failure

@@ -1,8 +1,8 @@
-"""Storage commitment, push model (PS3.4 Annex J): what the two messages say, as values.
+"""Storage commitment, push model (PS3.4 Annex J): the content of its two messages as values.
 
-SCU: `Sender.request_commitment` asks; the report comes back on that association or on one that the peer opens to our
-SCP. SCP: our SCP takes the request, the daemon answers later with `Sender.report_commitment`. Nothing is remembered
-here.
+As SCU we ask with `Sender.request_commitment`, and the report arrives later, on that association or on one that the
+peer opens to our SCP. As SCP we receive the request, and the daemon reports later with `Sender.report_commitment`.
+These functions keep no state.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ ALL_COMMITTED, FAILURES_EXIST = 1, 2  # event types of PS3.4 J.3.3.1.1
 
 @dataclass(frozen=True)
 class Reference:
-    """One object, by class and instance."""
+    """One object, by its SOP Class UID and SOP Instance UID."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -40,7 +40,7 @@ class CommitRequest:
 
 @dataclass(frozen=True)
 class CommitReport:
-    """What became of a request: the objects committed, and those that were not with the Failure Reason (0008,1197)."""
+    """The outcome of a request: the objects committed, and the others, each with its Failure Reason (0008,1197)."""
 
     transaction_uid: str
     committed: tuple[Reference, ...]
@@ -50,7 +50,7 @@ class CommitReport:
 def on_n_action(
     event: evt.Event, on_request: Callable[[CommitRequest], None], on_event: OnEvent
 ) -> tuple[Dataset, None]:
-    """Handler of N-ACTION: Success once `on_request` returned."""
+    """Handle N-ACTION: answer Success once `on_request` has returned, or the failure that it raised."""
 
     def answer() -> Answer:
         if event.action_type != REQUEST_ACTION:
@@ -65,7 +65,7 @@ def on_n_action(
 def on_n_event_report(
     event: evt.Event, on_report: Callable[[CommitReport], None], on_event: OnEvent
 ) -> tuple[Dataset, None]:
-    """Handler of N-EVENT-REPORT: Success once `on_report` returned."""
+    """Handle N-EVENT-REPORT: answer Success once `on_report` has returned, or the failure that it raised."""
 
     def answer() -> Answer:
         on_report(read_report(event.event_type, event.event_information))
@@ -75,7 +75,7 @@ def on_n_event_report(
 
 
 def read_request(information: Dataset, calling_ae_title: str, peer_address: str) -> CommitRequest:
-    """The Action Information of PS3.4 Table J.3-1. Raises InvalidRequest where it is unusable."""
+    """Read Action Information (PS3.4 Table J.3-1). Raises InvalidRequest where UIDs or references are missing."""
     references = tuple(reference for reference, _ in _references(information, "ReferencedSOPSequence"))
     if not references:
         raise InvalidRequest("Referenced SOP Sequence is missing or empty")
@@ -83,7 +83,11 @@ def read_request(information: Dataset, calling_ae_title: str, peer_address: str)
 
 
 def read_report(event_type: int, information: Dataset) -> CommitReport:
-    """The Event Information of PS3.4 Table J.3-2. Raises NoSuchEventType or InvalidRequest where it is unusable."""
+    """Read Event Information (PS3.4 Table J.3-2).
+
+    Raises NoSuchEventType for an event type that the standard does not define, and InvalidRequest where UIDs are
+    missing.
+    """
     if event_type not in (ALL_COMMITTED, FAILURES_EXIST):
         raise NoSuchEventType(f"event type {event_type} is not known")
     return CommitReport(
@@ -94,7 +98,7 @@ def read_report(event_type: int, information: Dataset) -> CommitReport:
 
 
 def action_information(transaction_uid: str, references: Sequence[Reference]) -> Dataset:
-    """The Action Information that asks for `references`."""
+    """Write the Action Information that asks for `references` (PS3.4 Table J.3-1)."""
     information = Dataset()
     information.TransactionUID = transaction_uid
     information.ReferencedSOPSequence = [_item(reference) for reference in references]
@@ -102,7 +106,7 @@ def action_information(transaction_uid: str, references: Sequence[Reference]) ->
 
 
 def event_information(report: CommitReport) -> Dataset:
-    """The Event Information that says `report`; empty sequences are left out (PS3.4 Table J.3-2: 1C)."""
+    """Write `report` as Event Information. Empty sequences are left out, being of type 1C (PS3.4 Table J.3-2)."""
     information = Dataset()
     information.TransactionUID = report.transaction_uid
     if report.committed:
@@ -129,7 +133,10 @@ def _transaction(information: Dataset) -> str:
 
 
 def _references(information: Dataset, keyword: str) -> list[tuple[Reference, int]]:
-    """The items of a sequence, with Failure Reason where they have one. An item without its UIDs spoils the message."""
+    """Read the items of a sequence: reference and Failure Reason (0110 where an item has none).
+
+    Raises InvalidRequest where an item lacks a UID.
+    """
     found = []
     for item in information.get(keyword) or []:
         reference = Reference(

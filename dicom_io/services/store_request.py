@@ -1,4 +1,4 @@
-"""What a C-STORE request is made of: its presentation context, its command set, its data set's encoding."""
+"""The three parts of a C-STORE request: presentation context, command set, and the encoding of the data set."""
 
 from collections.abc import Callable
 from io import BytesIO
@@ -14,17 +14,18 @@ from dicom_io.network.association import Association
 
 
 def accepted_syntaxes(assoc: Association, sop_class_uid: str) -> dict[str, int]:
-    """The transfer syntaxes accepted for a SOP class, with their presentation context IDs."""
-    contexts = [c for c in assoc._accepted_cx.values() if c.abstract_syntax == sop_class_uid]
+    """Return the transfer syntaxes that the peer accepted for a SOP class, with their presentation context IDs."""
+    contexts = [c for c in assoc.accepted_contexts if c.abstract_syntax == sop_class_uid]
     return {str(c.transfer_syntax[0]): c.context_id for c in contexts}
 
 
 def accepted_classes(assoc: Association) -> set[str]:
-    return {c.abstract_syntax for c in assoc._accepted_cx.values()}
+    """Return the SOP classes for which the peer accepted a presentation context."""
+    return {c.abstract_syntax for c in assoc.accepted_contexts}
 
 
 def c_store_rq(sop_class_uid: str, sop_instance_uid: str, message_id: int) -> bytes:
-    """The command set of PS3.7 Table 9.3-1, Implicit VR Little Endian; priority MEDIUM."""
+    """Encode the command set of PS3.7 Table 9.3-1 in Implicit VR Little Endian, with priority MEDIUM."""
 
     def element(number: int, value: bytes) -> bytes:
         value += b"\0" * (len(value) % 2)
@@ -42,10 +43,11 @@ def c_store_rq(sop_class_uid: str, sop_instance_uid: str, message_id: int) -> by
 
 
 def encodings(transfer_syntax_uid: str) -> dict[str, Callable[[bytes], bytes]]:
-    """The transfer syntaxes in which an object may go out, best first, and what makes them of its data set's bytes.
+    """Return the transfer syntaxes that an object can be sent in, best first, each with a function that converts to it.
 
-    PS3.5 10.1: what is not compressed can be had in Implicit VR, which every peer takes. A picture in JPEG Baseline is
-    decoded for a peer that takes nothing compressed. The same bytes always give the same bytes.
+    The functions take the bytes of the data set in `transfer_syntax_uid`, and equal bytes give equal bytes. An object
+    that is not compressed can also be sent in Implicit VR, which every peer accepts (PS3.5 10.1). An image in JPEG
+    Baseline is decoded for a peer that accepts nothing compressed.
     """
     if transfer_syntax_uid == ExplicitVRLittleEndian:
         return {ExplicitVRLittleEndian: bytes, ImplicitVRLittleEndian: as_implicit}
@@ -59,12 +61,15 @@ def encodings(transfer_syntax_uid: str) -> dict[str, Callable[[bytes], bytes]]:
 
 
 def as_implicit(data: bytes) -> bytes:
-    """An Explicit VR Little Endian data set in Implicit VR Little Endian."""
+    """Convert an encoded data set from Explicit VR Little Endian to Implicit VR Little Endian."""
     return _written(dcmread(BytesIO(data), force=True), implicit=True)
 
 
 def as_uncompressed(data: bytes) -> bytes:
-    """A data set in JPEG Baseline in Explicit VR Little Endian, in RGB; it still says that it was compressed."""
+    """Convert an encoded data set from JPEG Baseline to Explicit VR Little Endian with RGB pixels.
+
+    It still says that its image was compressed with loss (Lossy Image Compression, PS3.3 C.7.6.1.1.5).
+    """
     dataset = dcmread(BytesIO(data), force=True)
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit

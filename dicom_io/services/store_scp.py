@@ -1,7 +1,7 @@
 """Our SCP: C-ECHO, C-STORE, and both roles of storage commitment, on one port.
 
-What a request says becomes a frozen value, the daemon's callback answers it, and `answers.py` turns the answer, or what
-the callback raised, into status and Error Comment.
+The content of a request becomes a frozen value, a callback of the daemon answers it, and `answers.py` turns the answer,
+or what the callback raised, into a status and an Error Comment.
 """
 
 import threading
@@ -11,20 +11,14 @@ from pathlib import Path
 from ssl import SSLContext
 
 from pydicom.dataset import Dataset
-from pydicom.uid import (
-    ComputedRadiographyImageStorage,
-    DigitalXRayImageStorageForPresentation,
-    DigitalXRayImageStorageForProcessing,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    SecondaryCaptureImageStorage,
-)
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import evt
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from dicom_io.network.admission import CONGESTED, Admission, Limits, Peer, Rejection
-from dicom_io.network.association import application_entity
+from dicom_io.network.application_entity import application_entity
+from dicom_io.network.data_set_file import Intake
 from dicom_io.network.errors import NotAuthorized, OutOfResources, SopClassNotSupported
 from dicom_io.network.server import Accepted, ScpServer
 from dicom_io.network.statuses import Status
@@ -33,22 +27,17 @@ from dicom_io.services.storage_commitment import CommitReport, CommitRequest, on
 
 __all__ = ["Admission", "Answer", "Arrived", "Callbacks", "Limits", "Peer", "Status", "StoreScp", "start_scp"]
 
-STORED_SOP_CLASSES = (
-    ComputedRadiographyImageStorage,
-    DigitalXRayImageStorageForPresentation,
-    DigitalXRayImageStorageForProcessing,
-    SecondaryCaptureImageStorage,
-)
-STOP_LOOK_SECONDS = 0.1  # how soon the listening thread sees a shutdown
+SHUTDOWN_CHECK_SECONDS = 0.1  # how soon the listening thread notices a shutdown
 _URGENCY = {0x0001: 0, 0x0000: 1, 0x0002: 2}  # PS3.7 E.1: HIGH, MEDIUM, LOW
 
 
 @dataclass(frozen=True)
 class Arrived:
-    """A C-STORE request whose data set is in `path`: preamble, file meta and the data set's bytes as they came.
+    """A C-STORE request. `path` is a DICOM file with the bytes of the data set exactly as they were received.
 
-    The file is removed after the answer unless the callback moved it away. UIDs are the command set's; nothing here
-    is fit to be a path. `priority`: 0 urgent, 1 normal, 2 low. `sha256`: of the whole file, in hex, where asked for.
+    The file is removed when the callback has returned, unless it moved the file away. The UIDs are those of the command
+    set, which the peer chose: never use one as a path. `priority` is 0 for urgent, 1 for normal, 2 for low. `sha256` is
+    the digest of the whole file in hex, or "" where none was asked for.
     """
 
     path: Path
@@ -67,13 +56,14 @@ def _refuse_commitment(_: object) -> None:
 
 @dataclass(frozen=True)
 class Callbacks:
-    """What the daemon does with what arrives; each runs in the thread of its association.
+    """What the daemon does with what arrives. Each function is called in the thread of the association.
 
-    on_store            the answer to an object, or a `Refusal` raised
-    accepting           a failure while nothing can be taken in (A700), None else; asked often, so it must be cheap
-    on_commit_request   a peer asks us to commit; returning means that the request is kept and will be answered
-    on_commit_report    a peer committed, or did not, what we sent
-    on_event            security and failure events: kind, and a detail without patient data
+    on_store            returns the answer to an object, or raises a `RequestFailure`
+    accepting           returns the failure (A700) to answer with while no object can be stored, otherwise None; called
+                        for each association and each object, so it must be cheap
+    on_commit_request   a peer asks us to commit objects; returning means that we have stored the request and will
+    report on_commit_report    a peer reports which of our objects it has committed on_event            gets security
+    and failure events: the kind, and a detail without patient data
     """
 
     on_store: Callable[[Arrived], Answer]
@@ -84,12 +74,12 @@ class Callbacks:
 
 
 class StoreScp:
-    """A running SCP."""
+    """A running SCP; `start_scp` makes one."""
 
     def __init__(self, server: ScpServer):
         self._server = server
         self._thread = threading.Thread(
-            target=server.serve_forever, args=[STOP_LOOK_SECONDS], name="scp-accept", daemon=True
+            target=server.serve_forever, args=[SHUTDOWN_CHECK_SECONDS], name="scp-accept", daemon=True
         )
         self._thread.start()
 
@@ -99,15 +89,18 @@ class StoreScp:
 
     @property
     def open_associations(self) -> int:
-        return self._server.gate.open_associations
+        return self._server.admission.open_associations
 
     def replace(self, peers: Sequence[Peer], tls: SSLContext | None) -> None:
-        """From the next association on, these peers and these certificates; open ones go on as they began."""
-        self._server.gate.peers = tuple(peers)
+        """Use these peers and this TLS context for new associations. Those that are open are not affected."""
+        self._server.admission.peers = tuple(peers)
         self._server.ssl_context = tls
 
     def shutdown(self, grace_seconds: float = 30.0) -> None:
-        """Accept nothing more, answer the object that each association is in the middle of, then end it."""
+        """Stop accepting, let each association finish the object that it is receiving, and end it.
+
+        What is not finished after `grace_seconds` is cut off.
+        """
         self._server.shutdown(grace_seconds)
         self._thread.join()
 
@@ -116,19 +109,20 @@ def start_scp(
     ae_title: str,
     host: str,
     port: int,
-    gate: Admission,
+    admission: Admission,
     limits: Limits,
     transfer_syntaxes: Sequence[str],
     callbacks: Callbacks,
-    sop_classes: Sequence[str] = STORED_SOP_CLASSES,
+    sop_classes: Sequence[str],
+    incoming: Path,
     tls: SSLContext | None = None,
     digest: bool = False,
 ) -> StoreScp:
-    """Listen and serve; port 0 takes a free one. Raises OSError where the address cannot be had.
+    """Listen on an address and serve the peers that `admission` lets in. Port 0 takes a free port.
 
-    `digest`: take the SHA-256 of each object while it is written, which saves reading it again.
-    Data sets are written to files that `tempfile` makes, in `tempfile.tempdir`: set it to a directory of the spool's
-    file system first.
+    Objects of `sop_classes` are accepted in `transfer_syntaxes`. They are written to files in the directory `incoming`,
+    which should be on the file system where the callback keeps them. With `digest` the SHA-256 of each file is computed
+    while it is written, which saves reading it again. Raises OSError where the address cannot be used.
     """
     ae = application_entity(ae_title, limits.association_seconds, limits.dimse_seconds, limits.idle_seconds)
     handlers = [
@@ -138,20 +132,18 @@ def start_scp(
         (evt.EVT_N_ACTION, on_n_action, [callbacks.on_commit_request, callbacks.on_event]),
         (evt.EVT_N_EVENT_REPORT, on_n_event_report, [callbacks.on_commit_report, callbacks.on_event]),
     ]
-    server = ScpServer(
-        ae, (host, port), supported_contexts(sop_classes, transfer_syntaxes), handlers, gate, limits,
-        admit=lambda command_set: _admit(callbacks), on_event=callbacks.on_event,
-        digest=digest,
-    )  # fmt: skip
+    intake = Intake(incoming, limits.max_object_bytes, lambda command_set: _check_accepting(callbacks), digest)
+    contexts = supported_contexts(sop_classes, transfer_syntaxes)
+    server = ScpServer(ae, (host, port), contexts, handlers, admission, limits, intake, callbacks.on_event)
     server.ssl_context = tls
     return StoreScp(server)
 
 
 def supported_contexts(sop_classes: Sequence[str], transfer_syntaxes: Sequence[str]) -> list[PresentationContext]:
-    """What we accept, one context for each SOP class."""
+    """Return the presentation contexts that we accept, one for each SOP class."""
     plain = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
     contexts = [build_context(Verification, plain), build_context(StorageCommitmentPushModel, plain)]
-    # PS3.4 J.3.3: a report may come on an association that the PACS asks for, as SCP of the class
+    # PS3.4 J.3.3: a report may arrive on an association that the PACS requests with the SCP role
     contexts[1].scu_role = contexts[1].scp_role = True
     return contexts + [build_context(uid, list(transfer_syntaxes)) for uid in sop_classes]
 
@@ -159,9 +151,10 @@ def supported_contexts(sop_classes: Sequence[str], transfer_syntaxes: Sequence[s
 def sender_first(
     supported: Sequence[PresentationContext], proposed: Sequence[PresentationContext]
 ) -> list[PresentationContext]:
-    """What we accept, with the transfer syntaxes in the order in which the sender lists them for that SOP class.
+    """Return the contexts that we accept, their transfer syntaxes in the order in which the sender proposes them.
 
-    The choice is the acceptor's (PS3.8 9.3.3.2); senders list first what they hold, and so need not transcode.
+    The acceptor chooses (PS3.8 9.3.3.2). Senders propose first the syntax that they hold the object in, so that they
+    need not transcode.
     """
     ordered = []
     for context in supported:
@@ -191,29 +184,34 @@ def _on_requested(event: evt.Event, callbacks: Callbacks) -> None:
     )
 
 
-def _admit(callbacks: Callbacks) -> None:
+def _check_accepting(callbacks: Callbacks) -> None:
+    """Raise OutOfResources while the daemon takes no objects."""
     answer = callbacks.accepting()
     if answer is not None:
         raise OutOfResources(answer.comment)
 
 
 def _on_c_store(event: evt.Event, callbacks: Callbacks) -> Dataset:
-    return answered(lambda: callbacks.on_store(_arrived(event)), callbacks.on_event)
+    try:
+        return answered(lambda: callbacks.on_store(_arrived(event)), callbacks.on_event)
+    finally:
+        if event.request.data_set_file is not None:
+            event.request.data_set_file.remove()
 
 
 def _arrived(event: evt.Event) -> Arrived:
     request, assoc = event.request, event.assoc
-    if request.refusal is not None:
-        raise request.refusal
+    if request.failure is not None:
+        raise request.failure
     if request.AffectedSOPClassUID != event.context.abstract_syntax:
         raise SopClassNotSupported("SOP class is not that of the presentation context")
     return Arrived(
-        path=event.dataset_path,
+        path=request.data_set_file.path,
         sop_class_uid=str(request.AffectedSOPClassUID),
         sop_instance_uid=str(request.AffectedSOPInstanceUID),
         transfer_syntax_uid=str(event.context.transfer_syntax),
         calling_ae_title=assoc.requestor.ae_title,
         peer_address=assoc.requestor.address_info.address,
         priority=_URGENCY[request.Priority],
-        sha256=request.sha256,
+        sha256=request.data_set_file.sha256,
     )

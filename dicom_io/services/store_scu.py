@@ -1,6 +1,6 @@
-"""Our SCU: results out by C-STORE over an association that is kept, C-ECHO, and both roles of storage commitment.
+"""Our SCU: C-STORE over an association that is kept open, C-ECHO, and both roles of storage commitment.
 
-A destination's trouble is a value (`Reply`), never an exception. The data set's bytes go out as they are.
+Whatever goes wrong at a destination is a value (`Reply`), never an exception.
 """
 
 import time
@@ -9,19 +9,13 @@ from dataclasses import dataclass
 from ssl import SSLContext, SSLError
 from typing import Any
 
-from pydicom.uid import (
-    Comprehensive3DSRStorage,
-    ComprehensiveSRStorage,
-    EnhancedSRStorage,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    SecondaryCaptureImageStorage,
-)
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import build_role, evt
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
-from dicom_io.network.association import Association, application_entity, request_association
+from dicom_io.network.application_entity import application_entity
+from dicom_io.network.association import Association, request_association
 from dicom_io.network.errors import error_comment
 from dicom_io.network.statuses import Status, outcome_of
 from dicom_io.services.answers import OnEvent
@@ -39,35 +33,35 @@ from dicom_io.services.storage_commitment import (
 )
 from dicom_io.services.store_request import accepted_classes, accepted_syntaxes, c_store_rq, encodings
 
-__all__ = ["RESULT_SOP_CLASSES", "Destination", "Reply", "Sender"]
+__all__ = ["Destination", "Reply", "Sender"]
 
-RESULT_SOP_CLASSES = (
-    Comprehensive3DSRStorage,
-    ComprehensiveSRStorage,
-    EnhancedSRStorage,
-    SecondaryCaptureImageStorage,
-)
 PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 
 
 @dataclass(frozen=True)
 class Destination:
-    """A peer that we send to, and how. `tls_name` is the name that the peer's certificate must have."""
+    """A peer that we send to.
+
+    `tls_name` is the name that the peer's certificate must carry; "" means `host`. `sop_classes` are proposed with each
+    association; an object of another class makes the sender open a new one. `storage_commitment`: propose that too.
+    """
 
     ae_title: str
     host: str
     port: int
     tls: SSLContext | None = None
     tls_name: str = ""
-    sop_classes: tuple[str, ...] = RESULT_SOP_CLASSES
+    sop_classes: tuple[str, ...] = ()
     storage_commitment: bool = False
 
 
 class Sender:
-    """One destination. Its association is opened by the first request, kept, and opened again when it broke.
+    """The connection to one destination: one association, opened by the first request, kept, and replaced if it breaks.
 
-    For one thread at a time. `on_commit_report` gets reports that the peer sends on this association; they are read
-    with the next request or by `attend`. `on_event` hears of a peer that TLS keeps from us, or us from it.
+    To be used by one thread at a time. `timeout_seconds` limits connecting and each answer; after `idle_seconds`
+    without a request `release_if_idle` releases the association. `on_commit_report` gets the commitment reports that
+    the peer sends on this association; they are read with the next request or by `attend`. `on_event` is told when the
+    TLS handshake fails.
     """
 
     def __init__(
@@ -92,14 +86,17 @@ class Sender:
     # --- requests
 
     def send(self, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, data: bytes) -> Reply:
-        """C-STORE `data`, a data set's bytes in that transfer syntax, in the first of `encodings` that is taken."""
-        ways = encodings(transfer_syntax_uid)
+        """Send an object by C-STORE. `data` is its encoded data set, without file meta, in `transfer_syntax_uid`.
+
+        Where the peer does not accept that transfer syntax, the object is converted to the first that it accepts.
+        """
+        conversions = encodings(transfer_syntax_uid)
 
         def store(assoc: Association) -> Reply | None:
             accepted = accepted_syntaxes(assoc, sop_class_uid)
-            for syntax, encoded in ways.items():
+            for syntax, convert in conversions.items():
                 if syntax in accepted:
-                    return self._store(assoc, accepted[syntax], sop_class_uid, sop_instance_uid, encoded(data))
+                    return self._store(assoc, accepted[syntax], sop_class_uid, sop_instance_uid, convert(data))
             comment = "the peer accepts no presentation context for this object"
             return Reply("REFUSED", int(Status.SOP_CLASS_NOT_SUPPORTED), comment)
 
@@ -107,7 +104,7 @@ class Sender:
         return self._request(store)
 
     def echo(self) -> Reply:
-        """C-ECHO (PS3.7 9.1.5)."""
+        """Send C-ECHO (PS3.7 9.1.5)."""
 
         def echo(assoc: Association) -> Reply | None:
             if Verification not in accepted_classes(assoc):
@@ -117,7 +114,7 @@ class Sender:
         return self._request(echo)
 
     def request_commitment(self, transaction_uid: str, references: Sequence[Reference]) -> Reply:
-        """N-ACTION that asks the peer to commit `references` (PS3.4 J.3.2); the report comes later."""
+        """Ask the peer by N-ACTION to commit `references` (PS3.4 J.3.2). Its report arrives later."""
 
         def ask(assoc: Association) -> Reply | None:
             if StorageCommitmentPushModel not in accepted_classes(assoc):
@@ -135,7 +132,7 @@ class Sender:
         return self._request(ask)
 
     def report_commitment(self, report: CommitReport) -> Reply:
-        """N-EVENT-REPORT to a peer that asked us, on an association of its own where we are the SCP (PS3.4 J.3.3)."""
+        """Report by N-EVENT-REPORT to a peer that asked us to commit, on a new association as SCP (PS3.4 J.3.3)."""
         contexts = [build_context(StorageCommitmentPushModel, list(PLAIN))]
         assoc = self._open(contexts, [build_role(StorageCommitmentPushModel, scp_role=True)])
         if isinstance(assoc, Reply):
@@ -154,12 +151,12 @@ class Sender:
     # --- the kept association
 
     def attend(self, seconds: float = 0.0) -> None:
-        """Wait up to `seconds` for what the peer sends unasked (a commitment report, a release) and serve it."""
+        """Wait up to `seconds` for what the peer sends by itself (commitment report, release), and answer it."""
         if self._assoc is not None and not self._assoc.attend(seconds):
             self._assoc = None
 
     def release_if_idle(self) -> None:
-        """Read what came, and release the association that has not been used for `idle_seconds`."""
+        """Serve what the peer has sent, and release the association if it was not used for `idle_seconds`."""
         self.attend()
         if self._assoc is not None and time.monotonic() - self._used >= self._idle:
             self.close()
@@ -175,13 +172,13 @@ class Sender:
         return self._assoc is not None
 
     def _request(self, request: Callable[[Association], Reply | None]) -> Reply:
-        """Run `request`; a kept association that turns out to be dead is replaced once, a new one is not."""
+        """Run `request`. If an association from earlier turns out to be dead, try once more with a new one."""
         self.attend()
         kept = self._assoc is not None
-        sent = self._request_once(request)
-        if kept and sent.status is None:
-            sent = self._request_once(request)
-        return sent
+        reply = self._request_once(request)
+        if kept and reply.status is None:
+            reply = self._request_once(request)
+        return reply
 
     def _request_once(self, request: Callable[[Association], Reply | None]) -> Reply:
         if self._assoc is None:
@@ -190,17 +187,17 @@ class Sender:
                 return assoc
             self._assoc = assoc
         assoc = self._assoc
-        sent = request(assoc)
+        reply = request(assoc)
         self._used = time.monotonic()
-        if sent is None:  # no answer: what comes on this association from now on answers nothing
+        if reply is None:  # no answer; a late one must not be taken for the answer to the next request
             self._assoc = None
             if assoc.is_established:
                 assoc.abort()
             return unreachable(why(assoc))
-        return sent
+        return reply
 
     def _open(self, contexts: Sequence[PresentationContext], roles: Sequence[Any] = ()) -> Association | Reply:
-        """A new association, or what stood in the way."""
+        """Return a new association, or a reply that says why there is none."""
         peer = self._destination
         tls = (peer.tls, peer.tls_name or peer.host) if peer.tls else None
         try:
@@ -217,7 +214,7 @@ class Sender:
         return unreachable(why(assoc))
 
     def _contexts(self) -> list[PresentationContext]:
-        """One context for each class and syntax, so that the peer cannot choose one that we do not hold."""
+        """Return a context for each pair of class and syntax, so that the peer cannot choose a syntax that we lack."""
         pairs: list[tuple[str, str]] = [(uid, syntax) for uid in self._destination.sop_classes for syntax in PLAIN]
         pairs += [(Verification, ImplicitVRLittleEndian), *self._extra]
         if self._destination.storage_commitment:
@@ -225,13 +222,14 @@ class Sender:
         return [build_context(uid, syntax) for uid, syntax in dict.fromkeys(pairs)]
 
     def _propose(self, sop_class_uid: str, transfer_syntax_uid: str) -> None:
-        """See to it that the association has been asked for this; one that has not is replaced."""
+        """Propose this class and syntax from now on; an association that was opened without them is closed."""
         known = {(c.abstract_syntax, c.transfer_syntax[0]) for c in self._contexts()}
         if (sop_class_uid, transfer_syntax_uid) not in known:
             self._extra.append((sop_class_uid, transfer_syntax_uid))
             self.close()
 
     def _store(self, assoc: Association, context_id: int, sop_class_uid: str, uid: str, data: bytes) -> Reply | None:
+        """Send one C-STORE request and return the reply, or None where no valid response to it came."""
         self._message_id = self._message_id % 0xFFFF + 1
         command = c_store_rq(sop_class_uid, uid, self._message_id)
         assoc.dimse.send_encoded(context_id, command, memoryview(data))

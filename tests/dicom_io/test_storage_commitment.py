@@ -131,7 +131,7 @@ def test_report_on_the_same_association(tmp_path: Path, syntax: str) -> None:
 
 
 def test_report_from_a_pacs_that_takes_the_scp_role(tmp_path: Path) -> None:
-    """PS3.4 J.3.3: who reports on an association of its own proposes to be its SCP, and we agree."""
+    """PS3.4 J.3.3: a PACS that reports on a new association proposes the SCP role for itself, and we accept that."""
     recorder = Recorder()
     with running_scp(recorder, tmp_path) as scp:
         ae = AE("PACS")

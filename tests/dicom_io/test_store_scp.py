@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import logging
 import random
 import resource
 import socket
@@ -9,6 +10,7 @@ import struct
 import threading
 import time
 from pathlib import Path
+from struct import pack
 
 import pydicom
 import pytest
@@ -22,7 +24,7 @@ from dicom_io.network.errors import ObjectMismatch
 from dicom_io.network.statuses import Status
 from dicom_io.services.store_request import c_store_rq
 from dicom_io.services.store_scp import Answer, Arrived
-from dicom_io.services.store_scu import Sender, Sent
+from dicom_io.services.store_scu import Reply, Sender
 from tests.conftest import require, wait_for
 from tests.support.peers import Recorder, data_set_bytes, dcmsend, dx_file, run, running_scp, sender_to, small_limits
 
@@ -86,7 +88,7 @@ def test_answer_reaches_the_sender(tmp_path: Path, status: Status, said: str) ->
 
 
 def test_wrong_called_ae_title_is_rejected(tmp_path: Path) -> None:
-    """Who asks for another AE title is rejected, and that is an event."""
+    """A peer that calls another AE title is rejected, and that is an event."""
     require("echoscu")
     recorder = Recorder()
     with running_scp(recorder, tmp_path) as scp:
@@ -181,7 +183,7 @@ def test_object_over_the_limit_is_refused_and_the_next_one_taken(tmp_path: Path)
 
 
 def test_endless_object_ends_the_association(tmp_path: Path) -> None:
-    """Who goes on after twice the limit is cut off."""
+    """A sender that continues beyond twice the limit is cut off."""
     recorder = Recorder()
     with running_scp(recorder, tmp_path, limits=Limits(max_object_bytes=100_000)) as scp:
         assert sender_to(scp).send(DX, "1.2.3", ExplicitVRLittleEndian, b"\0" * 5_000_000).outcome == "UNREACHABLE"
@@ -203,7 +205,7 @@ def test_hostile_first_bytes_are_refused_at_once(tmp_path: Path, header: bytes) 
 
 
 def test_pdu_longer_than_announced_is_refused(tmp_path: Path) -> None:
-    """PS3.8 D.1: nobody sends a longer P-DATA-TF than we announced."""
+    """PS3.8 D.1: a P-DATA-TF longer than the length that we announced ends the association."""
     recorder = Recorder()
     with running_scp(recorder, tmp_path, limits=Limits(max_pdu=16384)) as scp:
         sender = sender_to(scp)
@@ -229,7 +231,7 @@ def test_other_sop_class_than_the_context_is_0122(tmp_path: Path) -> None:
 
 
 def test_exception_of_the_daemon_is_answered_without_its_text(tmp_path: Path) -> None:
-    """Whatever the callback raises becomes a failure whose comment names the kind alone."""
+    """Any exception of the callback becomes a failure whose comment names only the exception's class."""
 
     def fail(arrived: Arrived) -> Answer:
         raise KeyError("Marked^Patient")
@@ -241,8 +243,8 @@ def test_exception_of_the_daemon_is_answered_without_its_text(tmp_path: Path) ->
     assert recorder.events == [("request-failed", {"error": "KeyError", "status": "0110"})]
 
 
-def test_refusal_of_the_daemon_keeps_its_status(tmp_path: Path) -> None:
-    """A refusal's own status and text are the answer: here A900."""
+def test_failure_raised_by_the_daemon_keeps_its_status(tmp_path: Path) -> None:
+    """A RequestFailure that the callback raises is answered with its own status and text, here A900."""
 
     def mismatch(arrived: Arrived) -> Answer:
         raise ObjectMismatch("SOP Instance UID of command and data set differ")
@@ -254,12 +256,13 @@ def test_refusal_of_the_daemon_keeps_its_status(tmp_path: Path) -> None:
 
 
 def test_no_directory_for_data_sets_is_a700(tmp_path: Path) -> None:
-    """A disk that takes nothing is answered as retryable, and the association lives on."""
+    """While no file can be made, objects of every size are answered as retryable, and the association lives on."""
     recorder = Recorder()
     with running_scp(recorder, tmp_path / "absent") as scp:
         sender = sender_to(scp)
-        sent = sender.send(DX, "1.2.3", ExplicitVRLittleEndian, b"\0" * 300_000)
-        assert sent.status == Status.OUT_OF_RESOURCES
+        for size in (300_000, 40_000_000):
+            sent = sender.send(DX, "1.2.3", ExplicitVRLittleEndian, b"\0" * size)
+            assert sent.status == Status.OUT_OF_RESOURCES
         assert sender.echo().outcome == "ACCEPTED"
         sender.close()
 
@@ -277,6 +280,40 @@ def test_full_disk_in_mid_object_is_a700(tmp_path: Path) -> None:
         assert sent.status == Status.OUT_OF_RESOURCES
         wait_for(lambda: not list(tmp_path.iterdir()), what="the incoming folder to be empty")
     assert not recorder.arrived
+
+
+def test_request_without_data_set_or_message_id_ends_the_association(tmp_path: Path) -> None:
+    """PS3.7 9.3.1.1: a C-STORE request has both. One without ends its association and leaves no file."""
+    without_data_set = c_store_rq(DX, "1.2.3", 7).replace(
+        pack("<HHLH", 0, 0x0800, 2, 1), pack("<HHLH", 0, 0x0800, 2, 0x0101)
+    )
+    without_message_id = c_store_rq(DX, "1.2.3", 7).replace(pack("<HHL", 0, 0x0110, 2), pack("<HHL", 0, 0x0111, 2))
+    for command, data in ((without_data_set, b""), (without_message_id, b"\0" * 8)):
+        recorder = Recorder()
+        with running_scp(recorder, tmp_path) as scp:
+            sender = sender_to(scp)
+            sender.echo()
+            sender._assoc.dimse.send_encoded(context_of(sender), command, memoryview(data))
+            wait_for(lambda: recorder.kinds == ["protocol-violation"], what="the event")  # noqa: B023
+            assert "without class, instance or data set" in recorder.events[0][1]["error"]
+            wait_for(lambda: not list(tmp_path.iterdir()), what="the incoming folder to be empty")
+        assert not recorder.arrived
+
+
+def test_the_file_is_the_same_with_every_version(tmp_path: Path) -> None:
+    """Two files of the same object are equal whatever is installed: a repeated object is recognised by its digest."""
+    recorder = Recorder()
+    with running_scp(recorder, tmp_path) as scp:
+        sender_to(scp).send(DX, "1.2.3", ExplicitVRLittleEndian, b"\0" * 8)
+    assert recorder.arrived[0].sha256 == "b94fe83f99c1a102840993e3a90ae394aa1bbf5eefe0fc0d34e0242db06529fb"
+
+
+def test_pynetdicom_logs_nothing_of_what_passes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """pynetdicom's own log describes PDUs and messages, patients included; on our associations it does not."""
+    caplog.set_level(logging.DEBUG, "pynetdicom")
+    with running_scp(Recorder(), tmp_path) as scp:
+        assert sender_to(scp).send(DX, "1.2.3.4711", ExplicitVRLittleEndian, b"\0" * 8).outcome == "ACCEPTED"
+    assert "1.2.3.4711" not in caplog.text
 
 
 def test_sender_need_not_transcode(tmp_path: Path) -> None:
@@ -313,13 +350,13 @@ def test_silent_and_vanishing_connections_leave_nothing(tmp_path: Path) -> None:
 
 
 def test_one_address_does_not_hold_the_door(tmp_path: Path) -> None:
-    """Whoever opens as many silent connections as it can keeps nobody at another address out."""
+    """A host that opens as many silent connections as it can does not keep out a peer at another address."""
     limits = small_limits(max_associations=4, max_associations_per_peer=2, association_seconds=20.0)
     recorder = Recorder()
     with running_scp(recorder, tmp_path, limits=limits) as scp, contextlib.ExitStack() as silent:
         for _ in range(60):
             silent.enter_context(socket.create_connection(("127.0.0.1", scp.port), 5))
-        wait_for(lambda: "too-many-connections" in recorder.kinds, what="the first refusal")
+        wait_for(lambda: "too-many-connections" in recorder.kinds, what="the first connection that is closed")
         ae = AE("SENDER")
         ae.add_requested_context(DX)
         assoc = ae.associate("127.0.0.1", scp.port, ae_title="HILUM", bind_address=("127.0.0.2", 0))
@@ -411,7 +448,7 @@ def test_shutdown_finishes_the_object_in_flight(tmp_path: Path) -> None:
         go_on.wait(10)
         return Answer(Status.SUCCESS)
 
-    results: list[Sent] = []
+    results: list[Reply] = []
     with running_scp(Recorder(slowly), tmp_path) as scp:
         idle, busy = sender_to(scp), sender_to(scp)
         idle.echo()
@@ -460,7 +497,7 @@ def mutated(stream: bytes, chance: random.Random) -> bytes:
 
 
 def test_mutated_conversations_leave_nothing_and_stop_nobody(tmp_path: Path) -> None:
-    """Whatever is sent to the port, the SCP goes on answering and keeps no thread, descriptor or file of it."""
+    """After any bytes sent to the port, the SCP still answers, and no thread, descriptor or file is left of them."""
     chance = random.Random(1)
     with running_scp(Recorder(), tmp_path, limits=small_limits()) as scp:
         stream = conversation(scp.port)

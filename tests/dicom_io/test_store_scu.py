@@ -24,12 +24,21 @@ from dicom_io.services.store_request import as_uncompressed
 from dicom_io.services.store_scp import Answer
 from dicom_io.services.store_scu import Destination, Sender
 from tests.conftest import require, wait_for
-from tests.support.peers import Recorder, data_set_bytes, free_port, orthanc, running_scp, sender_to, storescp
+from tests.support.peers import (
+    RESULT_SOP_CLASSES,
+    Recorder,
+    data_set_bytes,
+    free_port,
+    orthanc,
+    running_scp,
+    sender_to,
+    storescp,
+)
 from tests.support.sample_results import FOUND, MODEL, STARTED
 
 
 def report(uid: str, text: str = "x" * 1000) -> bytes:
-    """A data set of some 15 KB that is a document by its class; its content is nobody's."""
+    """Return a data set of about 15 KB with the SOP class of a document and invented content."""
     dataset = Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID = Comprehensive3DSRStorage, uid
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = generate_uid(), generate_uid()
@@ -44,7 +53,7 @@ def report(uid: str, text: str = "x" * 1000) -> bytes:
 
 
 def to_port(port: int, **options: float) -> Sender:
-    return Sender("HILUM", Destination("PACS", "127.0.0.1", port), **options)
+    return Sender("HILUM", Destination("PACS", "127.0.0.1", port, sop_classes=RESULT_SOP_CLASSES), **options)
 
 
 def store(sender: Sender, uid: str = "1.2.3") -> str:
@@ -103,7 +112,7 @@ def test_orthanc_takes_and_keeps_a_report(tmp_path: Path) -> None:
     """Orthanc answers Success and has the instance."""
     require("Orthanc")
     with orthanc(tmp_path / "orthanc", free_port()) as peer:
-        sender = Sender("HILUM", Destination("ORTHANC", "127.0.0.1", peer.port))
+        sender = Sender("HILUM", Destination("ORTHANC", "127.0.0.1", peer.port, sop_classes=RESULT_SOP_CLASSES))
         assert sender.echo().outcome == "ACCEPTED"
         assert store(sender) == "ACCEPTED"
         sender.close()
@@ -215,14 +224,14 @@ def test_answer_that_no_standard_knows_is_tried_again(status: int) -> None:
 def test_class_that_the_peer_does_not_take_is_refused(tmp_path: Path) -> None:
     """No presentation context: 0122, for good."""
     with running_scp(Recorder(), tmp_path) as scp:
-        sender = Sender("HILUM", Destination("HILUM", "127.0.0.1", scp.port))
+        sender = Sender("HILUM", Destination("HILUM", "127.0.0.1", scp.port, sop_classes=RESULT_SOP_CLASSES))
         sent = sender.send(Comprehensive3DSRStorage, "1.2.3", ExplicitVRLittleEndian, b"\0" * 8)
         sender.close()
     assert (sent.outcome, sent.status) == ("REFUSED", Status.SOP_CLASS_NOT_SUPPORTED)
 
 
 def test_peer_that_is_down_is_unreachable_until_it_is_up(tmp_path: Path) -> None:
-    """Nobody listens: a value with the reason; the next try, when somebody does, arrives."""
+    """While nobody listens, the reply gives the reason; once somebody does, the next try arrives."""
     require("storescp")
     port = free_port()
     sender = to_port(port)

@@ -1,4 +1,4 @@
-"""TLS lets in who has a certificate of our authority, on either side, and nobody else."""
+"""TLS admits only peers with a certificate of our authority, whichever side opens the connection."""
 
 import socket
 import time
@@ -86,7 +86,7 @@ def test_silent_client_holds_up_nobody(tmp_path: Path, authority: Authority) -> 
 
 
 def test_certificates_are_replaced_without_a_restart(tmp_path: Path, authority: Authority, stranger: Authority) -> None:
-    """After a reload, new associations see the new certificate; one that is open goes on."""
+    """After a reload, new associations see the new certificate; one that is open stays open."""
     with running_scp(Recorder(), tmp_path, tls=server_context(authority.issue("server"))) as scp:
         old = sender_to(scp, tls=client_context(authority.issue("client")))
         new = sender_to(scp, tls=client_context(stranger.issue("client")))

@@ -9,10 +9,9 @@ from hashlib import sha256
 from typing import Any
 
 from pydicom.uid import ExplicitVRLittleEndian
-from pynetdicom import AE, _config, evt
+from pynetdicom import AE, evt
 
-from dicom_io.services.store_scu import RESULT_SOP_CLASSES
-from tests.support.peers import data_set_bytes, free_port
+from tests.support.peers import RESULT_SOP_CLASSES, free_port
 
 STATUSES = {"accept": 0x0000, "slow": 0x0000, "warn": 0xB000, "busy": 0xA700, "refuse": 0xC000}
 BEHAVIOURS = (*STATUSES, "drop", "abort", "nonsense")
@@ -34,7 +33,6 @@ class FlakyPacs:
     counted from 0 over all starts."""
 
     def __init__(self, script: Callable[[int], str] = lambda number: "accept", slow_seconds: float = 1.0):
-        _config.STORE_RECV_CHUNKED_DATASET = True
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
         self.script, self.slow_seconds = script, slow_seconds
         self.port = free_port()
@@ -105,6 +103,6 @@ class FlakyPacs:
             time.sleep(self.slow_seconds)
         status = STATUSES[behaviour]
         if status in (0x0000, 0xB000):
-            digest = sha256(data_set_bytes(event.dataset_path.read_bytes())).hexdigest()
+            digest = sha256(event.encoded_dataset(include_meta=False)).hexdigest()
             self.taken.append(Taken(event.request.AffectedSOPInstanceUID, digest, time.monotonic()))
         return status

@@ -7,7 +7,6 @@ import random
 import shutil
 import socket
 import subprocess
-import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,11 +26,14 @@ from pydicom.uid import (
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     RLELossless,
+    SecondaryCaptureImageStorage,
     generate_uid,
 )
 
+from dicom_io.image.radiographs import RADIOGRAPH_SOP_CLASSES
 from dicom_io.network.admission import Admission, Limits, Peer
 from dicom_io.network.statuses import Status
+from dicom_io.results import report
 from dicom_io.services.store_scp import Answer, Arrived, Callbacks, StoreScp, start_scp
 from dicom_io.services.store_scu import Destination, Sender
 from tests.conftest import PEER_PATH, wait_for
@@ -45,6 +47,8 @@ SYNTAXES = (
     JPEG2000Lossless,
     RLELossless,
 )
+# Everything that hilum may send to a PACS
+RESULT_SOP_CLASSES = (*report.SOP_CLASSES.values(), str(SecondaryCaptureImageStorage))
 # Without our own virtual environment: pynetdicom puts a storescp of its own there, with other options than dcmtk's.
 ENVIRONMENT = {**os.environ, "PATH": PEER_PATH}
 
@@ -101,14 +105,15 @@ def running_scp(
 ) -> Iterator[StoreScp]:
     """Our SCP as HILUM on a free port of 127.0.0.1; no peers: anybody may send."""
     limits = limits or Limits()
-    before, tempfile.tempdir = tempfile.tempdir, str(incoming)
-    gate = Admission("HILUM", peers, limits, accept_any_peer=not peers)
-    scp = start_scp("HILUM", "127.0.0.1", 0, gate, limits, syntaxes, recorder.callbacks(), tls=tls, digest=True)
+    admission = Admission("HILUM", peers, limits, accept_any_peer=not peers)
+    scp = start_scp(
+        "HILUM", "127.0.0.1", 0, admission, limits, syntaxes, recorder.callbacks(), RADIOGRAPH_SOP_CLASSES, incoming,
+        tls=tls, digest=True,
+    )  # fmt: skip
     try:
         yield scp
     finally:
         scp.shutdown(1.0)
-        tempfile.tempdir = before
 
 
 def sender_to(scp: StoreScp, **options: Any) -> Sender:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from dicom_io.services.store_scp import STORED_SOP_CLASSES
+from dicom_io.image.radiographs import RADIOGRAPH_SOP_CLASSES
 from dicom_io.services.store_scu import Destination, Sender
 from tests.conftest import shared_path, wait_for
 from tests.support.bundles import as_settings, small_bundle
@@ -77,7 +77,7 @@ class Fuzz:
 
     def _send(self, numbers: range, _stop: object) -> None:
         """Every object over one association, opened again where the daemon ended it."""
-        to = Destination("HILUM", "127.0.0.1", self.daemon.port, sop_classes=STORED_SOP_CLASSES)
+        to = Destination("HILUM", "127.0.0.1", self.daemon.port, sop_classes=RADIOGRAPH_SOP_CLASSES)
         sender = Sender("FUZZ", to, timeout_seconds=60)
         for number in numbers:
             made = self.input(number)

@@ -349,4 +349,4 @@ def test_poison(tmp_path: Path, pacs: FlakyPacs, untrained: dict[str, str]) -> N
         assert reasons[2].startswith("memory ran out")
         ends = [e["cause"] for e in daemon.faults() if e["event"] == "part ended"]
         assert set(ends) == {"SIGSEGV", "SIGALRM"}
-        assert len([e for e in daemon.runtime.events if e["event"] == "started" and e["part"] == "receive"]) == 1
+        assert len([e for e in daemon.events if e["event"] == "started" and e["part"] == "receive"]) == 1
