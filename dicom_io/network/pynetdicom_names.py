@@ -38,7 +38,6 @@ PRIVATE_NAMES = (
     PrivateName(_SOCKET, "_is_connected", "set after connecting and closing"),
     PrivateName(_SOCKET, "_ready", "set, so that negotiation continues after connecting"),
     PrivateName(_SOCKET, "_shutdown_socket", "overridden: how the state machine closes"),
-    PrivateName("pydicom.filereader", "_read_file_meta_info", "read the file meta and stop at the data set"),
 )
 
 # States and events of pynetdicom's state machine that we name, with their meaning in PS3.8 9.2 as pynetdicom has it

@@ -9,8 +9,8 @@ from pydicom.dataset import Dataset
 
 from dicom_io.identity import MANUFACTURER
 from dicom_io.image.header import Header, read_header
+from dicom_io.image.radiographs import RADIOGRAPH_SOP_CLASSES
 from dicom_io.image.selection import SelectionRules, select
-from dicom_io.services.store_scp import STORED_SOP_CLASSES
 from tests.support.selection import rules
 
 CHEST = "a frontal chest radiograph as far as its header tells"
@@ -152,7 +152,7 @@ def test_minimum_age() -> None:
 def test_every_stored_sop_class_can_be_analysed() -> None:
     """The receiver accepts no SOP class that selection would always ignore."""
     widest = rules(for_processing=True, secondary_capture=True)
-    for sop_class_uid in STORED_SOP_CLASSES:
+    for sop_class_uid in RADIOGRAPH_SOP_CLASSES:
         assert select(header(SOPClassUID=sop_class_uid), widest).eligible, sop_class_uid
 
 

@@ -10,13 +10,11 @@ import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     DigitalXRayImageStorageForPresentation,
@@ -30,6 +28,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from dicom_io.image.part10 import read_part10
 from dicom_io.image.radiographs import RADIOGRAPH_SOP_CLASSES
 from dicom_io.network.admission import Admission, Limits, Peer
 from dicom_io.network.statuses import Status
@@ -144,10 +143,7 @@ def dx_file(
 
 def data_set_bytes(part10: bytes) -> bytes:
     """What follows preamble and file meta."""
-    stream = BytesIO(part10)
-    read_preamble(stream, force=False)
-    _read_file_meta_info(stream)
-    return part10[stream.tell() :]
+    return read_part10(part10).data
 
 
 def run(*command: str | Path, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
