@@ -19,12 +19,12 @@ from dicom_io.phantom.thorax import BITS, FINDINGS, draw_thorax
 from inference.bundle import PACKAGED, load_bundle, pin_packaged
 from inference.errors import BundleError
 from inference.evaluation.data import Source
+from inference.evaluation.evaluate_gate import ADULT
 from inference.pictures import display_values
 from inference.preprocess import Image
 from inference.serving.classifier import Classifier
 from inference.training.fit_gate import Example, fit_gate
 
-ADULT = 18  # years
 DRAWN = "drawn chest"
 DRAWN_EACH = 16  # chests drawn with each finding
 SEED = 1000  # of the drawings; those of the demonstration have other seeds
