@@ -26,7 +26,7 @@ def test_a_kill_at_every_durable_operation(tmp_path: Path, untrained: dict[str, 
             daemon.start(kill_at=point)
             waiting += modality.make()
             waiting = [file for file in waiting if not modality.send(file)]
-            wait_for(lambda: not daemon.alive, 90, f"the kill at {point}: {daemon.runtime.events}")
+            wait_for(lambda: not daemon.alive, 90, f"the kill at {point}: {daemon.events}")
         daemon.start()
         assert all(modality.send(file) for file in waiting)
         assert len(set(modality.acknowledged)) == len(POINTS)

@@ -57,12 +57,12 @@ def send(daemon: Daemon, image: Path, syntax: str = ExplicitVRLittleEndian) -> S
 
 
 def security(daemon: Daemon, kind: str) -> list[dict[str, Any]]:
-    return [e for e in daemon.runtime.events if e.get("event") == "security" and e.get("kind") == kind]
+    return [e for e in daemon.events if e.get("event") == "security" and e.get("kind") == kind]
 
 
 def process(daemon: Daemon, part: str) -> Path:
     """The directory in /proc of a part of the daemon."""
-    started = [e["pid"] for e in daemon.runtime.events if e.get("event") == "started" and e["part"] == part]
+    started = [e["pid"] for e in daemon.events if e.get("event") == "started" and e["part"] == part]
     return Path("/proc") / str(started[-1])
 
 
@@ -186,7 +186,7 @@ def test_names_from_outside_are_no_paths(daemon: Daemon, tmp_path: Path) -> None
     assert [p for p in spool.rglob("*") if not known.fullmatch(p.relative_to(spool).as_posix())] == []
     after = {p for p in daemon.directory.parent.rglob("*") if "spool" not in p.parts}
     assert {p.name for p in after - before} <= {"hilum.db-wal", "hilum.db-shm"}
-    assert not [e for e in daemon.runtime.events if e["event"] == "not json"]
+    assert not [e for e in daemon.events if e["event"] == "not json"]
 
 
 def test_the_same_uid_again(daemon: Daemon, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_reload_stop_and_a_full_disk(tmp_path: Path, pacs: StoreScpPeer, untrain
         daemon.start()
         file.write_text("[storage]\nmin_free_bytes = 1000000000000000\n")
         daemon.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: len([e for e in daemon.runtime.events if e["event"] == "ready"]) == 2, 60, "the reload")
+        wait_for(lambda: len([e for e in daemon.events if e["event"] == "ready"]) == 2, 60, "the reload")
         send(daemon, radiograph(tmp_path / "a.dcm"))
         assert daemon.studies() == [], "an association was accepted on a full disk"
         file.write_text("[storage]\nmin_free_bytes = -1\n")
@@ -157,7 +157,7 @@ def test_a_log_without_reader_is_no_failure() -> None:
     """A process whose log has no reader any more ends as it would have ended."""
     reader, writer = os.pipe()
     os.close(reader)
-    script = "from daemon import log; log.configure('info', 'x'); log.get().info('one'); log.get().info('two')"
+    script = "from daemon.runtime import log; log.configure('info', 'x'); log.get().info('one'); log.get().info('two')"
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as a daemon has it
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, stderr=writer, env=environ)
     os.close(writer)
@@ -191,7 +191,7 @@ def test_no_patient_data_in_logs_and_answers(tmp_path: Path, pacs: StoreScpPeer,
         said = [send(daemon, file) for file in (good, hand, cut, tmp_path / "other.dcm", broken)]
         wait_for(lambda: len(daemon.studies()) == 3 and "RECEIVED" not in states(daemon), 60, "the analysis")
         wait_for(lambda: len(pacs.files()) == 2, 60, "the reports")
-        logged = json.dumps(daemon.runtime.events)
+        logged = json.dumps(daemon.events)
         daemon.stop()
     assert "analysed" in logged
     for text in (logged, *[s.replace(str(tmp_path), "") for s in said]):
