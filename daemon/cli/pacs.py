@@ -1,4 +1,4 @@
-"""The small PACS of the demonstration: a storage SCP that keeps each object as a file."""
+"""The small PACS of the demonstration: a Storage SCP that keeps each object as a file."""
 
 import shutil
 import tempfile
@@ -14,20 +14,21 @@ SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2"
 
 
 class Pacs:
-    """Takes result objects on a free port of this machine; not made for anything but the demonstration."""
+    """Accepts result objects on a free port of this machine. Made for the demonstration only."""
 
     def __init__(self, directory: Path):
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         tempfile.tempdir = str(directory)
         limits = Limits()
-        gate = Admission(AE_TITLE, (), limits, accept_any_peer=True)
+        admission = Admission(AE_TITLE, (), limits, accept_any_peer=True)
         self._scp = start_scp(
-            AE_TITLE, "127.0.0.1", 0, gate, limits, SYNTAXES, Callbacks(self._keep), sop_classes=RESULT_SOP_CLASSES
+            AE_TITLE, "127.0.0.1", 0, admission, limits, SYNTAXES, Callbacks(self._keep), sop_classes=RESULT_SOP_CLASSES
         )
 
     @property
     def port(self) -> int:
+        """The port that it listens on."""
         return self._scp.port
 
     def _keep(self, arrived: Arrived) -> Answer:
