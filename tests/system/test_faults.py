@@ -106,7 +106,9 @@ def objects(daemon: Daemon) -> list[Path]:
 def without_faults(daemon: Daemon) -> None:
     """No part ended or died; that a request failed, or an analysis waits, may be in the log."""
     assert daemon.alive
-    assert not [e for e in daemon.faults() if e["event"] in ("died", "part ended", "cannot work", "not json")]
+    assert not [
+        e for e in daemon.faults() if e["event"] in ("unhandled exception", "part ended", "cannot work", "not json")
+    ]
 
 
 # --- disk --------------------------------------------------------------------------------------------------------
@@ -231,7 +233,7 @@ def test_postgresql_goes_away_and_comes_back(
         kept.sender.close()
         settle(daemon, set(modality.acknowledged))
         compare(daemon, pacs, set(modality.acknowledged))
-        assert {e["error"] for e in daemon.faults() if e["event"] == "died"} <= {"DatabaseUnavailable"}
+        assert {e["error"] for e in daemon.faults() if e["event"] == "unhandled exception"} <= {"DatabaseUnavailable"}
     postgres.drop_database(url)
 
 
@@ -348,4 +350,4 @@ def test_poison(tmp_path: Path, pacs: FlakyPacs, untrained: dict[str, str]) -> N
         assert reasons[2].startswith("memory ran out")
         ends = [e["cause"] for e in daemon.faults() if e["event"] == "part ended"]
         assert set(ends) == {"SIGSEGV", "SIGALRM"}
-        assert len([e for e in daemon.runtime.events if e["event"] == "started" and e["part"] == "receive"]) == 1
+        assert len([e for e in daemon.events if e["event"] == "started" and e["part"] == "receive"]) == 1

@@ -106,10 +106,11 @@ def test_nothing_of_a_patient_leaves_the_daemon(tmp_path: Path, untrained: dict[
                 path.unlink()
         wait_for(lambda: daemon.states()["QUARANTINED"] >= 3 and not daemon.states()["RECEIVED"], 250, "the analysis")
         wait_for(
-            lambda: "refuse" in refusing.tried and any(e["event"] == "not reached" for e in daemon.runtime.events), 60
+            lambda: "refuse" in refusing.tried and any(e["event"] == "destination unreachable" for e in daemon.events),
+            60,
         )
         reasons = [row["reason"] for row in daemon.rows()]
-        assert any("unforeseen LookupError" in reason for reason in reasons), reasons
+        assert any("unexpected LookupError" in reason for reason in reasons), reasons
         assert any("missing from the spool" in reason for reason in reasons), reasons
         assert any("analysis died twice" in reason for reason in reasons), reasons
         said += [page(port, path) for path in ("/health", "/metrics", "/nowhere", "/api/v1/studies?limit=x")]
@@ -117,11 +118,9 @@ def test_nothing_of_a_patient_leaves_the_daemon(tmp_path: Path, untrained: dict[
         files = [tmp_path / f"{name}.dcm" for name in ("good", "short", "astray", "hand")]
         (tmp_path / "broken.dcm").write_bytes(good.read_bytes()[:900])
         said += [command(daemon, "predict", *files, tmp_path / "broken.dcm"), titles(daemon)]
-        logged = json.dumps(daemon.runtime.events, ensure_ascii=False)
+        logged = json.dumps(daemon.events, ensure_ascii=False)
         assert daemon.stop() == 0
-    assert {json.dumps(e) for e in daemon.runtime.events if e["event"] == "not json"} == set(), (
-        "a library printed something"
-    )
+    assert {json.dumps(e) for e in daemon.events if e["event"] == "not json"} == set(), "a library printed something"
     for text in (logged, *said):
         for mark in FOUND:
             assert mark not in text.lower(), (mark, text[max(text.lower().find(mark) - 300, 0) :][:600])
