@@ -101,15 +101,15 @@ def measure(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         send(warm, daemon.port)
         arrived(pacs.directory, len(warm))
         latency = unloaded_ms(single, daemon, pacs.directory)
-        before, began, peak = processor_seconds(daemon.runtime.events), time.time(), memory_bytes(daemon.runtime.events)
+        before, began, peak = processor_seconds(daemon.events), time.time(), memory_bytes(daemon.events)
         with ThreadPoolExecutor(1) as pool:
             sending = pool.submit(send_together, many, daemon.port, arguments.senders)
             while not sending.done():
-                peak = max(peak, memory_bytes(daemon.runtime.events))
+                peak = max(peak, memory_bytes(daemon.events))
                 time.sleep(0.5)
             sending.result()
         last = arrived(pacs.directory, len(files))
-        used = processor_seconds(daemon.runtime.events)
+        used = processor_seconds(daemon.events)
         return {
             "studies": len(many),
             "megabytes_each": round(many[1].stat().st_size / 1e6, 1),
@@ -130,13 +130,13 @@ def measure_queued(number: int, senders: int, work: Path) -> dict[str, Any]:
         with ThreadPoolExecutor(1) as pool:
             sending = pool.submit(send_together, files, daemon.port, senders)
             while not sending.done() or any(row["state"] == "RECEIVED" for row in daemon.studies()):
-                peak = max(peak, memory_bytes(daemon.runtime.events))
+                peak = max(peak, memory_bytes(daemon.events))
                 time.sleep(0.5)
             sending.result()
         began = time.time()
         with storescp(work / "queued-sink", port=port) as pacs:
             waited = arrived(pacs.directory, number) - began
-            peak = max(peak, memory_bytes(daemon.runtime.events))
+            peak = max(peak, memory_bytes(daemon.events))
     return {"studies": number, "peak_memory_mb": round(peak / 1e6), "seconds_to_deliver_all": round(waited, 1)}
 
 

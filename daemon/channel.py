@@ -1,4 +1,4 @@
-"""What every type of destination has: a channel that sends, tests the connection, and can be closed."""
+"""What every type of destination provides: a channel that sends, tests the connection, and can be closed."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -11,50 +11,50 @@ from storage.records import Delivery, Sent
 
 
 class Channel(ABC):
-    """The connection to one destination, for one thread at a time. Nothing is connected before it is needed.
+    """The connection to one destination, for one thread at a time. It is opened when it is first needed.
 
-    Trouble with the destination is a value, a `Sent` with outcome UNREACHABLE or REFUSED, and never an exception.
+    A failure of the destination is returned as a `Sent` with the outcome UNREACHABLE or REFUSED; it never raises.
     """
 
     test_name: str
-    """What `test` does, in a word or two: "C-ECHO"."""
+    """A name for what `test` does, such as "C-ECHO"; `hilum check` prints it."""
 
     @abstractmethod
     def send(self, delivery: Delivery) -> Sent:
-        """Send one result object: the same bytes each time."""
+        """Send one result object and return how that ended. Each attempt sends the same bytes."""
 
     @abstractmethod
     def test(self) -> str:
-        """Test the connection without sending a result: a sentence that names the fault, "" where there is none."""
+        """Test the connection without sending a result; return a sentence that names the fault, or "" for none."""
 
     @abstractmethod
     def close(self) -> None:
         """End the connection, if there is one."""
 
     def rest(self) -> None:  # noqa: B027 (most types have nothing to do here)
-        """Called while nothing is due: read what came on a kept connection, and end one that has been idle."""
+        """Called while nothing is due: read what arrived on an open connection, and close one that has been idle."""
 
     @property
     def awaits_reports(self) -> bool:
-        """Whether the destination may report on a kept connection, so that `rest` must be called every second."""
+        """Whether the destination may still send a report on an open connection; `rest` is then called every second."""
         return False
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a channel tells the daemon. The defaults listen to nothing."""
+    """Functions by which a channel tells the daemon what happens. The defaults ignore it."""
 
     on_event: Callable[[str, dict[str, str]], None] = lambda kind, detail: None
-    """A security event: its kind, and a detail without patient data."""
+    """Called with the kind of a security event and its details, which hold no patient data."""
     on_commit_report: Callable[[Any], None] = lambda report: None
-    """The destination's report on storage commitment."""
+    """Called with the destination's report on storage commitment (a `CommitReport`)."""
 
 
 @dataclass(frozen=True)
 class DestinationType:
-    """A type of destination: its keys in the configuration, and how a channel is opened."""
+    """A type of destination: its keys in the configuration, and the function that opens a channel."""
 
     settings: type[DestinationSettings]
     open: Callable[[Settings, Any, Hooks], Channel]
-    """Called with the settings, the destination (of the class `settings`) and the hooks; connects nothing. Raises
-    CannotWork where files that it names cannot be used."""
+    """Takes the settings, the destination (an instance of the class above) and the hooks. Opens no connection. Raises
+    CannotWork if files that the destination names cannot be used."""

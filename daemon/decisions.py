@@ -1,8 +1,9 @@
-"""The one table from exception to decision: what happens to a study whose step raised.
+"""The one table from exception to decision: what happens to a study whose analysis raised an exception.
 
-transient trouble of the machine   wait, then try again; does not count as a try
-the spool lost the object          a person must look
-anything else                      a person must look; the text is not kept, for it may hold patient data
+database, spool or system call failed   wait, then try again; does not count as an attempt
+the spool lost or altered an object     quarantine: a person must look
+memory ran out                          quarantine
+any other exception                     quarantine; its text is not kept, because it may hold patient data
 """
 
 from dataclasses import dataclass
@@ -12,12 +13,12 @@ from storage.errors import DatabaseUnavailable, SpoolDamaged, SpoolUnavailable
 
 
 class CannotWork(Exception):
-    """A part cannot work with this configuration; the text says what is wrong and what to do."""
+    """A part cannot work with this configuration. The text says what is wrong and what to do."""
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Open the study again after this pause."""
+    """Make the study due again after `seconds`."""
 
     seconds: float
     reason: str
@@ -25,17 +26,19 @@ class Wait:
 
 @dataclass(frozen=True)
 class Quarantine:
-    """Leave the study to a person. `kind` is that of the security event that it is, too; "": it is none."""
+    """Leave the study to a person."""
 
     reason: str
+    """A sentence for that person, without patient data."""
     kind: str = ""
+    """The kind of the security event to record as well, or "" for none."""
 
 
 Decision = Wait | Quarantine
 
 
 def decide(error: Exception) -> Decision:
-    """What to do with the study that `error` befell."""
+    """Return what to do with the study whose analysis raised `error`."""
     match error:
         case DatabaseUnavailable():
             return Wait(TROUBLE_SECONDS, "the database cannot be reached")
@@ -44,15 +47,15 @@ def decide(error: Exception) -> Decision:
         case SpoolDamaged():
             return Quarantine(str(error), "spool-damaged")
         case MemoryError():
-            return Quarantine("memory ran out; raise model.memory_limit_bytes or look at the image")
+            return Quarantine("memory ran out; raise model.memory_limit_bytes or examine the image")
         case OSError():
-            return Wait(TROUBLE_SECONDS, f"the operating system refused: {error.strerror or type(error).__name__}")
+            return Wait(TROUBLE_SECONDS, f"a system call failed: {error.strerror or type(error).__name__}")
         case _:
-            return Quarantine(f"unforeseen {type(error).__name__} in {place(error)}; see docs/operations.md")
+            return Quarantine(f"unexpected {type(error).__name__} in {place(error)}; see docs/operations.md")
 
 
 def place(error: Exception) -> str:
-    """Module and line where the exception came up: enough to find the fault, and free of values."""
+    """Return module and line where the exception was raised: enough to find the fault, and free of patient data."""
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next

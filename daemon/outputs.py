@@ -1,7 +1,7 @@
 """The kinds of result objects that a destination may ask for: one row of `MODULES` each.
 
-To add one: a module in `dicom_io/results` with a `KIND` (see `dicom_io.composite.analysis.ResultKind`), and its row.
-The journal, the couriers and the configuration then know it by its name.
+To add a kind, write a module in `dicom_io/results` with a `KIND` (see `dicom_io.composite.analysis.ResultKind`) and add
+its row here. The journal, the couriers and the configuration then know it by its name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from config.sections import DestinationSettings
 if TYPE_CHECKING:
     from dicom_io.composite.analysis import ResultKind
 
-# by the name that `destination.outputs` and the journal use; imported when used, for `hilum audit` needs no pydicom
+# Name in `destination.outputs` and in the journal: module. Imported on use, because `hilum audit` needs no pydicom.
 MODULES = {
     "sr": "dicom_io.results.report",
     "sc": "dicom_io.results.secondary_capture",
@@ -24,18 +24,21 @@ MODULES = {
 
 
 def kind(name: str) -> ResultKind:
-    """The kind of result object of this name."""
+    """Return the kind of result object with this name, a key of `MODULES`."""
     found: ResultKind = import_module(MODULES[name]).KIND
     return found
 
 
 def sop_classes(names: Sequence[str]) -> tuple[str, ...]:
-    """The SOP classes that objects of these kinds may have, each once."""
+    """Return the SOP classes that objects of these kinds may have, each once."""
     return tuple(dict.fromkeys(uid for name in names for uid in kind(name).sop_classes))
 
 
 def grouped(name: str, destinations: Sequence[DestinationSettings]) -> Iterator[tuple[Any, list[DestinationSettings]]]:
-    """The destinations that get objects of this kind, by the options on which these depend: one object for each."""
+    """Yield (options, destinations): the destinations that ask for this kind, by the options that it depends on.
+
+    The destinations of a group get the same object.
+    """
     keys = [field.name for field in fields(kind(name).options)]
     groups: dict[Any, list[DestinationSettings]] = {}
     for destination in destinations:

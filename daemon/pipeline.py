@@ -1,10 +1,10 @@
-"""The line that every study follows, from top to bottom.
+"""The straight line that every study follows; this module reads from top to bottom.
 
     receive -> spool + journal -> select -> decode -> infer -> report -> journal -> deliver -> journal
 
 The three parts (receive, analyse, deliver) run as processes of their own and meet only in the journal and the spool.
-Each function here takes what the part was wired with, calls the leaves, and returns; who loops, waits, retries and
-logs are the modules of the parts: `daemon.parts.receive`, `daemon.parts.analyse`, `daemon.parts.deliver`.
+Each function here is given what it works with, calls the leaf packages, and returns. Loops, waits, retries and logs
+are in the modules of the parts: `daemon.parts.receive`, `daemon.parts.analyse`, `daemon.parts.deliver`.
 """
 
 from __future__ import annotations
@@ -43,33 +43,37 @@ from storage.records import (
 )
 from storage.spool import Spool
 
-if TYPE_CHECKING:  # the receiver and the couriers run this line too, and need not carry torch
+if TYPE_CHECKING:  # the receiver and the couriers import this module too, and must not load torch
     from inference.prediction import Prediction
     from inference.serving.classifier import Classifier
 
 
-# A picture is decoded to at least twice this many pixels a side: what a Secondary Capture shows, and more than any
-# network here takes. One number for all, so that the same image gives the same result whoever gets it.
+# A picture is decoded to at least twice this many pixels a side. A Secondary Capture shows that many, and no network
+# here takes more. It is one number for all, so that an image gives the same result whatever is made from it.
 SIZE_HINT = 512
 
 # --- receive -----------------------------------------------------------------------------------------------------
 
 
 def receive(arrived: Arrived, spool: Spool, journal: Journal, now: datetime) -> Answer:
-    """Spool and journal one object; the answer Success means that both are durable (DESIGN 3.1).
+    """Store one received object in the spool and the journal, and return the answer to its C-STORE.
 
-    Raises ObjectMismatch, InstanceConflict, NotDicom, SpoolUnavailable or DatabaseUnavailable. After the last the
-    spooled file stays for a minute at least, for the commit may have taken effect; then it goes if no row knows it.
+    Success means that the object is durable: the file, with exactly the bytes that were received, and its directory are
+    synchronised to disk, and the journal's transaction is committed.
+
+    Raises ObjectMismatch, InstanceConflict, NotDicom, SpoolUnavailable or DatabaseUnavailable. After
+    DatabaseUnavailable the spooled file stays for at least a minute, because the commit may have taken effect; it is
+    then removed if the journal does not have it.
     """
     header = read_header(arrived.path)
-    _agrees(header, arrived)
+    _check_agreement(header, arrived)
     spooled = spool.adopt(arrived.path, arrived.sha256)
     try:
         arrival = journal.received(translate.received_object(header, arrived, spooled), now)
     except DatabaseUnavailable:
         spool.doubt(spooled.name)
         raise
-    if arrival is Arrival.CONFLICT:  # the first one counts; the other bytes are set aside for a person, once
+    if arrival is Arrival.CONFLICT:  # the first object counts; one copy of the other bytes is kept for a person
         if not journal.knows(spooled.name):
             spool.remove(spooled.name)
         raise InstanceConflict("other bytes are held under this SOP Instance UID")
@@ -79,8 +83,8 @@ def receive(arrived: Arrived, spool: Spool, journal: Journal, now: datetime) -> 
     return Answer(Status.SUCCESS)
 
 
-def _agrees(header: Header, arrived: Arrived) -> None:
-    """PS3.4 B.2.3: A900 where the data set is not what the command announced."""
+def _check_agreement(header: Header, arrived: Arrived) -> None:
+    """Raise ObjectMismatch (status A900, PS3.4 B.2.3) if the data set is not what the command announced."""
     if header.sop_class_uid != arrived.sop_class_uid:
         raise ObjectMismatch("SOP Class UID of command and data set differ")
     if header.sop_instance_uid != arrived.sop_instance_uid:
@@ -93,47 +97,52 @@ def _agrees(header: Header, arrived: Arrived) -> None:
 
 
 @dataclass(frozen=True)
-class Looked:
-    """One image on its way: its header and either pixels, or the reason why there are none."""
+class ExaminedImage:
+    """One image on its way through the analysis: its header, and either its pixels or the reason why it has none."""
 
     instance: Instance
     header: Header
-    verdict: str  # analysed | ignored | refused
+    verdict: str
+    """"analysed", "ignored" (out of scope by its header) or "refused" (in scope, but cannot be analysed)."""
     reason: str = ""
-    pixels: np.ndarray | None = None  # float32 [rows, columns], 0 black .. 1 white
+    pixels: np.ndarray | None = None
+    """float32 [rows, columns], 0 (black) to 1 (white)."""
     prediction: Prediction | None = None
 
 
-def look(study: Study, spool: Spool, settings: Settings) -> tuple[Looked, ...]:
-    """Select and decode a study's images. Raises SpoolDamaged where the spool lost one."""
+def read_images(study: Study, spool: Spool, settings: Settings) -> tuple[ExaminedImage, ...]:
+    """Select and decode a study's images. Raises SpoolDamaged if a file is missing from the spool or was altered."""
     rules = translate.selection_rules(settings.select)
-    return tuple(_look(i, spool, rules, settings.dicom.max_pixels) for i in study.instances)
+    return tuple(_read_image(i, spool, rules, settings.dicom.max_pixels) for i in study.instances)
 
 
-def _look(instance: Instance, spool: Spool, rules: SelectionRules, max_pixels: int) -> Looked:
+def _read_image(instance: Instance, spool: Spool, rules: SelectionRules, max_pixels: int) -> ExaminedImage:
     path = spool.verified(instance.spool_name, instance.sha256)
     header = read_header(path)
     verdict = select(header, rules)
     if not verdict.eligible:
-        return Looked(instance, header, "ignored", verdict.reason)
+        return ExaminedImage(instance, header, "ignored", verdict.reason)
     try:
-        return Looked(instance, header, "analysed", pixels=decode(path, max_pixels, SIZE_HINT, header))
+        return ExaminedImage(instance, header, "analysed", pixels=decode(path, max_pixels, SIZE_HINT, header))
     except NoPicture as refusal:
-        return Looked(instance, header, "refused", str(refusal))
+        return ExaminedImage(instance, header, "refused", str(refusal))
 
 
-def classify(studies: Sequence[tuple[Looked, ...]], classifier: Classifier, batch: int) -> list[tuple[Looked, ...]]:
-    """The same images with predictions: those that wait together run together, at most `batch` at a time."""
+def classify(
+    studies: Sequence[tuple[ExaminedImage, ...]], classifier: Classifier, batch: int
+) -> list[tuple[ExaminedImage, ...]]:
+    """Return the same images with predictions. The network gets up to `batch` images at a time, across studies."""
     images = [image.pixels for study in studies for image in study if image.pixels is not None]
     predictions: Iterator[Prediction] = (
         prediction
         for start in range(0, len(images), batch)
         for prediction in classifier.predict(images[start : start + batch])
     )
-    return [tuple(_predicted(image, predictions) for image in study) for study in studies]
+    return [tuple(_with_prediction(image, predictions) for image in study) for study in studies]
 
 
-def _predicted(image: Looked, predictions: Iterator[Prediction]) -> Looked:
+def _with_prediction(image: ExaminedImage, predictions: Iterator[Prediction]) -> ExaminedImage:
+    """Return the image with the next prediction, if it has pixels; otherwise unchanged."""
     if image.pixels is None:
         return image
     prediction = next(predictions)
@@ -143,15 +152,18 @@ def _predicted(image: Looked, predictions: Iterator[Prediction]) -> Looked:
 
 
 def conclude(
-    study: Study, images: Sequence[Looked], classifier: Classifier, settings: Settings, started: datetime
+    study: Study, images: Sequence[ExaminedImage], classifier: Classifier, settings: Settings, started: datetime
 ) -> AnalysisOutcome:
-    """What the journal is to remember of an analysed study, with the encoded result objects in it."""
+    """Return what the journal is to keep of an analysed study, including the encoded result objects.
+
+    `started` is when the analysis began, with the offset of the hospital's time zone: the result objects carry it.
+    """
     in_scope = [image for image in images if image.verdict != "ignored"]
     predictions = [image.prediction for image in in_scope if image.prediction and image.prediction.analysed]
     summary = classifier.summary(predictions) if predictions else None
     return AnalysisOutcome(
         instances=tuple(_instance_outcome(image, classifier) for image in images),
-        objects=tuple(_objects(study, in_scope, images, classifier, settings.destination, started)),
+        objects=tuple(_result_objects(study, in_scope, images, classifier, settings.destination, started)),
         state="ANALYSED" if in_scope else "IGNORED",
         reason="; ".join(dict.fromkeys(image.reason for image in images if image.reason)),
         findings=translate.findings(summary),
@@ -159,23 +171,24 @@ def conclude(
     )
 
 
-def _instance_outcome(image: Looked, classifier: Classifier) -> InstanceOutcome:
+def _instance_outcome(image: ExaminedImage, classifier: Classifier) -> InstanceOutcome:
     prediction = image.prediction
     result = prediction.to_json(image.instance.sop_instance_uid, classifier.model) if prediction else None
     return InstanceOutcome(image.instance.id, image.verdict, image.reason, result)
 
 
-def _objects(
+def _result_objects(
     study: Study,
-    in_scope: Sequence[Looked],
-    images: Sequence[Looked],
+    in_scope: Sequence[ExaminedImage],
+    images: Sequence[ExaminedImage],
     classifier: Classifier,
     destinations: Sequence[DestinationSettings],
     started: datetime,
 ) -> Iterator[ResultObject]:
-    """Each result object once, with the destinations that get it.
+    """Yield each result object once, with the destinations that get it.
 
-    Images that are out of scope by their tags are answered only where all of a study are, and the destination asks.
+    A study in which every image is out of scope gets a result only for destinations with `report_ignored`. Otherwise
+    the images that are out of scope are left out.
     """
     analysis = _analysis(in_scope or images, classifier, started)
     asking = [d for d in destinations if in_scope or d.report_ignored]
@@ -186,8 +199,8 @@ def _objects(
                 yield translate.result_object(name, encoded, group)
 
 
-def _analysis(images: Sequence[Looked], classifier: Classifier, started: datetime) -> Analysis:
-    """What the result objects are made from; the first image that was decoded is the one that is shown."""
+def _analysis(images: Sequence[ExaminedImage], classifier: Classifier, started: datetime) -> Analysis:
+    """Return what the result objects are made from. The picture in them is the first image that was decoded."""
     sources = tuple(translate.source_image(i.header, i.prediction, i.reason) for i in images)
     model = translate.model_identity(classifier.bundle)
     shown = next((i for i in images if i.pixels is not None), None)
@@ -196,8 +209,8 @@ def _analysis(images: Sequence[Looked], classifier: Classifier, started: datetim
     return Analysis(sources, model, started, shown.pixels, partial(_heatmap, shown, classifier))
 
 
-def _heatmap(image: Looked, classifier: Classifier) -> Heatmap | None:
-    """Where the network looked for the most likely finding, if that is present."""
+def _heatmap(image: ExaminedImage, classifier: Classifier) -> Heatmap | None:
+    """Return the heatmap of the image's most likely finding, or None if that is not present."""
     from inference.serving.explain import heatmaps
 
     likely = image.prediction and image.prediction.most_likely
@@ -210,5 +223,5 @@ def _heatmap(image: Looked, classifier: Classifier) -> Heatmap | None:
 
 
 def deliver(delivery: Delivery, channel: Channel) -> Sent:
-    """Send one result object, the bytes that the journal holds. Trouble of the peer is a value, not an exception."""
+    """Send a result object: the bytes that the journal holds. A failure of the destination is returned, not raised."""
     return channel.send(delivery)

@@ -1,6 +1,6 @@
-"""When what failed is tried again: every pause of the daemon stands here.
+"""When something that failed is tried again: every pause of the daemon is defined here.
 
-Each function is handed the time, and returns one. When the next attempt is due stands in the journal.
+The functions do not read the clock: they are given the time. When a delivery is due again is kept in the journal.
 """
 
 from dataclasses import replace
@@ -9,31 +9,32 @@ from datetime import datetime, timedelta
 from config.sections import DeliverySettings
 from storage.records import Attempt, Delivery, Sending, Sent
 
-# the database, the spool or the operating system refused: a study is taken up again after this pause
+# pause before a study is analysed again after the database, the spool or a system call failed
 TROUBLE_SECONDS = 5.0
 
-# a part of the daemon that ended is started again after a pause that doubles
+# pause before a part of the daemon that ended is started again: the first one, then doubled up to the longest
 FIRST_RESTART_SECONDS, LONGEST_RESTART_SECONDS = 0.1, 30.0
 
-# the audit trail on its way to the syslog server
+# pause before the audit trail is sent again to a syslog server that could not be reached; doubled likewise
 FIRST_SYSLOG_SECONDS, LONGEST_SYSLOG_SECONDS = 1.0, 60.0
 
-# storage commitment: how often a destination is asked, and how often we try to report to a peer, and when again
+# storage commitment: how often we ask a destination; how often, and with what pause, we report again to a peer
 MOST_COMMIT_REQUESTS = 3
 MOST_COMMIT_REPORTS = 10
 COMMIT_REPORT_SECONDS = 60.0
 
 
 def doubled(first: float, failures: int, longest: float) -> float:
-    """The pause in seconds after so many failures in a row before this one: `first`, then doubled up to `longest`."""
+    """Return the pause in seconds: `first` if `failures` is 0, doubled with each further failure up to `longest`."""
     return float(min(first * 2.0 ** min(failures, 30), longest))
 
 
 def after_sending(delivery: Delivery, sent: Sent, now: datetime, policy: DeliverySettings) -> Attempt:
-    """What the journal is told of an attempt to deliver.
+    """Return the attempt that the journal is to record, after `delivery` ended as `sent` at `now`.
 
-    After UNREACHABLE the object is due again, later with each attempt, until `delivery.give_up_after_seconds` are over
-    (0: never); then it counts as refused. Every other outcome is final.
+    After UNREACHABLE the object is due again, after a pause that doubles with each attempt. Once
+    `delivery.give_up_after_seconds` have passed since the object was made (0: never), it counts as refused. Every other
+    outcome is final.
     """
     if sent.outcome != Sending.UNREACHABLE:
         return Attempt(delivery.id, sent)
@@ -44,5 +45,5 @@ def after_sending(delivery: Delivery, sent: Sent, now: datetime, policy: Deliver
 
 
 def restart_pause(failures: int) -> float:
-    """Seconds until a part of the daemon is started again that ended `failures` times in a row, this time included."""
+    """Return the seconds before a part is started again that ended `failures` times in a row, this time included."""
     return doubled(FIRST_RESTART_SECONDS, failures - 1, LONGEST_RESTART_SECONDS)

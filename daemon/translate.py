@@ -1,4 +1,4 @@
-"""From the values of one leaf to those of another, field by field: the leaves do not know each other."""
+"""Turns the values of one leaf package into those of another, field by field. The leaves do not know each other."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def received_object(header: Header, arrived: Arrived, spooled: Spooled) -> ReceivedObject:
-    """What the journal notes of an object."""
+    """Return what the journal records of a received object."""
     return _received_object(header, arrived.calling_ae_title, arrived.peer_address, spooled, arrived.priority)
 
 
@@ -51,7 +51,10 @@ def _received_object(
 
 
 def object_of_conflict(header: Header, conflict: Mapping[str, Any]) -> ReceivedObject:
-    """What the journal notes of the other object of a conflict, once a person takes it."""
+    """Return what the journal records of the other object of a conflict, when a person decides that it counts.
+
+    `conflict` is a row of `Queries.conflict`.
+    """
     spooled = Spooled(conflict["spool_name"], conflict["size"], conflict["sha256"])
     return _received_object(header, conflict["calling_ae_title"], conflict["peer_address"], spooled)
 
@@ -62,19 +65,19 @@ def selection_rules(select: SelectSettings) -> SelectionRules:
 
 
 def model_identity(bundle: Bundle) -> ModelIdentity:
-    """What a report says of the model."""
+    """Return what a report says about the model."""
     return ModelIdentity(name=bundle.name, version=bundle.version, digest=bundle.digest, trained=bundle.trained)
 
 
 def finding_results(prediction: Prediction | None) -> tuple[FindingResult, ...]:
-    """A report's findings; none where the image was not analysed."""
+    """Return the findings of one image; none if it was not analysed."""
     if prediction is None or not prediction.analysed:
         return ()
     return tuple(FindingResult(f.finding, f.probability, f.threshold, cast(Call, f.call)) for f in prediction.findings)
 
 
 def source_image(header: Header, prediction: Prediction | None, reason: str) -> SourceImage:
-    """One image of a report."""
+    """Return one image of a report. `reason` says why it was not analysed, or is ""."""
     seen = prediction if prediction and prediction.analysed else None
     pathology = (
         Pathology(seen.pathology, seen.pathology_probability)
@@ -87,7 +90,7 @@ def source_image(header: Header, prediction: Prediction | None, reason: str) -> 
 def predecessors(
     earlier: Sequence[EarlierObject], kind: str, destinations: Sequence[DestinationSettings]
 ) -> list[PredecessorRef]:
-    """Of the earlier objects on a study those of this kind that were made for all of these destinations."""
+    """Return the earlier objects of this kind that were made for all of these destinations."""
     names = {d.name for d in destinations}
     return [
         PredecessorRef(made.sop_class_uid, made.sop_instance_uid)
@@ -97,7 +100,7 @@ def predecessors(
 
 
 def result_object(kind: str, encoded: Encoded, destinations: Sequence[DestinationSettings]) -> ResultObject:
-    """What the journal keeps of an encoded object."""
+    """Return what the journal keeps of an encoded object: its bytes, and the destinations that get it."""
     return ResultObject(
         kind=kind,
         sop_class_uid=encoded.sop_class_uid,
@@ -110,5 +113,5 @@ def result_object(kind: str, encoded: Encoded, destinations: Sequence[Destinatio
 
 
 def findings(prediction: Prediction | None) -> list[dict[str, Any]]:
-    """The journal's summary of a study."""
+    """Return the findings that the journal keeps as a study's summary, as JSON objects."""
     return list(prediction.to_json("", {})["findings"]) if prediction else []

@@ -1,6 +1,6 @@
-"""What the parts are made of: each function opens one thing from the settings.
+"""Opens what the parts and commands work with: each function makes one object from the settings.
 
-The libraries of dicom_io and inference are imported where they are used: the audit commands need neither.
+`dicom_io` and `inference` are imported inside the functions, because the audit commands need neither.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from daemon.channel import Channel, Hooks
 from daemon.decisions import CannotWork
 from daemon.delivery.destinations import TYPES
 from daemon.runtime.certificates import client_tls, server_tls
-from daemon.runtime.shared import FaultHook, no_fault
+from daemon.runtime.shared import FaultHook
 from storage import store
 from storage.errors import DatabaseError, DatabaseUnavailable, SpoolError
-from storage.spool import Spool
+from storage.spool import Spool, no_fault
 
 if TYPE_CHECKING:
-    from dicom_io.network.admission import Peer as Listed
+    from dicom_io.network.admission import Peer
     from dicom_io.services.store_scp import Callbacks, StoreScp
     from dicom_io.services.store_scu import Sender
     from inference.serving.classifier import Classifier
 
 
 def read_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
-    """The settings of the TOML file at `path` (None: defaults), with what `environ` overrides.
+    """Read the TOML file at `path` (None: the defaults alone), and the variables of `environ` that override it.
 
     Raises ConfigurationError with a line for each fault.
     """
@@ -39,7 +39,7 @@ def read_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 
 def open_spool(settings: Settings, fault: FaultHook = no_fault) -> Spool:
-    """The spool in `storage.directory`. Raises CannotWork where it cannot be made or written."""
+    """Open the spool in `storage.directory`. Raises CannotWork if it cannot be made or written."""
     try:
         return Spool(settings.storage.directory / "spool", fault)
     except (OSError, SpoolError) as error:
@@ -47,9 +47,9 @@ def open_spool(settings: Settings, fault: FaultHook = no_fault) -> Spool:
 
 
 def open_store(settings: Settings, fault: FaultHook = no_fault) -> store.Store:
-    """The database, migrated to this version's schema.
+    """Open the database and migrate it to the schema of this version.
 
-    Raises CannotWork where its URL is no good, DatabaseUnavailable where it cannot be reached now.
+    Raises CannotWork if its URL cannot be used, DatabaseUnavailable if it cannot be reached now.
     """
     try:
         settings.storage.directory.mkdir(parents=True, exist_ok=True)
@@ -90,34 +90,33 @@ def open_scp(settings: Settings, callbacks: Callbacks, incoming: Path) -> StoreS
         raise CannotWork(f"cannot listen on {dicom.host}:{dicom.port}: {error.strerror}") from error
 
 
-def listed_peers(settings: Settings) -> list[Listed]:
-    """Who may send to us."""
-    from dicom_io.network.admission import Peer as Listed
+def listed_peers(settings: Settings) -> list[Peer]:
+    """Return the peers that may send to us."""
+    from dicom_io.network.admission import Peer
 
-    return [Listed(peer.ae_title, peer.host) for peer in settings.peer]
+    return [Peer(peer.ae_title, peer.host) for peer in settings.peer]
 
 
 def open_channel(settings: Settings, destination: DestinationSettings, hooks: Hooks | None = None) -> Channel:
-    """Our channel to one destination; nothing is connected yet. Raises CannotWork where its files cannot be used."""
+    """Return the channel to a destination; it connects on first use. Raises CannotWork if its files cannot be used."""
     return TYPES[destination.type].open(settings, destination, hooks or Hooks())
 
 
 def open_peer(settings: Settings, peer: PeerSettings, address: str) -> Sender:
-    """Our way back to a peer that asked us something, over TLS where we let peers in over TLS.
+    """Return a sender to a peer that asked for storage commitment. It uses TLS if peers connect to us over TLS.
 
-    Its certificate then carries the peer's host name, where it is listed by name, or its address.
+    The peer's certificate must then name its host, or its address if it is not listed by host name.
     """
     from dicom_io.network.admission import is_network
-    from dicom_io.services.store_scu import Destination as Way
-    from dicom_io.services.store_scu import Sender
+    from dicom_io.services.store_scu import Destination, Sender
 
     tls = client_tls(settings) if settings.tls.enabled else None
-    way = Way(peer.ae_title, address, peer.port, tls, tls_name="" if is_network(peer.host) else peer.host)
-    return Sender(settings.dicom.ae_title, way, settings.delivery.timeout_seconds)
+    to = Destination(peer.ae_title, address, peer.port, tls, tls_name="" if is_network(peer.host) else peer.host)
+    return Sender(settings.dicom.ae_title, to, settings.delivery.timeout_seconds)
 
 
 def _cache(settings: Settings) -> Path | None:
-    """Where the compiled network is kept; none for a command that may not write there."""
+    """Return the folder for the compiled network, or None if this user cannot write to it."""
     if not os.access(settings.storage.directory, os.W_OK):
         return None
     directory = settings.storage.directory / "cache"
@@ -126,9 +125,10 @@ def _cache(settings: Settings) -> Path | None:
 
 
 def open_classifier(settings: Settings) -> Classifier:
-    """The model, loaded and checked against its golden input.
+    """Load the model and check it against its golden input.
 
-    Raises CannotWork where the bundle is absent, is not the pinned one, does not load_bundle, or answers wrongly.
+    Raises CannotWork if the bundle is missing, has another digest than the pinned one, does not load, or does not give
+    the golden results.
     """
     from dicom_io.composite.codes import UnknownFinding, check_findings
     from inference.bundle import DEFAULT, load_bundle
@@ -139,7 +139,7 @@ def open_classifier(settings: Settings) -> Classifier:
     try:
         bundle = load_bundle(Path(model.bundle) if model.bundle else DEFAULT, model.digest or None)
         if not bundle.pinned:
-            raise CannotWork(f"model.digest is empty; {bundle.directory} has {bundle.digest}: pin it to let it run")
+            raise CannotWork(f"model.digest is empty; to let {bundle.directory} run, set it to {bundle.digest}")
         classifier = Classifier(bundle, model.engine, model.device, model.threads, cache=_cache(settings))
         classifier.self_check()
         check_findings(bundle.labels)

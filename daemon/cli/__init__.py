@@ -1,1 +1,1 @@
-"""The command `hilum`: one module for each group of commands, and what they print."""
+"""The command `hilum`: one module for each group of commands, and the modules that these share."""

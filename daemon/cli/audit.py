@@ -1,4 +1,4 @@
-"""`hilum audit`: what happened to a study."""
+"""`hilum audit`: queries of the audit database."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -10,14 +10,16 @@ from daemon.cli.options import AsCsv, AsJson, Config
 from daemon.cli.tables import show
 from daemon.runtime.clock import now
 
-Since = Annotated[str, typer.Option(help="From this time on: 2026-11-21, 2026-11-21T03:00, or 90m, 12h, 7d ago.")]
-Until = Annotated[str, typer.Option(help="Up to this time, written likewise.")]
+Since = Annotated[
+    str, typer.Option(help="Only from this time on: 2026-11-21, 2026-11-21T03:00, or how long ago: 90m, 12h, 7d.")
+]
+Until = Annotated[str, typer.Option(help="Only up to this time, written in the same way.")]
 
-audit = typer.Typer(help="Ask the audit database what happened.", no_args_is_help=True)
+audit = typer.Typer(help="Query the audit database: what happened, and when.", no_args_is_help=True)
 
 
 def _time(written: str) -> datetime | None:
-    """A moment from ISO 8601 (local time where it has no offset) or from "12h" before now."""
+    """Read a time in ISO 8601 (local if it has no offset), or "12h" for 12 hours ago. None if nothing is written."""
     if not written:
         return None
     units = {"m": "minutes", "h": "hours", "d": "days"}
@@ -26,7 +28,7 @@ def _time(written: str) -> datetime | None:
     try:
         return datetime.fromisoformat(written).astimezone(UTC)
     except ValueError:
-        raise typer.BadParameter(f"{written!r} is no time; write 2026-11-21, 2026-11-21T03:00 or 12h") from None
+        raise typer.BadParameter(f"{written!r} is not a time; write 2026-11-21, 2026-11-21T03:00 or 12h") from None
 
 
 @audit.command()
@@ -35,15 +37,17 @@ def studies(
     config: Config = None,
     since: Since = "",
     until: Until = "",
-    patient: Annotated[str, typer.Option(help="Patient ID.")] = "",
-    accession: Annotated[str, typer.Option(help="Accession Number.")] = "",
+    patient: Annotated[str, typer.Option(help="Only studies with this Patient ID.")] = "",
+    accession: Annotated[str, typer.Option(help="Only studies with this Accession Number.")] = "",
     finding: Annotated[str, typer.Option(help="Only studies in which this finding is present.")] = "",
-    state: Annotated[str, typer.Option(help="RECEIVED, ANALYSED, DELIVERED, COMMITTED, IGNORED or QUARANTINED.")] = "",
-    limit: Annotated[int, typer.Option(help="At most this many, newest first.")] = 100,
+    state: Annotated[
+        str, typer.Option(help="Only in this state: RECEIVED, ANALYSED, DELIVERED, COMMITTED, IGNORED, QUARANTINED.")
+    ] = "",
+    limit: Annotated[int, typer.Option(help="Print at most this many, the newest first.")] = 100,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """The studies: where each stands, why, and what was found."""
+    """List the studies: the state of each, the reason, and what was found."""
     store = store_of(config)
     rows = store.queries.studies(
         since=_time(since),
@@ -75,15 +79,15 @@ def studies(
 @audit.command()
 def events(
     context: typer.Context,
-    study: Annotated[str, typer.Option(help="Only of this Study Instance UID.")] = "",
+    study: Annotated[str, typer.Option(help="Only of the study with this Study Instance UID.")] = "",
     config: Config = None,
     since: Since = "",
     until: Until = "",
-    limit: Annotated[int, typer.Option(help="At most this many, the newest.")] = 1000,
+    limit: Annotated[int, typer.Option(help="Print at most this many, the newest ones.")] = 1000,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """The audit trail, step by step."""
+    """List the audit trail, event by event."""
     store = store_of(config)
     rows = store.queries.events(study or None, since=_time(since), until=_time(until), limit=limit)
     note_reading(store, context)
@@ -94,12 +98,14 @@ def events(
 def deliveries(
     context: typer.Context,
     destination: Annotated[str, typer.Option(help="Only to this destination.")] = "",
-    state: Annotated[str, typer.Option(help="PENDING, ACCEPTED, WARNING, REFUSED or COMMITTED.")] = "",
+    state: Annotated[
+        str, typer.Option(help="Only in this state: PENDING, ACCEPTED, WARNING, REFUSED, COMMITTED.")
+    ] = "",
     config: Config = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """The result objects: what went where, and what the destination said."""
+    """List the deliveries of result objects: where each was sent, and what the destination answered."""
     store = store_of(config)
     rows = store.queries.deliveries(destination=destination or None, state=state.upper() or None)
     note_reading(store, context)
@@ -126,18 +132,21 @@ def verify(
     context: typer.Context,
     anchor: Annotated[
         list[str] | None,
-        typer.Option(help="NUMBER:DIGEST of a row as it was kept elsewhere, e.g. by the syslog server; may repeat."),
+        typer.Option(help="NUMBER:DIGEST of a row that was kept elsewhere, e.g. by the syslog server. Repeatable."),
     ] = None,
     config: Config = None,
 ) -> None:
-    """Check the trail's hash chain; name each row that was changed, removed or inserted, and end with 1."""
+    """Check the hash chain of the audit trail.
+
+    Prints a line for each row that was changed, removed or inserted; the exit status is then 1.
+    """
     store, anchors = store_of(config), dict(map(_anchor, anchor or ()))
     (number, digest), faults = store.trail.newest(), store.trail.verify(anchors)
     for fault in faults:
         typer.echo(f"row {fault.id}: {fault.kind}: {fault.detail}")
     if faults:
         note(store, "SECURITY", {"kind": "audit-trail-altered", "faults": len(faults)})
-        typer.echo(f"{len(faults)} faults")
+        typer.echo(f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'}")
         raise typer.Exit(1)
     typer.echo(f"the audit trail is as it was written, up to row {number}:{digest}")
     note_reading(store, context)
@@ -146,5 +155,5 @@ def verify(
 def _anchor(written: str) -> tuple[int, str]:
     number, _, digest = written.partition(":")
     if not number.isdecimal() or len(digest) != 64:
-        raise typer.BadParameter(f"{written!r} is no anchor; write NUMBER:DIGEST as hilum audit verify prints them")
+        raise typer.BadParameter(f"{written!r} is not an anchor; write NUMBER:DIGEST, as printed by hilum audit verify")
     return int(number), digest

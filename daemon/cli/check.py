@@ -1,4 +1,4 @@
-"""`hilum check`: everything that can be wrong before the first study comes, one line each."""
+"""`hilum check`: finds what is wrong before the first study arrives, with one line for each check."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,21 +15,23 @@ from storage.errors import StorageError
 
 
 def check(settings: Settings) -> Iterator[tuple[str, str]]:
-    """What was looked at, and its fault or ""."""
+    """Yield (subject, fault) for each check; fault is "" if it passed, otherwise a sentence."""
     yield "peers", _peers(settings)
-    yield "destinations", "" if settings.destination else "none configured; results would go nowhere"
+    yield "destinations", "" if settings.destination else "none configured; results would stay in the database"
     if settings.tls.enabled or settings.audit.certificate:
-        yield "certificates", "; ".join(certificates.faults(settings, now()) + certificates.soon(settings, now()))
+        found = certificates.faults(settings, now()) + certificates.expiring_soon(settings, now())
+        yield "certificates", "; ".join(found)
     yield "spool", _spool(settings)
-    yield "database", _tried(lambda: wiring.open_store(settings).journal.counts())
+    yield "database", _fault_of(lambda: wiring.open_store(settings).journal.counts())
     yield "decoders", _decoders()
-    yield "bundle", _tried(lambda: wiring.open_classifier(settings).self_check())
+    yield "bundle", _fault_of(lambda: wiring.open_classifier(settings).self_check())
     if settings.audit.syslog:
-        yield "syslog", _tried(lambda: shipper.reachable(settings))
+        yield "syslog", _fault_of(lambda: shipper.check_reachable(settings))
     yield from _channels(settings)
 
 
-def _tried(action: Callable[[], object]) -> str:
+def _fault_of(action: Callable[[], object]) -> str:
+    """Call `action`; return the text of the exception that it raises, or "" if it raises none."""
     try:
         action()
     except (CannotWork, StorageError, OSError, SyslogUnreachable) as fault:
@@ -40,16 +42,16 @@ def _tried(action: Callable[[], object]) -> str:
 def _peers(settings: Settings) -> str:
     if settings.peer or settings.dicom.accept_any_peer:
         return ""
-    return "nobody may send to us; list the senders as [[peer]], or set dicom.accept_any_peer = true"
+    return "nobody may send to hilum; list the senders in [[peer]] tables, or set dicom.accept_any_peer = true"
 
 
 def _spool(settings: Settings) -> str:
-    fault = _tried(lambda: wiring.open_spool(settings))
+    fault = _fault_of(lambda: wiring.open_spool(settings))
     if fault:
         return fault
     free = shutil.disk_usage(settings.storage.directory).free
     if free < settings.storage.min_free_bytes:
-        return f"{free:,} bytes free, storage.min_free_bytes wants {settings.storage.min_free_bytes:,}"
+        return f"{free:,} bytes are free, but storage.min_free_bytes requires {settings.storage.min_free_bytes:,}"
     return ""
 
 
@@ -58,7 +60,7 @@ def _decoders() -> str:
 
 
 def _channels(settings: Settings) -> Iterator[tuple[str, str]]:
-    """The test of each destination's connection, by what its type does."""
+    """Test the connection to each destination, as its type does that."""
     for destination in settings.destination:
         try:
             channel = wiring.open_channel(settings, destination)

@@ -1,4 +1,4 @@
-"""`hilum conflicts`: other bytes under a SOP Instance UID that is held, and which of the two counts."""
+"""`hilum conflicts`: two different objects with one SOP Instance UID; a person decides which one counts."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ from storage.spool import Spool
 if TYPE_CHECKING:
     from dicom_io.image.header import Header
 
-Number = Annotated[int, typer.Argument(help="The conflict's number, as hilum conflicts list prints it.")]
+Number = Annotated[int, typer.Argument(help="The number of the conflict, as printed by hilum conflicts list.")]
 COMPARED = (
     "PatientID", "PatientName", "PatientBirthDate", "AccessionNumber", "StudyInstanceUID", "StudyDate", "StudyTime",
     "Modality", "SeriesInstanceUID", "BodyPartExamined", "ViewPosition", "StationName", "Rows", "Columns",
 )  # fmt: skip
 
-conflicts = typer.Typer(help="Objects that came under a SOP Instance UID that is held.", no_args_is_help=True)
+conflicts = typer.Typer(
+    help="Settle which of two different objects with the same SOP Instance UID counts.", no_args_is_help=True
+)
 
 
 @conflicts.command("list")
 def listed(
     context: typer.Context,
     config: Config = None,
-    everything: Annotated[bool, typer.Option("--all", help="Also those that a person has settled.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="List the settled conflicts too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The conflicts that wait for a person: what came, from whom, and what is held."""
+    """List the conflicts that wait for a decision: who sent the other object, and who the one that counts."""
     store = store_of(config)
     rows = store.queries.conflicts(settled=everything)
     note_reading(store, context)
@@ -43,9 +45,9 @@ def listed(
 
 @conflicts.command("show")
 def shown(context: typer.Context, number: Number, config: Config = None, as_json: AsJson = False) -> None:
-    """What the two objects say of themselves, side by side; an asterisk marks where they differ."""
+    """Show the headers of the two objects side by side; an asterisk marks each difference."""
     store, spool = store_of(config), _spool(config)
-    found = _found(store.queries.conflict(number), number)
+    found = _existing(store.queries.conflict(number), number)
     note_reading(store, context)
     show(
         _compared(_header(spool, found, "held_"), _header(spool, found)),
@@ -56,18 +58,23 @@ def shown(context: typer.Context, number: Number, config: Config = None, as_json
 
 @conflicts.command()
 def take(number: Number, config: Config = None) -> None:
-    """Let the other object count, and analyse its study again. What counted so far is kept: taking it undoes this."""
+    """Let the other object count, and analyse its study again.
+
+    The object that counted until now is kept, so running the command again undoes this.
+    """
     from daemon import translate
 
     store, spool = store_of(config), _spool(config)
-    found = _found(store.queries.conflict(number), number)
+    found = _existing(store.queries.conflict(number), number)
     taken = translate.object_of_conflict(_header(spool, found), found)
-    carry_out(config, lambda journal: journal.take(number, taken, now(), actor()), "taken; the study is analysed again")
+    carry_out(
+        config, lambda journal: journal.take(number, taken, now(), actor()), "taken; the study will be analysed again"
+    )
 
 
 @conflicts.command()
 def discard(number: Number, config: Config = None) -> None:
-    """Give up the object that does not count; its digest stays in the audit trail."""
+    """Delete the object that does not count; its digest stays in the audit trail."""
     spool = _spool(config)
     carry_out(config, lambda journal: spool.remove(journal.discard_conflict(number, now(), actor())), "discarded")
 
@@ -76,15 +83,16 @@ def _spool(config: Path | None) -> Spool:
     return Spool(settings_of(config).storage.directory / "spool")
 
 
-def _found(conflict: dict[str, Any] | None, number: int) -> dict[str, Any]:
+def _existing(conflict: dict[str, Any] | None, number: int) -> dict[str, Any]:
+    """Return the conflict; if there is none, print a sentence on standard error and exit with status 1."""
     if conflict is None:
-        typer.echo(f"there is no conflict {number}; hilum conflicts list shows those that there are", err=True)
+        typer.echo(f"there is no conflict {number}; hilum conflicts list prints those that exist", err=True)
         raise typer.Exit(1)
     return conflict
 
 
 def _header(spool: Spool, conflict: dict[str, Any], which: str = "") -> Header:
-    """The header of the other object, or with "held_" of the one that counts."""
+    """Read the header of the other object, or of the one that counts if `which` is "held_"."""
     from dicom_io.image.header import read_header
     from dicom_io.image.no_picture import NoPicture
 
@@ -96,5 +104,6 @@ def _header(spool: Spool, conflict: dict[str, Any], which: str = "") -> Header:
 
 
 def _compared(held: Header, other: Header) -> list[dict[str, Any]]:
+    """Return a row for each element of COMPARED: both values, and whether they differ."""
     pairs = ((keyword, held.text(keyword), other.text(keyword)) for keyword in COMPARED)
     return [{"element": k, "held": a, "other": b, "differs": "*" if a != b else ""} for k, a, b in pairs]

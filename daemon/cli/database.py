@@ -1,4 +1,4 @@
-"""What the commands that use the database have in common: opening it, and who is on record for what."""
+"""What the commands that use the database share: opening it, and recording who did what."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,7 +16,7 @@ from storage.store import Store, open_store
 
 
 def store_of(config: Path | None) -> Store:
-    """The database of the configuration; or a sentence on standard error, and exit status 2."""
+    """Open the configured database. If that fails, print a sentence on standard error and exit with status 2."""
     settings = settings_of(config)
     try:
         return open_store(settings.storage.database_url(), settings.storage.directory)
@@ -26,7 +26,7 @@ def store_of(config: Path | None) -> Store:
 
 
 def note_reading(store: Store, context: typer.Context) -> None:
-    """A row in the audit trail: who read it, asking for what. Whoever may only read the database leaves none."""
+    """Record in the audit trail who read it, with which command; nothing if the user may only read the database."""
     asked = {k: v for k, v in context.params.items() if v and k not in ("config", "as_json", "as_csv")}
     command = f"{context.parent.info_name if context.parent else ''} {context.info_name}".lstrip()
     words = " ".join([command, *(f"--{name.replace('_', '-')}={value}" for name, value in asked.items())])
@@ -34,18 +34,21 @@ def note_reading(store: Store, context: typer.Context) -> None:
 
 
 def note(store: Store, event: str, detail: dict[str, Any]) -> None:
-    """A row in the audit trail, where this user may write one."""
+    """Add a row to the audit trail, if this user may write to the database."""
     with suppress(DatabaseError):
         store.journal.record(event, now(), actor=actor(), detail=detail)
 
 
 def actor() -> str:
-    """Who is at the keyboard, as the audit trail names them."""
+    """Return the person at the keyboard, as named in the audit trail."""
     return f"operator {login()}"
 
 
 def carry_out(config: Path | None, action: Callable[[Journal], int | None], done: str) -> None:
-    """Do something to the journal and say so; a refusal is a sentence on standard error, and exit status 1."""
+    """Call `action` with the journal and print `done`, after the number that it returned, if any.
+
+    If the action is refused, print the reason on standard error and exit with status 1.
+    """
     try:
         number = action(store_of(config).journal)
     except StorageError as fault:

@@ -1,4 +1,4 @@
-"""`hilum demo`: a small PACS, the daemon as a process of its own, radiographs sent to it, the results in a table."""
+"""`hilum demo`: starts a small PACS and the daemon, sends radiographs to it, and shows the results in a table."""
 
 import json
 import os
@@ -50,19 +50,22 @@ enabled = false
 
 
 def demo(input_directory: Path | None, keep: Path | None, stay: bool) -> int:
-    """Run the main job here; 0 where each study ended in a report or a recorded reason, else 1."""
+    """Run the demonstration in this process; return its exit status.
+
+    The status is 0 if each study ended in a report or with a recorded reason, otherwise 1.
+    """
     with tempfile.TemporaryDirectory(prefix="hilum-demo-") as temporary:
         directory = (keep or Path(temporary)).resolve()
         pacs = Pacs(directory / "pacs")
         try:
             with _daemon(directory, pacs.port) as (port, configuration):
-                return _show(directory, port, configuration, _objects(input_directory), pacs, stay)
+                return _run(directory, port, configuration, _objects(input_directory), pacs, stay)
         finally:
             pacs.close()
 
 
 def _objects(input_directory: Path | None) -> Iterator[tuple[str, Part10]]:
-    """What the modalities send: each one's AE title and the object."""
+    """Yield what the modalities send: the AE title of the sender, and the object."""
     if input_directory is None:
         for study in phantom_studies():
             yield study.calling_ae_title, read_part10(study.data)
@@ -76,7 +79,7 @@ def _objects(input_directory: Path | None) -> Iterator[tuple[str, Part10]]:
 
 @contextmanager
 def _daemon(directory: Path, pacs_port: int) -> Iterator[tuple[int, Path]]:
-    """`hilum serve` over `directory`; its port and configuration file."""
+    """Run `hilum serve` with its data in `directory`; yields its port and its configuration file."""
     directory.mkdir(parents=True, exist_ok=True)
     configuration = directory / "hilum.toml"
     text = CONFIGURATION.format(port=0, pacs_port=pacs_port, pacs_ae_title=AE_TITLE, directory=directory)
@@ -95,7 +98,7 @@ def _daemon(directory: Path, pacs_port: int) -> Iterator[tuple[int, Path]]:
 
 
 def _await_ready(process: "subprocess.Popen[str]", log: Path) -> int:
-    """The port that the daemon listens on, once its model is loaded; what it says goes on into the file `log`."""
+    """Wait until the daemon has loaded its model; return the port it listens on. The file `log` gets its log."""
     assert process.stderr
     lines: list[str] = []
     port = 0
@@ -116,18 +119,19 @@ def _copy(first: list[str], rest: Any, log: Path) -> None:
         out.writelines(rest)
 
 
-def _show(
+def _run(
     directory: Path, port: int, configuration: Path, objects: Iterator[tuple[str, Part10]], pacs: Pacs, stay: bool
 ) -> int:
-    _say(f"hilum listens as HILUM@127.0.0.1:{port}; a small PACS, {AE_TITLE}, waits on port {pacs.port}.")
+    """Send the objects, wait for the results, and print them; return the exit status."""
+    _say(f"hilum listens as HILUM@127.0.0.1:{port}; a small PACS, {AE_TITLE}, listens on port {pacs.port}.")
     sent, refused = _send(port, objects)
-    _say(f"{sent} objects sent and stored, {refused} refused at the door. Results:")
+    _say(f"{sent} objects were sent and stored, {refused} were refused. Results:")
     store = open_store("", directory)
     rows = _await(lambda: _rows(store.queries.studies(limit=1000)), sent)
     tables.show(rows, COLUMNS)
     reports = len(list(pacs.directory.glob("*.dcm")))
     _say(f"{reports} result objects arrived at the PACS, in {pacs.directory}.")
-    _say(f"Ask the audit database: hilum audit studies --config {configuration}")
+    _say(f"To query the audit database: hilum audit studies --config {configuration}")
     if stay:
         _stay(port, lambda: _rows(store.queries.studies(limit=1000)), rows)
     store.close()
@@ -135,7 +139,7 @@ def _show(
 
 
 def _send(port: int, objects: Iterator[tuple[str, Part10]]) -> tuple[int, int]:
-    """Send each object as its modality; how many different ones were stored, how many were refused."""
+    """Send each object under its modality's AE title; return how many were stored (each once), and how many refused."""
     stored, refused = set(), 0
     for calling_ae_title, part10 in objects:
         to = Destination("HILUM", "127.0.0.1", port, sop_classes=(part10.sop_class_uid,))
@@ -151,11 +155,12 @@ def _send(port: int, objects: Iterator[tuple[str, Part10]]) -> tuple[int, int]:
 
 
 def _rows(studies: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Oldest first, with the finding that is furthest above its threshold and the seconds from arrival to delivery."""
+    """Return the studies, oldest first, with the most likely finding and the seconds from receipt to delivery."""
     return [row | _most_likely(row["findings"]) | {"seconds": _seconds(row)} for row in reversed(studies)]
 
 
 def _most_likely(findings: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the finding whose odds are highest relative to those of its threshold."""
     likely = max(findings, key=lambda f: _odds(f["probability"]) / _odds(f["threshold"]), default=None)
     return {"most_likely": likely["finding"], "probability": likely["probability"]} if likely else {"findings": None}
 
@@ -172,7 +177,7 @@ def _seconds(row: dict[str, Any]) -> float | None:
 
 
 def _await(rows: Callable[[], list[dict[str, Any]]], number: int, seconds: float = 120) -> list[dict[str, Any]]:
-    """Wait until `number` objects' studies have come to an end, or the time is over."""
+    """Wait until the studies of `number` objects are in a final state, or `seconds` have passed; return the rows."""
     deadline = time.monotonic() + seconds
     while True:
         found = rows()
@@ -183,7 +188,7 @@ def _await(rows: Callable[[], list[dict[str, Any]]], number: int, seconds: float
 
 
 def _stay(port: int, rows: Callable[[], list[dict[str, Any]]], shown: list[dict[str, Any]]) -> None:
-    """Show what else comes, until Ctrl-C."""
+    """Print the table again whenever more studies have finished, until Ctrl-C."""
     _say(f"Send more: dcmsend -aec HILUM 127.0.0.1 {port} FILE.dcm      Ctrl-C ends the demonstration.")
     try:
         while True:

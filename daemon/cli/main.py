@@ -18,7 +18,7 @@ from daemon.cli.training import crossvalidate, evaluate, train
 from daemon.wiring import read_settings
 
 app = typer.Typer(
-    help="Chest radiographs in by C-STORE, a Structured Report back in the same study.",
+    help="Receive chest radiographs by C-STORE, analyse them, and send a Structured Report back into the same study.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -33,17 +33,21 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def hilum(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Chest radiographs in by C-STORE, a Structured Report back in the same study."""
+    """Receive chest radiographs by C-STORE, analyse them, and send a Structured Report back into the same study."""
 
 
 @app.command()
 def serve(config: Config = None) -> None:
-    """Run the daemon. Logs go to standard error, one JSON object a line; the event "ready" says that it listens.
+    """Run the daemon.
 
-    SIGTERM: stop accepting, finish what is in flight, end. SIGHUP: read the configuration again.
+    The log goes to standard error, one JSON object a line. The event "ready" means that the daemon listens.
+
+    SIGTERM: accept nothing more, finish what is in flight, and exit.
+
+    SIGHUP: read the configuration again.
     """
     from daemon.parts.serve import serve as run
 
@@ -52,9 +56,9 @@ def serve(config: Config = None) -> None:
 
 @app.command()
 def check(config: Config = None) -> None:
-    """Test configuration, bundle, decoders, database, spool, certificates, and C-ECHO to each destination.
+    """Check configuration, spool, database, decoders, bundle, certificates, and each destination by C-ECHO.
 
-    Ends with 1 and a sentence for each fault.
+    Prints a line for each check, with a sentence for each fault. The exit status is 1 if there is any fault.
     """
     from daemon.cli.check import check as run
 
@@ -66,14 +70,14 @@ def check(config: Config = None) -> None:
 
 
 class Method(StrEnum):
-    """How a heatmap is made."""
+    """How a heatmap is computed."""
 
     cam = "cam"
     occlusion = "occlusion"
 
 
 class Precision(StrEnum):
-    """The grid of occlusion."""
+    """How fine the grid of the occlusion method is."""
 
     low = "low"
     medium = "medium"
@@ -85,13 +89,19 @@ def predict(
     files: Annotated[list[Path], typer.Argument(help="DICOM, PNG or JPEG files, or folders of them.", exists=True)],
     config: Config = None,
     as_json: AsJson = False,
-    explain: Annotated[Path | None, typer.Option(help="Write heatmaps of what is present to this folder.")] = None,
-    method: Annotated[Method, typer.Option(help="cam: the network's own; occlusion: slow, of any.")] = Method.cam,
-    precision: Annotated[Precision, typer.Option(help="The grid of occlusion.")] = Precision.medium,
+    explain: Annotated[
+        Path | None, typer.Option(help="Write heatmaps of the findings that are present to this folder.")
+    ] = None,
+    method: Annotated[
+        Method, typer.Option(help="How heatmaps are made: cam is fast; occlusion is slow, and works with any network.")
+    ] = Method.cam,
+    precision: Annotated[
+        Precision, typer.Option(help="How fine the grid of the occlusion method is.")
+    ] = Precision.medium,
 ) -> None:
-    """Say what the model finds in images, without PACS and database.
+    """Print what the model finds in image files. Needs no PACS and no database.
 
-    Ends with 1 where an image was not analysed, with 2 where the model cannot run.
+    The exit status is 1 if an image was not analysed, and 2 if the model cannot run.
     """
     from daemon.cli.predict import predict as run
     from daemon.cli.predict import show
@@ -109,20 +119,25 @@ def predict(
 @app.command()
 def demo(
     input_directory: Annotated[
-        Path | None, typer.Option("--input", help="Your own DICOM files instead of drawn ones.", file_okay=False)
+        Path | None,
+        typer.Option(
+            "--input", help="Send the DICOM files in this folder instead of drawn radiographs.", file_okay=False
+        ),
     ] = None,
-    keep: Annotated[Path | None, typer.Option(help="Keep spool, database and reports in this folder.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep the spool, the database and the reports in this folder.")
+    ] = None,
 ) -> None:
-    """The whole job on this machine: a small PACS, the daemon, radiographs, and the results in a table.
+    """Try everything on this machine: start a small PACS and the daemon, send radiographs, and show the results.
 
-    On a terminal it stays up until Ctrl-C, so that you can send more; otherwise it ends by itself.
+    On a terminal the daemon then keeps running until Ctrl-C, so that you can send more. Otherwise the command exits.
     """
     from daemon.cli.demo import demo as run
 
     raise typer.Exit(run(input_directory, keep, stay=sys.stdout.isatty()))
 
 
-# after the commands above, which are thus the first that --help shows
+# added after the commands above, so that --help lists those first
 app.add_typer(audit, name="audit")
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(conflicts, name="conflicts")

@@ -1,4 +1,4 @@
-"""Options that several commands have, and the settings that they read."""
+"""Options that several commands share, and how they read the settings."""
 
 import os
 from pathlib import Path
@@ -15,11 +15,11 @@ Config = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")]
-StudyUid = Annotated[str, typer.Argument(help="The Study Instance UID.", metavar="STUDY_UID")]
+StudyUid = Annotated[str, typer.Argument(help="The Study Instance UID of the study.", metavar="STUDY_UID")]
 
 
 def settings_of(config: Path | None) -> Settings:
-    """The settings; or a line on standard error for each fault, and exit status 2."""
+    """Return the settings. If they are faulty, print a line for each fault on standard error and exit with status 2."""
     try:
         return read_settings(config, os.environ)
     except ConfigurationError as fault:

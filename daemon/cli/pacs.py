@@ -1,4 +1,4 @@
-"""The small PACS of the demonstration: a storage SCP that keeps each object as a file."""
+"""The small PACS of the demonstration: a Storage SCP that keeps each object as a file."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,7 @@ SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2"
 
 
 class Pacs:
-    """Takes result objects on a free port of this machine; not made for anything but the demonstration."""
+    """Accepts result objects on a free port of this machine. Made for the demonstration only."""
 
     def __init__(self, directory: Path):
         directory.mkdir(parents=True, exist_ok=True)
@@ -28,6 +28,7 @@ class Pacs:
 
     @property
     def port(self) -> int:
+        """The port that it listens on."""
         return self._scp.port
 
     def _keep(self, arrived: Arrived) -> Answer:

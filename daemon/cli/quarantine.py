@@ -1,4 +1,4 @@
-"""`hilum quarantine`, `retry`, `replay`: what a person does about a study."""
+"""`hilum quarantine`, `hilum retry` and `hilum replay`: what a person can do about a study."""
 
 import typer
 
@@ -7,12 +7,12 @@ from daemon.cli.options import AsJson, Config, StudyUid
 from daemon.cli.tables import show
 from daemon.runtime.clock import now
 
-quarantine = typer.Typer(help="Studies that need a person.", no_args_is_help=True)
+quarantine = typer.Typer(help="List and settle the studies that need a person's decision.", no_args_is_help=True)
 
 
 @quarantine.command("list")
 def quarantined(context: typer.Context, config: Config = None, as_json: AsJson = False) -> None:
-    """The studies that need a person, and why."""
+    """List the studies in quarantine, each with the reason."""
     store = store_of(config)
     rows = store.queries.quarantined()
     note_reading(store, context)
@@ -21,7 +21,7 @@ def quarantined(context: typer.Context, config: Config = None, as_json: AsJson =
 
 @quarantine.command("show")
 def shown(context: typer.Context, study_uid: StudyUid, config: Config = None, as_json: AsJson = False) -> None:
-    """Every step that a study took."""
+    """Show everything that happened to a study."""
     store = store_of(config)
     rows = store.queries.events(study_uid)
     note_reading(store, context)
@@ -30,21 +30,23 @@ def shown(context: typer.Context, study_uid: StudyUid, config: Config = None, as
 
 @quarantine.command()
 def release(study_uid: StudyUid, config: Config = None) -> None:
-    """Let the daemon try the study again."""
+    """Let the daemon try again: refused deliveries if there are any, otherwise the analysis."""
     carry_out(config, lambda journal: journal.release(study_uid, now(), actor()), "released")
 
 
 @quarantine.command()
 def discard(study_uid: StudyUid, config: Config = None) -> None:
-    """Give the study up: it is marked IGNORED, and stays in the audit trail."""
+    """Give up a study. It gets the state IGNORED, and nothing more of it is delivered; its records are kept."""
     carry_out(config, lambda journal: journal.discard(study_uid, now(), actor()), "discarded")
 
 
 def retry(study_uid: StudyUid, config: Config = None) -> None:
-    """Deliver a study's results again at once, those that were refused too."""
-    carry_out(config, lambda journal: journal.retry(study_uid, now(), actor()), "due at once")
+    """Deliver a study's results again now, including those that were refused."""
+    carry_out(
+        config, lambda journal: journal.retry(study_uid, now(), actor()), "result object(s) will be delivered now"
+    )
 
 
 def replay(study_uid: StudyUid, config: Config = None) -> None:
-    """Analyse a study again from the spool; a result that differs becomes a new report that names the old one."""
-    carry_out(config, lambda journal: journal.replay(study_uid, now(), actor()), "will be analysed again")
+    """Analyse a study again from the spool. If the result differs, a new report is sent that names the old one."""
+    carry_out(config, lambda journal: journal.replay(study_uid, now(), actor()), "the study will be analysed again")

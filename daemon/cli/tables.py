@@ -1,4 +1,4 @@
-"""Rows for a person, for a program, for a spreadsheet."""
+"""Prints rows: as a table for a person, as JSON for a program, or as CSV for a spreadsheet."""
 
 import csv
 import io
@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 Row = dict[str, Any]
-WIDTH = 160  # of a table that goes into a file or a pipe
-NAMED = 3  # findings in one cell
+WIDTH = 160  # columns of text, for a table that goes into a file or a pipe
+NAMED = 3  # findings that one cell names
 
 
 def show(rows: Sequence[Row], columns: Sequence[str], as_json: bool = False, as_csv: bool = False) -> None:
-    """Print `rows` on standard output: a table of `columns`, or every key as a JSON array or as CSV."""
+    """Print `rows` on standard output as a table of `columns`, or with every key as a JSON array or as CSV."""
     if as_json:
         print(json.dumps(list(rows), indent=1, ensure_ascii=False, default=str))
     elif as_csv:
@@ -37,7 +37,7 @@ def _table(rows: Sequence[Row], columns: Sequence[str]) -> Table:
 
 
 def text(value: Any) -> str:
-    """One value as a person reads it."""
+    """Return a value as a person reads it in a table."""
     match value:
         case None:
             return ""

@@ -1,1 +1,1 @@
-"""Results on their way out: couriers, types of destination, storage commitment."""
+"""How results leave: couriers, types of destination, storage commitment."""

@@ -1,4 +1,4 @@
-"""A destination's courier: sends it what the journal holds for it, and asks it to commit what it accepted."""
+"""A destination's courier: sends what the journal holds for it, and asks it to commit to what it accepted."""
 
 import threading
 from datetime import datetime
@@ -13,14 +13,14 @@ from daemon.runtime.clock import now
 from daemon.runtime.doorbell import Doorbell
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
-from storage.records import Attempt, Delivery, Sending
+from storage.records import Attempt, Delivery
 
 BATCH = 16
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0  # how often the journal is asked for work that no bell announced
 
 
 class Courier:
-    """Sends one destination what the journal holds for it; runs in a thread of its own."""
+    """Delivers to one destination, in a thread of its own."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Courier:
         self._journal, self._bell, self._stop = journal, bell, stop
 
     def work(self) -> None:
-        """Until `stop` is set: deliver what is due, then wait for the bell."""
+        """Until `stop` is set, deliver what is due and then wait for the bell. Closes the channel at the end."""
         while not self._stop.is_set():
             try:
                 if not self.deliver_due() and not self._ask_to_commit():
@@ -43,39 +43,36 @@ class Courier:
                     self._channel.rest()
             except DatabaseUnavailable:
                 log.get().warning("the database cannot be reached", destination=self._destination.name)
-                self._stop.wait(LOOK_SECONDS)
+                self._stop.wait(POLL_SECONDS)
         self._channel.close()
 
-    def _ask_to_commit(self) -> bool:
-        if not isinstance(self._channel, DicomChannel) or not self._destination.commits:
-            return False
-        return commitment.ask(self._policy, self._journal, self._destination.name, self._channel)
-
-    def _longest_wait(self) -> float:
-        return LOOK_SECONDS if self._channel.awaits_reports else self._policy.idle_release_seconds
-
     def deliver_due(self) -> int:
-        """Deliver what is due now; the number of objects tried. The first that finds nobody there ends the round."""
+        """Deliver what is due now; return the number of objects tried.
+
+        The round ends early if the destination cannot be reached: it then gets nothing until the next attempt is due.
+        """
         deliveries = self._journal.due(self._destination.name, now(), BATCH)
         for number, delivery in enumerate(deliveries, 1):
-            if not self._deliver(delivery) or self._stop.is_set():
+            attempt = self._deliver(delivery)
+            if attempt.next_attempt_at is not None:
+                self._postpone_all(attempt.next_attempt_at)
+                return number
+            if self._stop.is_set():
                 return number
         return len(deliveries)
 
-    def _deliver(self, delivery: Delivery) -> bool:
-        """Deliver one object and write down how it went; False where the destination cannot be reached."""
+    def _deliver(self, delivery: Delivery) -> Attempt:
+        """Send one object, and record and log how that ended."""
         began = now()
         sent = pipeline.deliver(delivery, self._channel)
         attempt = retries.after_sending(delivery, sent, now(), self._policy)
         self._journal.sent(attempt, now())
         self._log(delivery, attempt, (now() - began).total_seconds())
-        if attempt.next_attempt_at is not None:
-            self._leave_alone_until(attempt.next_attempt_at)
-        return sent.outcome != Sending.UNREACHABLE
+        return attempt
 
     def _log(self, delivery: Delivery, attempt: Attempt, seconds: float) -> None:
         log.get().info(
-            "not reached" if attempt.next_attempt_at else "sent",
+            "destination unreachable" if attempt.next_attempt_at else "sent",
             delivery=delivery.id,
             study=delivery.study_id,
             kind=delivery.kind,
@@ -85,7 +82,16 @@ class Courier:
             seconds=round(seconds, 3),
         )
 
-    def _leave_alone_until(self, due: datetime) -> None:
-        """Nothing else is sent to a destination that cannot be reached before `due`."""
+    def _postpone_all(self, due: datetime) -> None:
+        """Have nothing else sent to this destination before `due`, since it cannot be reached, and pause."""
         self._journal.postpone(self._destination.name, due)
-        self._stop.wait(self._policy.first_retry_seconds)
+        self._stop.wait(self._policy.first_retry_seconds)  # whatever else may become due meanwhile
+
+    def _ask_to_commit(self) -> bool:
+        """Ask the destination for storage commitment where that is due; return whether it was asked."""
+        if not isinstance(self._channel, DicomChannel) or not self._destination.commits:
+            return False
+        return commitment.ask(self._policy, self._journal, self._destination.name, self._channel)
+
+    def _longest_wait(self) -> float:
+        return POLL_SECONDS if self._channel.awaits_reports else self._policy.idle_release_seconds

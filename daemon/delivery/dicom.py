@@ -1,4 +1,4 @@
-"""Destinations of type "dicom": a C-STORE SCP, which may be asked for storage commitment too."""
+"""Destinations of type "dicom": a Storage SCP, which may also be asked for storage commitment."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class DicomDestination(DestinationSettings):
 
     @property
     def title(self) -> str:
-        """Its AE title."""
+        """The AE title of the destination."""
         return self.ae_title
 
     @property
     def address(self) -> str:
-        """Its host name or address."""
+        """The host name or address of the destination."""
         return self.host
 
     @property
@@ -44,12 +44,12 @@ class DicomDestination(DestinationSettings):
 
     @property
     def needs_tls_files(self) -> bool:
-        """Whether the files of [tls] are used on the way to it."""
+        """Whether connections to it use the files in [tls]."""
         return self.tls
 
 
 class DicomChannel(Channel):
-    """Sends by C-STORE over an association that is kept while there is work."""
+    """Sends by C-STORE over an association that stays open while there is work."""
 
     test_name = "C-ECHO"
 
@@ -57,41 +57,38 @@ class DicomChannel(Channel):
         self._destination, self._scu = destination, scu
 
     def send(self, delivery: Delivery) -> Sent:
-        """C-STORE of the bytes that the journal holds."""
-        return _sent(
-            self._scu.send(
-                delivery.sop_class_uid, delivery.sop_instance_uid, delivery.transfer_syntax_uid, delivery.data
-            )
-        )
+        """Send the bytes that the journal holds by C-STORE."""
+        uids = delivery.sop_class_uid, delivery.sop_instance_uid, delivery.transfer_syntax_uid
+        return _sent(self._scu.send(*uids, delivery.data))
 
     def test(self) -> str:
-        """C-ECHO."""
+        """Send a C-ECHO; return a sentence that names the fault, or "" if it was accepted."""
         reply = self._scu.echo()
         where = f"{self._destination.ae_title}@{self._destination.host}:{self._destination.port}"
         return "" if reply.outcome == "ACCEPTED" else f"{where}: {reply.comment}"
 
     def is_reachable(self) -> bool:
-        """Whether the destination answers at all, be it that it does not take C-ECHO."""
+        """Whether the destination answers at all; one that does not accept C-ECHO counts as reachable."""
         return self._scu.echo().outcome != "UNREACHABLE"
 
     def ask_to_commit(self, transaction_uid: str, objects: Sequence[Uncommitted]) -> Sent:
-        """Ask the destination to commit these objects (PS3.4 J.3.2); its report comes later."""
+        """Ask the destination to commit to these objects (PS3.4 J.3.2); its report comes later."""
         from dicom_io.services.storage_commitment import Reference
 
         references = [Reference(o.sop_class_uid, o.sop_instance_uid) for o in objects]
         return _sent(self._scu.request_commitment(transaction_uid, references))
 
     def rest(self) -> None:
-        """Read the commitment reports that came, and release the association after its idle time."""
+        """Read the commitment reports that arrived, and release the association after its idle time."""
         self._scu.release_if_idle()
 
     @property
     def awaits_reports(self) -> bool:
-        """True while an association is open on which a commitment report may come."""
+        """True while an association is open on which a commitment report may arrive."""
         return self._destination.storage_commitment and self._scu.is_open
 
     def close(self) -> None:
-        """Release the association, if there is one."""
+        """Release the association, if one is open."""
         self._scu.close()
 
 
@@ -102,7 +99,7 @@ def _sent(reply: Reply) -> Sent:
 def _open(settings: Settings, destination: DicomDestination, hooks: Hooks) -> DicomChannel:
     from dicom_io.services.store_scu import Destination, Sender
 
-    peer = Destination(
+    to = Destination(
         destination.ae_title,
         destination.host,
         destination.port,
@@ -113,7 +110,7 @@ def _open(settings: Settings, destination: DicomDestination, hooks: Hooks) -> Di
     delivery = settings.delivery
     scu = Sender(
         settings.dicom.ae_title,
-        peer,
+        to,
         delivery.timeout_seconds,
         delivery.idle_release_seconds,
         hooks.on_commit_report,

@@ -1,1 +1,1 @@
-"""The parts of `hilum serve`, each a process: what starts them, receives, analyses, delivers, keeps house."""
+"""The parts of `hilum serve`, each a process of its own, and `serve`, the parent that starts them."""

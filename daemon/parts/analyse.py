@@ -1,8 +1,9 @@
-"""The analysing part: takes up studies that have settled, runs the line on them, and writes down what came of it.
+"""The analysing part: claims studies that have settled, analyses them, and writes the results to the journal.
 
-Each study's try is counted in the journal before its work begins, and the work runs under limits on time and memory:
-an image that crashes a decoder, hangs it or eats memory ends this process, not the daemon, and is quarantined when it
-did so twice.
+A study has settled when no image has been added to it for `study.settle_seconds`. Each attempt at a study is counted in
+the journal before its work begins, and the work runs under limits on time and memory. An image that crashes a decoder,
+hangs it or exhausts the memory ends this process and not the daemon; a study to which that happened twice is
+quarantined.
 """
 
 import resource
@@ -31,40 +32,40 @@ SETTLING_SECONDS = 0.1
 
 
 def run(settings: Settings, shared: Shared, name: str) -> None:
-    """Work until SIGTERM. Raises CannotWork where the bundle does not load."""
+    """Analyse studies until SIGTERM. Raises CannotWork if the bundle does not load."""
     stop = on_sigterm()
     journal, spool = wiring.open_store(settings, shared.fault).journal, wiring.open_spool(settings, shared.fault)
     classifier = wiring.open_classifier(settings)
     limit_memory(settings.model.memory_limit_bytes)
-    worker = f"{name}@{shared.life}"
-    journal.forgive_claims(shared.life)
+    worker = f"{name}@{shared.run_id}"
+    journal.forgive_claims(shared.run_id)
     journal.release_claims(worker)
-    analyst = Analyst(settings, shared, journal, spool, classifier)
+    analyser = Analyser(settings, shared, journal, spool, classifier)
     log.get().info("ready to analyse", engine=classifier.engine.name, model=classifier.bundle.name)
     while not stop.is_set():
         try:
             studies = journal.settled(now(), settings.study.settle_seconds, settings.model.batch, worker)
         except DatabaseUnavailable:
             log.get().warning("the database cannot be reached")
-            persistently(partial(journal.release_claims, worker))  # the commit may have taken effect
+            until_written(partial(journal.release_claims, worker))  # the claims may have been committed all the same
             continue
         if studies:
-            analyst.analyse(studies)
+            analyser.analyse(studies)
         else:
             shared.analyse.wait(SETTLING_SECONDS if settings.study.settle_seconds else IDLE_SECONDS)
 
 
 def limit_memory(limit: int) -> None:
-    """Let this process have `limit` bytes of address space at most; 0: no limit."""
+    """Limit this process's data segment to `limit` bytes, beyond which it gets MemoryError; 0: no limit."""
     if limit:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """End this process, by SIGALRM's default action, if the work inside takes longer.
+    """End this process, by SIGALRM's default action, if the block takes longer than `seconds`; 0: no limit.
 
-    A decoder that hangs in C never returns to Python, so no handler of ours could stop it. 0: no limit.
+    A decoder that hangs in C code never returns to Python, so a signal handler written in Python could not stop it.
     """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -74,23 +75,26 @@ def limited(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-class Analyst:
-    """Runs the line's middle on studies that wait together."""
+class Analyser:
+    """Runs the middle of the pipeline, from selection to the encoded results, on studies that were claimed together."""
 
     def __init__(self, settings: Settings, shared: Shared, journal: Journal, spool: Spool, classifier: Classifier):
         self._settings, self._shared = settings, shared
         self._journal, self._spool, self._classifier = journal, spool, classifier
 
     def analyse(self, studies: Sequence[Study]) -> None:
-        """One attempt at these studies; each ends analysed, waiting for another try, or in quarantine."""
-        started = now().astimezone()  # in the hospital's own time, as reports are read
-        looked = [(study, images) for study in studies if (images := self._looked(study)) is not None]
+        """Make one attempt at these studies. Each ends analysed, waiting for another attempt, or in quarantine.
+
+        Raises what the analysis raised, if several studies would have to be quarantined for it: see `_failed`.
+        """
+        started = now().astimezone()  # local time, in which the hospital reads its reports
+        examined = [(study, images) for study in studies if (images := self._read_images(study)) is not None]
         try:
             with limited(self._settings.model.time_limit_seconds):
-                outcomes = self._outcomes(looked, started)
+                outcomes = self._outcomes(examined, started)
             self._journal.analysed_many(outcomes, now())
-        except Exception as error:
-            self._fell([study for study, _ in looked], error)
+        except Exception as error:  # any fault of a decoder, the model or a writer: `decide` has a row for all
+            self._failed([study for study, _ in examined], error)
             return
         self._shared.ring_deliver()
         for study, outcome in outcomes:
@@ -102,33 +106,34 @@ class Analyst:
                 seconds=round((now() - started).total_seconds(), 3),
             )
 
-    def _looked(self, study: Study) -> tuple[pipeline.Looked, ...] | None:
-        """The study's images, selected and decoded; None where the study fell."""
+    def _read_images(self, study: Study) -> tuple[pipeline.ExaminedImage, ...] | None:
+        """Return the study's images, selected and decoded, or None if that failed."""
         try:
             with limited(self._settings.model.time_limit_seconds):
-                return pipeline.look(study, self._spool, self._settings)
-        except Exception as error:
-            self._fell([study], error)
+                return pipeline.read_images(study, self._spool, self._settings)
+        except Exception as error:  # any fault of a decoder: `decide` has a row for all
+            self._failed([study], error)
             return None
 
     def _outcomes(
-        self, looked: Sequence[tuple[Study, tuple[pipeline.Looked, ...]]], started: datetime
+        self, examined: Sequence[tuple[Study, tuple[pipeline.ExaminedImage, ...]]], started: datetime
     ) -> list[tuple[Study, AnalysisOutcome]]:
-        classified = pipeline.classify([images for _, images in looked], self._classifier, self._settings.model.batch)
+        batch = self._settings.model.batch
+        classified = pipeline.classify([images for _, images in examined], self._classifier, batch)
         return [
             (study, pipeline.conclude(study, images, self._classifier, self._settings, started))
-            for (study, _), images in zip(looked, classified, strict=True)
+            for (study, _), images in zip(examined, classified, strict=True)
         ]
 
-    def _fell(self, studies: Sequence[Study], error: Exception) -> None:
-        """Carry out what the table of decisions says.
+    def _failed(self, studies: Sequence[Study], error: Exception) -> None:
+        """Carry out the decision of `decide`.
 
-        Of several that fell together nobody knows which one did it: the error goes on and ends this process, and at
-        the next start they come one by one.
+        If several studies failed together it is unknown which one caused it. Rather than quarantine them all, this
+        raises `error`, which ends the process; after the restart they are analysed one by one.
         """
         decision = decide(error)
         log.get().error(
-            "analysis fell",
+            "analysis failed",
             studies=[s.id for s in studies],
             error=type(error).__name__,
             place=place(error),
@@ -140,13 +145,13 @@ class Analyst:
             match decision:
                 case Wait(seconds, reason):
                     until = now() + timedelta(seconds=seconds)
-                    persistently(partial(self._journal.unclaim, study.id, now(), until, reason))
+                    until_written(partial(self._journal.unclaim, study.id, now(), until, reason))
                 case Quarantine(reason, kind):
-                    persistently(partial(self._journal.quarantine, study.id, reason, now(), kind))
+                    until_written(partial(self._journal.quarantine, study.id, reason, now(), kind))
 
 
-def persistently(write: Callable[[], object]) -> None:
-    """Carry out `write` as soon as the database can be reached."""
+def until_written(write: Callable[[], object]) -> None:
+    """Call `write`, which writes to the journal, again and again until the database can be reached."""
     while True:
         try:
             write()

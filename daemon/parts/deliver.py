@@ -1,4 +1,4 @@
-"""The delivering part: one thread for each destination, so that none holds up another."""
+"""The delivering part: one courier for each destination, each in its own thread, so that none delays another."""
 
 import threading
 from functools import partial
@@ -8,7 +8,7 @@ from config.settings import Settings
 from daemon import wiring
 from daemon.channel import Hooks
 from daemon.delivery import commitment
-from daemon.delivery.courier import LOOK_SECONDS, Courier
+from daemon.delivery.courier import POLL_SECONDS, Courier
 from daemon.runtime.clock import now
 from daemon.runtime.events import Events
 from daemon.runtime.schedule import scheduler
@@ -20,7 +20,7 @@ GIVE_UP_EVERY_SECONDS = 5.0
 
 
 def run(settings: Settings, shared: Shared, _name: str) -> None:
-    """Deliver until SIGTERM; what is in flight then is finished."""
+    """Deliver until SIGTERM; what is being sent then is finished."""
     stop = on_sigterm()
     journal, spool = wiring.open_store(settings, shared.fault).journal, wiring.open_spool(settings)
     threads = [
@@ -34,8 +34,8 @@ def run(settings: Settings, shared: Shared, _name: str) -> None:
         thread.start()
     schedule = scheduler()
     for destination in settings.destination:
-        schedule.add_job(_ring_if_due, "interval", [journal, destination.name, shared], seconds=LOOK_SECONDS)
-    schedule.add_job(commitment.answer, "interval", [settings, journal, spool, wiring.open_peer], seconds=LOOK_SECONDS)
+        schedule.add_job(_ring_if_due, "interval", [journal, destination.name, shared], seconds=POLL_SECONDS)
+    schedule.add_job(commitment.answer, "interval", [settings, journal, spool, wiring.open_peer], seconds=POLL_SECONDS)
     schedule.add_job(commitment.give_up, "interval", [settings, journal], seconds=GIVE_UP_EVERY_SECONDS)
     schedule.start()
     stop.wait()
@@ -46,7 +46,7 @@ def run(settings: Settings, shared: Shared, _name: str) -> None:
 
 
 def _ring_if_due(journal: Journal, destination: str, shared: Shared) -> None:
-    """The schedule of retries stands in the journal; this wakes the thread when its time has come."""
+    """Wake a destination's courier if a delivery is due: the journal says when something is to be sent again."""
     due = journal.next_due(destination)
     if due and due <= now():
         shared.deliver[destination].ring()

@@ -1,4 +1,4 @@
-"""The house-keeping part: scheduled chores, the audit trail to syslog, and health, metrics and queries over HTTP."""
+"""The housekeeping part: purging the spool, sending the audit trail to syslog, warning of certificates, and HTTP."""
 
 from datetime import timedelta
 
@@ -21,11 +21,11 @@ SHIP_EVERY_SECONDS = 1
 
 
 def run(settings: Settings, _shared: Shared, _name: str) -> None:
-    """Keep house until SIGTERM."""
+    """Do the scheduled jobs and serve HTTP until SIGTERM."""
     store, spool = wiring.open_store(settings), wiring.open_spool(settings)
     schedule = scheduler()
     schedule.add_job(purge, "interval", [settings, store.journal, spool], minutes=PURGE_EVERY_MINUTES, id="purge")
-    schedule.add_job(look_at_certificates, "interval", [settings], days=1, next_run_time=now(), id="certificates")
+    schedule.add_job(warn_of_certificates, "interval", [settings], days=1, next_run_time=now(), id="certificates")
     shipper = Shipper(settings, store.outbox) if settings.audit.syslog else None
     if shipper:
         schedule.add_job(shipper.ship, "interval", seconds=SHIP_EVERY_SECONDS, id="audit trail")
@@ -40,23 +40,26 @@ def run(settings: Settings, _shared: Shared, _name: str) -> None:
 
 
 def _serve_http(settings: Settings, app: object) -> None:
-    """Until SIGTERM."""
+    """Serve HTTP until SIGTERM."""
     server = uvicorn.Server(
         uvicorn.Config(app, host=settings.http.host, port=settings.http.port, log_config=None, access_log=False)  # type: ignore[arg-type]
     )
-    on_stop(server.handle_exit)  # uvicorn raises the signal anew at its end: we go on to our own
+    on_stop(server.handle_exit)  # uvicorn raises the signal again when it ends; this keeps us alive
     log.get().info("http", host=settings.http.host, port=settings.http.port)
     server.run()
 
 
-def look_at_certificates(settings: Settings) -> None:
-    """Say once a day what will be, or is, wrong with the TLS files."""
-    for fault in certificates.faults(settings, now()) + certificates.soon(settings, now()):
+def warn_of_certificates(settings: Settings) -> None:
+    """Log a warning for each fault of the TLS files, and for each file that expires soon."""
+    for fault in certificates.faults(settings, now()) + certificates.expiring_soon(settings, now()):
         log.get().warning("certificate", fault=fault)
 
 
 def purge(settings: Settings, journal: Journal, spool: Spool) -> int:
-    """Remove the spooled objects of studies that ended longer ago than `storage.keep_days`; the rows stay."""
+    """Remove from the spool the objects of studies that ended more than `storage.keep_days` ago; return how many.
+
+    Their rows in the database stay. With `storage.keep_days` = 0 nothing is removed.
+    """
     if not settings.storage.keep_days:
         return 0
     names = journal.expired(now() - timedelta(days=settings.storage.keep_days), now())

@@ -1,4 +1,4 @@
-"""The receiving part: listens, and answers each object after it is durable."""
+"""The receiving part: listens for associations, and acknowledges each object only once it is durable."""
 
 import gc
 import os
@@ -26,17 +26,17 @@ from storage.errors import DatabaseUnavailable, SpoolUnavailable
 from storage.journal import Journal
 from storage.spool import Spool
 
-URGENT = 0
-LOOK_SECONDS = 1.0  # how old the answer to "is there room?" may be
+URGENT = 0  # the DIMSE priority HIGH, as `Arrived.priority` has it
+ROOM_SECONDS = 1.0  # how old the measured free space of the spool may be
 
 
 def run(settings: Settings, shared: Shared, _name: str) -> None:
-    """Receive until SIGTERM. Raises CannotWork where the address or the spool cannot be had."""
+    """Receive until SIGTERM. Raises CannotWork if the address or the spool cannot be used."""
     journal, spool = wiring.open_store(settings, shared.fault).journal, wiring.open_spool(settings, shared.fault)
     swept = spool.sweep(journal.knows)
     reception = Reception(settings, journal, spool, shared)
     scp = wiring.open_scp(settings, reception.callbacks, spool.incoming)
-    leave_to_collector()
+    exclude_from_collection()
     log.get().info("ready", port=scp.port, ae_title=settings.dicom.ae_title, swept=len(swept))
     reception.events.note("STARTED", {"port": scp.port, "pid": os.getpid(), "user": login()})
     while next_signal() == signal.SIGHUP:
@@ -45,19 +45,19 @@ def run(settings: Settings, shared: Shared, _name: str) -> None:
     reception.events.note("STOPPED", {"pid": os.getpid(), "user": login()})
 
 
-def leave_to_collector() -> None:
-    """Take what is loaded by now out of the garbage collector's sight.
+def exclude_from_collection() -> None:
+    """Exclude the objects that exist now from garbage collection.
 
-    It looks through everything only when a quarter as much is new; beside all the libraries, that is thousands of
-    associations, each of which leaves a circle of objects behind.
+    Python makes a full collection only when the new objects number a quarter of the old ones. With all the libraries
+    among the old ones, thousands of associations would go by before that, each leaving a reference cycle behind.
     """
     gc.collect()
     gc.freeze()
-    gc.collect()  # now it knows that what it sees is little
+    gc.collect()  # resets the collector's count of old objects, of which there are now hardly any
 
 
 def _reload(scp: StoreScp, reception: "Reception", shared: Shared) -> None:
-    """Take over what can be without closing the port; open associations go on."""
+    """Take over what needs no closing of the port: peers, certificates, log level. Associations stay open."""
     try:
         settings = shared.reload()
         scp.replace(wiring.listed_peers(settings), certificates.server_tls(settings))
@@ -70,11 +70,11 @@ def _reload(scp: StoreScp, reception: "Reception", shared: Shared) -> None:
 
 
 class Reception:
-    """What the daemon does with what arrives, in the thread of its association."""
+    """Handles what arrives. Its methods run in the threads of the associations."""
 
     def __init__(self, settings: Settings, journal: Journal, spool: Spool, shared: Shared):
         self.settings, self._journal, self._spool, self._shared = settings, journal, spool, shared
-        self._room = every(LOOK_SECONDS, lambda: spool.free_bytes() >= settings.storage.min_free_bytes)
+        self._room = every(ROOM_SECONDS, lambda: spool.free_bytes() >= settings.storage.min_free_bytes)
         self.events = Events(journal)
         self.callbacks = Callbacks(
             self.store,
@@ -85,7 +85,11 @@ class Reception:
         )
 
     def store(self, arrived: Arrived) -> Answer:
-        """The line's first part; foreign exceptions become refusals here."""
+        """Store one object and return the answer to its C-STORE.
+
+        Raises CannotUnderstand for an object that cannot be read, OutOfResources if spool or database cannot be used
+        now, and the other refusals of `pipeline.receive`.
+        """
         began = time.monotonic()
         arrived = replace(arrived, priority=self._priority(arrived))
         try:
@@ -109,20 +113,21 @@ class Reception:
         return answer
 
     def _priority(self, arrived: Arrived) -> int:
-        """The peer's, where it is configured; a request of priority HIGH is urgent whoever sends it.
+        """Return the priority of the object's analysis; 0 is the most urgent.
 
-        MEDIUM says nothing: senders use it for everything.
+        A C-STORE request with priority HIGH is urgent, whoever sends it. Otherwise the priority in the peer's [[peer]]
+        table counts, if it has one, because senders use MEDIUM for everything.
         """
         configured = (p.priority for p in self.settings.peer if p.ae_title == arrived.calling_ae_title)
         return URGENT if arrived.priority == URGENT else next(configured, arrived.priority)
 
     def accepting(self) -> Answer | None:
-        """A700 while the spool has less room than `storage.min_free_bytes`."""
+        """Return a refusal (status A700) while the spool has less than `storage.min_free_bytes` left, or None."""
         return None if self._room() else Answer(Status.OUT_OF_RESOURCES, "no room in the spool, try again later")
 
 
 def every(seconds: float, ask: Callable[[], bool]) -> Callable[[], bool]:
-    """`ask`, asked again only when its answer is older than `seconds`."""
+    """Return a function that calls `ask` only when its last answer is older than `seconds`."""
     asked, answer = float("-inf"), False
 
     def remembered() -> bool:

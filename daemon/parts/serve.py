@@ -1,7 +1,8 @@
-"""`hilum serve`: one parent that starts the parts of the line as processes and keeps them running.
+"""`hilum serve`: one parent process that starts the parts as child processes and keeps them running.
 
-The parent holds no work and opens no database: it forks, waits, and forks again what died. A part that a bad image
-kills is started anew; a part that says the configuration cannot work (EX_CONFIG) ends the daemon.
+The parent does no work itself and opens no database: it forks, waits, and forks again when a part has ended. A part
+that a bad image kills is started again. A part that exits with EX_CONFIG, because it cannot work with this
+configuration, ends the daemon.
 """
 
 import importlib
@@ -16,67 +17,72 @@ from daemon.decisions import CannotWork, place
 from daemon.retries import restart_pause
 from daemon.runtime import certificates, log
 from daemon.runtime.clock import now
-from daemon.runtime.shared import FaultHook, Shared, no_fault
+from daemon.runtime.shared import FaultHook, Shared
 from daemon.runtime.stopping import end_with
+from storage.spool import no_fault
 
 RECEIVER, HOUSE = "receive", "house"
 HEARD = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
-LONGEST_LOOK_SECONDS = 1.0  # the signal that a part ended may have come while others were being stopped
-STEADY_SECONDS = 60.0  # a part that ran this long starts with a clean slate
-STOP_SECONDS = 60.0  # what is in flight has this long to finish
-STOP_HOUSE_SECONDS = 20.0
+LONGEST_WAIT_SECONDS = 1.0  # a SIGCHLD may have been used up by `_end` while it waited for other parts
+STEADY_SECONDS = 60.0  # after this long, the end of a part counts as its first failure again
+STOP_SECONDS = 60.0  # the time that the other parts have to finish what is in flight
+STOP_HOUSE_SECONDS = 20.0  # the time that the house has after them
+STOPPED, CANNOT_WORK = 0, 1  # exit statuses of the daemon
 
 
 @dataclass
 class Part:
-    """A process of the line: the module whose `run` it is, and how its last start went.
-
-    The module is imported in the child alone: the receiver need not carry torch.
-    """
+    """A process of the daemon. Times are in seconds of the monotonic clock."""
 
     name: str
     module: str
+    """The module whose `run` it executes; imported in the child alone, so that the receiver does not load torch."""
     pid: int = 0
+    """0 while it does not run."""
     started: float = 0.0
     failures: int = 0
+    """How many times in a row it ended."""
     due: float = 0.0
+    """When to start it, if it does not run."""
 
 
-def line(settings: Settings) -> list[Part]:
-    """The processes of one daemon."""
-    analysts = [Part(f"analyse-{n}", "daemon.parts.analyse") for n in range(settings.model.workers)]
+def parts_for(settings: Settings) -> list[Part]:
+    """Return the parts of a daemon with these settings; none is started yet."""
+    analysers = [Part(f"analyse-{n}", "daemon.parts.analyse") for n in range(settings.model.workers)]
     others = [Part(name, f"daemon.parts.{name}") for name in (RECEIVER, "deliver", HOUSE)]
-    return [*others, *analysts]
+    return [*others, *analysers]
 
 
 def serve(settings: Settings, reload: Callable[[], Settings], fault: FaultHook = no_fault) -> int:
-    """Run until SIGTERM or SIGINT; SIGHUP reads the configuration again: see `_reload`.
+    """Run the daemon until SIGTERM or SIGINT. SIGHUP has it read the configuration again with `reload`: see `_reload`.
 
-    Returns the exit status: 0, or 1 where a part cannot work with this configuration. The caller must have one thread.
+    Returns the exit status: STOPPED, or CANNOT_WORK if a part cannot work with this configuration. The calling process
+    must have only one thread, because it forks.
     """
     log.configure(settings.log.level, "parent")
     signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
-    shared, parts = Shared.of(settings, reload, fault), line(settings)
+    shared, parts = Shared.of(settings, reload, fault), parts_for(settings)
     while True:
         for part in parts:
             _start_if_due(part, settings, shared)
         heard = signal.sigtimedwait(HEARD, _pause(parts))
-        survivors = [_lives_on(part) for part in parts]
-        if not all(survivors):
-            return _stop(parts) or 1
+        if os.EX_CONFIG in [_reap(part) for part in parts]:
+            _stop(parts)
+            return CANNOT_WORK
         if heard and heard.si_signo in (signal.SIGTERM, signal.SIGINT):
-            return _stop(parts)
+            _stop(parts)
+            return STOPPED
         if heard and heard.si_signo == signal.SIGHUP:
             try:
                 old, settings = settings, _read_again(reload)
             except ConfigurationError as refused:
                 log.get().error("configuration refused, the old one stays", fault=str(refused))
                 continue
-            shared, parts = shared.anew(settings), _reload(parts, old, settings)
+            shared, parts = shared.for_new_parts(settings), _reload(parts, old, settings)
 
 
 def _read_again(reload: Callable[[], Settings]) -> Settings:
-    """Raises ConfigurationError where the configuration, or a TLS file that it names, is no good."""
+    """Return the new settings. Raises ConfigurationError if they, or a TLS file that they name, cannot be used."""
     settings = reload()
     faults = certificates.faults(settings, now())
     if faults:
@@ -85,19 +91,19 @@ def _read_again(reload: Callable[[], Settings]) -> Settings:
 
 
 def _reload(parts: list[Part], old: Settings, new: Settings) -> list[Part]:
-    """Stop the parts; those to start in their place.
+    """Stop the parts and return those to run instead.
 
-    The receiver goes on, port and associations open, and takes over peers and certificates by itself, unless what it
-    stands on has changed.
+    Unless [dicom] or [storage] changed, the receiver keeps running, with its port and associations open, and takes over
+    peers and certificates by itself.
     """
-    stands = (old.dicom, old.storage) == (new.dicom, new.storage)
-    goes_on = {part.name: part for part in parts if stands and part.pid and part.name == RECEIVER}
-    for part in goes_on.values():
+    keep = (old.dicom, old.storage) == (new.dicom, new.storage)
+    kept = {part.name: part for part in parts if keep and part.pid and part.name == RECEIVER}
+    for part in kept.values():
         os.kill(part.pid, signal.SIGHUP)
-    _stop([part for part in parts if part.name not in goes_on])
+    _stop([part for part in parts if part.name not in kept])
     log.configure(new.log.level, "parent")
     log.get().info("configuration reloaded")
-    return [goes_on.get(part.name, part) for part in line(new)]
+    return [kept.get(part.name, part) for part in parts_for(new)]
 
 
 def _start_if_due(part: Part, settings: Settings, shared: Shared) -> None:
@@ -107,11 +113,11 @@ def _start_if_due(part: Part, settings: Settings, shared: Shared) -> None:
     part.pid = os.fork()
     if not part.pid:
         end_with(parent)
-        _become(part, settings, shared)
+        _run_as_child(part, settings, shared)
 
 
-def _become(part: Part, settings: Settings, shared: Shared) -> None:
-    """The child's whole life; never returns."""
+def _run_as_child(part: Part, settings: Settings, shared: Shared) -> None:
+    """Run the part in this process, a child, and exit with its status; never returns."""
     status = os.EX_SOFTWARE
     try:
         log.configure(settings.log.level, part.name)
@@ -121,42 +127,53 @@ def _become(part: Part, settings: Settings, shared: Shared) -> None:
     except CannotWork as fault:
         log.get().error("cannot work", fault=str(fault))
         status = os.EX_CONFIG
-    except Exception as error:
-        log.get().error("died", error=type(error).__name__, place=place(error))
+    except Exception as error:  # whatever it was, the parent starts the part again; the text may hold patient data
+        log.get().error("unhandled exception", error=type(error).__name__, place=place(error))
     finally:
         os._exit(status)
 
 
 def _pause(parts: list[Part]) -> float:
-    """Seconds until the next part is to be started, or looked at."""
-    return max(0.0, min([LONGEST_LOOK_SECONDS, *(part.due - time.monotonic() for part in parts if not part.pid)]))
+    """Return the seconds until the next part is due to start, at most LONGEST_WAIT_SECONDS."""
+    return max(0.0, min([LONGEST_WAIT_SECONDS, *(part.due - time.monotonic() for part in parts if not part.pid)]))
 
 
-def _lives_on(part: Part) -> bool:
-    """False where the daemon must end with this part; a part that died is given a time to start again."""
+def _reap(part: Part) -> int | None:
+    """If the part's process ended, plan when to start it again and return its exit code; otherwise return None.
+
+    The exit code is negative where a signal ended the process: minus the signal's number.
+    """
     pid, status = os.waitpid(part.pid, os.WNOHANG) if part.pid else (0, 0)
     if not pid:
-        return True
+        return None
     part.pid = 0
     code = os.waitstatus_to_exitcode(status)
+    _plan_restart(part, code)
+    return code
+
+
+def _plan_restart(part: Part, code: int) -> None:
+    """Set when the part is started again, after a pause that grows with each failure, and log why it ended."""
     steady = time.monotonic() - part.started > STEADY_SECONDS
     part.failures = 1 if steady else part.failures + 1
     pause = restart_pause(part.failures)
     part.due = time.monotonic() + pause
     cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
     log.get().error("part ended", of=part.name, cause=cause, again_in_seconds=round(pause, 1))
-    return code != os.EX_CONFIG
 
 
-def _stop(parts: list[Part]) -> int:
-    """Ask every part to finish what is in flight, and wait for it; 0. The last one sends out that the others ended."""
+def _stop(parts: list[Part]) -> None:
+    """Have every part finish what is in flight, and wait for it.
+
+    The house ends last, so that it can still send to the syslog server that the others ended.
+    """
     _end([part for part in parts if part.name != HOUSE], STOP_SECONDS)
     _end([part for part in parts if part.name == HOUSE], STOP_HOUSE_SECONDS)
     log.get().info("stopped")
-    return 0
 
 
 def _end(parts: list[Part], seconds: float) -> None:
+    """Send SIGTERM and wait until all have ended; after `seconds`, send SIGKILL to those that have not."""
     for part in parts:
         if part.pid:
             os.kill(part.pid, signal.SIGTERM)

@@ -1,1 +1,1 @@
-"""What every process of the daemon stands on: clock, log, events, signals, schedule, and what they share."""
+"""What every process of the daemon uses: clock, log, events, signals, schedule, and what the processes share."""

@@ -1,4 +1,4 @@
-"""The TLS files that the configuration names: contexts made of them, their faults, and when they expire."""
+"""The TLS files that the configuration names: their SSL contexts, their faults, and when they expire."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ WARN_BEFORE = timedelta(days=30)
 
 
 def tls_files(settings: Settings) -> TlsFiles:
-    """The files of [tls]."""
+    """Return the paths of the files in [tls]."""
     from dicom_io.network.tls import TlsFiles
 
     return TlsFiles(Path(settings.tls.certificate), Path(settings.tls.key), Path(settings.tls.ca))
 
 
 def syslog_files(settings: Settings) -> TlsFiles:
-    """The files for the syslog server: those of [audit], else those of [tls]."""
+    """Return the paths of the files for the syslog server: those in [audit], or else those in [tls]."""
     from dicom_io.network.tls import TlsFiles
 
     own = settings.audit
@@ -36,7 +36,7 @@ def syslog_files(settings: Settings) -> TlsFiles:
 
 
 def faults(settings: Settings, now: datetime) -> list[str]:
-    """A sentence for each thing that makes the files unfit for use now; none where TLS is off."""
+    """Return a sentence for each reason why the files cannot be used now; none if TLS is off."""
     from dicom_io.network.tls import check_files
 
     found = [f"tls: {fault}" for fault in check_files(tls_files(settings), now)] if settings.tls.enabled else []
@@ -46,7 +46,10 @@ def faults(settings: Settings, now: datetime) -> list[str]:
 
 
 def expiries(settings: Settings) -> dict[str, datetime]:
-    """When our certificate and the last of our authorities expire, by key of [tls]; what cannot be read is absent."""
+    """Return when our certificate, and the last of the authorities, expire: by the key of [tls].
+
+    A file that cannot be read is left out: `faults` names it.
+    """
     from dicom_io.network.errors import TlsFault
     from dicom_io.network.tls import validity
 
@@ -59,31 +62,37 @@ def expiries(settings: Settings) -> dict[str, datetime]:
     return found
 
 
-def soon(settings: Settings, now: datetime) -> list[str]:
-    """A sentence for each file that still works and expires within 30 days."""
+def expiring_soon(settings: Settings, now: datetime) -> list[str]:
+    """Return a sentence for each file that is valid now and expires within 30 days."""
     return [
-        f"tls.{name} expires on {ends:%Y-%m-%d}; have a new one in its place by then, and reload"
+        f"tls.{name} expires on {ends:%Y-%m-%d}; replace the file before then, and reload the configuration"
         for name, ends in expiries(settings).items()
         if now < ends <= now + WARN_BEFORE
     ]
 
 
 def server_tls(settings: Settings) -> SSLContext | None:
-    """How we let peers in; None: TLS is off. Raises CannotWork where the files are no good."""
+    """Return the context for connections that peers open to us; None if TLS is off.
+
+    Raises CannotWork if the files cannot be used.
+    """
     from dicom_io.network.tls import server_context
 
     return _tls("tls", tls_files(settings), server_context) if settings.tls.enabled else None
 
 
 def client_tls(settings: Settings) -> SSLContext:
-    """How we go out. Raises CannotWork where the files are no good."""
+    """Return the context for connections that we open. Raises CannotWork if the files cannot be used."""
     from dicom_io.network.tls import client_context
 
     return _tls("tls", tls_files(settings), client_context)
 
 
 def syslog_tls(settings: Settings) -> SSLContext:
-    """How we go to the syslog server, by its own files or those of [tls]. Raises CannotWork where they are no good."""
+    """Return the context for the syslog server, from the files in [audit] or [tls].
+
+    Raises CannotWork if they cannot be used.
+    """
     from dicom_io.network.tls import client_context
 
     return _tls("audit", syslog_files(settings), client_context)

@@ -1,4 +1,4 @@
-"""Security and failure events: into the log and the audit trail, and of a flood only the number."""
+"""Security events: into the log and the audit trail; of a flood, only how many there were."""
 
 import threading
 import time
@@ -13,42 +13,46 @@ ONE_IN_SECONDS = 1.0
 
 
 class Events:
-    """What a part of the daemon reports that concerns no study. Used by all of its threads."""
+    """Reports what concerns the daemon and no particular study. Safe to call from several threads."""
 
     def __init__(self, journal: Journal):
-        self._journal, self._said = journal, Sparingly(ONE_IN_SECONDS)
+        self._journal, self._limit = journal, RateLimit(ONE_IN_SECONDS)
 
     def security(self, kind: str, detail: dict[str, str]) -> None:
-        """One of a kind and an address each second; `held_back` says how many went before it unsaid."""
-        held_back = self._said.may(kind, detail.get("peer_address", ""))
+        """Log and record a security event; `detail` holds no patient data.
+
+        At most one event of a kind and a peer address is written in a second. `held_back` in the next one says how many
+        were left out before it.
+        """
+        held_back = self._limit.allow(kind, detail.get("peer_address", ""))
         if held_back is None:
             return
         log.get().warning("security", kind=kind, held_back=held_back, **detail)
         self.note("SECURITY", {"kind": kind, "held_back": held_back, **detail})
 
     def note(self, event: str, detail: dict[str, Any]) -> None:
-        """A row of the audit trail."""
+        """Add a row to the audit trail. If the database cannot be reached, only the log says so."""
         try:
             self._journal.record(event, now(), detail=detail)
         except DatabaseUnavailable:
             log.get().error("security event not journaled", kind=detail.get("kind", event))
 
 
-class Sparingly:
-    """Lets the same thing be said once in `seconds`, and counts what was held back."""
+class RateLimit:
+    """Allows the same thing once in `seconds`, and counts what it held back."""
 
-    KINDS = 1000  # remembered at most, so that a flood of addresses costs no memory
+    KINDS = 1000  # remembered at most, so that a flood of different addresses costs no memory
 
     def __init__(self, seconds: float):
         self._seconds, self._lock = seconds, threading.Lock()
         self._last: dict[tuple[str, ...], tuple[float, int]] = {}
 
-    def may(self, *what: str) -> int | None:
-        """How many were held back since it was said last, or None where it is to be held back now."""
+    def allow(self, *what: str) -> int | None:
+        """Return how many were held back since the last one that was allowed, or None: hold this one back too."""
         with self._lock:
-            said, held_back = self._last.get(what, (float("-inf"), 0))
-            if time.monotonic() - said < self._seconds:
-                self._last[what] = (said, held_back + 1)
+            allowed_at, held_back = self._last.get(what, (float("-inf"), 0))
+            if time.monotonic() - allowed_at < self._seconds:
+                self._last[what] = (allowed_at, held_back + 1)
                 return None
             if len(self._last) >= self.KINDS:
                 self._last.clear()

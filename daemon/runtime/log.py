@@ -1,7 +1,7 @@
 """Logs: one JSON object a line on standard error, without patient data.
 
-An event names what happened and carries opaque identifiers (study row, delivery row, counts, seconds), never a name,
-a patient ID, an accession number or a value out of an image. The libraries that would print such values are silenced.
+An event names what happened and carries row numbers of the database, counts and seconds: never a name, a patient ID, an
+accession number or a value from an image. The libraries that would print such values are silenced.
 """
 
 import logging
@@ -16,8 +16,8 @@ import structlog
 SILENT = ("pynetdicom", "pydicom", "highdicom", "sqlalchemy", "alembic", "apscheduler", "uvicorn", "monai", "openvino")
 
 
-class Forgiving:
-    """Standard error, whose reader may be gone: a line that nobody reads ends no daemon."""
+class TolerantStderr:
+    """Standard error, whose reader may be gone. A log line that nobody can read must not end the daemon."""
 
     def write(self, text: str) -> None:
         self._try(lambda: sys.stderr.write(text))
@@ -28,17 +28,17 @@ class Forgiving:
     def _try(self, action: Callable[[], object]) -> None:
         try:
             action()
-        except BrokenPipeError:  # for good: what stays in the buffer would turn the exit status into a failure
+        except BrokenPipeError:  # it stays broken, and text left in the buffer would make the exit status a failure
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stderr.fileno())
             os.close(nowhere)
-        except OSError:
+        except OSError:  # a full disk, for example: the daemon's work matters more than this line
             pass
 
 
 def configure(level: str, part: str) -> None:
-    """Send this process's log to standard error; `part` names the process in each line."""
-    warnings.simplefilter("ignore")  # pydicom's quote the value that they complain about
+    """Send this process's log to standard error, from `level` up; `part` names the process in each line."""
+    warnings.simplefilter("ignore")  # pydicom's warnings quote values of the data set
     for name in SILENT:
         logger = logging.getLogger(name)
         logger.handlers = [logging.NullHandler()]
@@ -51,7 +51,7 @@ def configure(level: str, part: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, Forgiving())),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, TolerantStderr())),
         cache_logger_on_first_use=True,
     )
 

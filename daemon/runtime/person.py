@@ -4,13 +4,13 @@ import os
 import pwd
 from pathlib import Path
 
-_UNSET = 2**32 - 1  # audit(7): nobody logged in for this process, as in a service
+_UNSET = 2**32 - 1  # audit(7): no login session, as in a service
 
 
 def login(loginuid: Path = Path("/proc/self/loginuid")) -> str:
-    """The name that the session of this process was logged in with, which su and sudo do not change.
+    """Return the login name of the person who runs this process; su and sudo do not change it.
 
-    Without a login, the name of the user that it runs as; the number of one that has no name.
+    Without a login session it is the name of the user that the process runs as, or the user's number if it has no name.
     """
     try:
         number = int(loginuid.read_text())

@@ -1,4 +1,4 @@
-"""The schedule of a process: jobs that repeat, none of which is dropped."""
+"""The scheduler of a process: jobs that repeat, none of which is dropped."""
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobExecutionEvent
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -7,14 +7,14 @@ from daemon.runtime import log
 
 
 def scheduler() -> BackgroundScheduler:
-    """A schedule that drops no job and says what went wrong with one."""
+    """Return a scheduler that runs late jobs instead of dropping them, and logs each job that fails."""
     schedule = BackgroundScheduler(
         timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
     )
-    schedule.add_listener(_went_wrong, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
+    schedule.add_listener(_log_failure, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
     return schedule
 
 
-def _went_wrong(event: JobExecutionEvent) -> None:
+def _log_failure(event: JobExecutionEvent) -> None:
     error = type(event.exception).__name__ if event.exception else "missed"
     log.get().warning("scheduled job failed", job=event.job_id, error=error)

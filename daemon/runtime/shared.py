@@ -1,4 +1,4 @@
-"""What the parent shares with the parts that it forks."""
+"""What the parent of `hilum serve` shares with the parts that it forks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -6,41 +6,43 @@ from uuid import uuid4
 
 from config.settings import Settings
 from daemon.runtime.doorbell import Doorbell
+from storage.spool import no_fault
 
 FaultHook = Callable[[str], None]
 Reload = Callable[[], Settings]
 
 
-def no_fault(_point: str) -> None:
-    """The fault hook of everyday life."""
-
-
 @dataclass(frozen=True)
 class Shared:
-    """One bell for the analysts and one for each destination, by name. `life` is different each time
-    that a daemon starts: a worker that died alone is told by it from a daemon that ended as a whole.
-
-    `reload` reads the configuration again, for a part that takes it over while it works.
-
-    `fault` is called with a name before and after every durable operation: tests of crashes hand one in that kills.
-    """
+    """The doorbells, the run's identifier and two functions. Made before the fork, so that every part has the same."""
 
     analyse: Doorbell
+    """Rung when there is something to analyse; all analysing parts wait for it."""
     deliver: dict[str, Doorbell]
-    life: str
+    """Rung when there is something to deliver: one for each destination, by its name."""
+    run_id: str
+    """Differs for each start of the daemon. A claim left by a crashed worker can thus be told from one left by an
+    earlier run."""
     reload: Reload
+    """Reads the configuration again, for the receiver, which takes it over while it runs. Raises
+    ConfigurationError."""
     fault: FaultHook = no_fault
+    """Called with a name before and after every durable operation. The crash tests pass one that kills."""
 
     @classmethod
     def of(cls, settings: Settings, reload: Reload, fault: FaultHook = no_fault) -> "Shared":
+        """What the parts of a daemon with these settings share."""
         return cls(Doorbell(), _bells(settings), uuid4().hex, reload, fault)
 
-    def anew(self, settings: Settings) -> "Shared":
-        """For parts that start beside one that goes on: the analysts' bell, which that one rings, is the same."""
-        return replace(self, deliver=_bells(settings), life=uuid4().hex)
+    def for_new_parts(self, settings: Settings) -> "Shared":
+        """After a reload: a new run identifier and new bells, except the analysers', which the running receiver rings.
+
+        The destinations may have changed, so each of `settings` gets a new bell.
+        """
+        return replace(self, deliver=_bells(settings), run_id=uuid4().hex)
 
     def ring_deliver(self) -> None:
-        """Wake every destination's thread."""
+        """Wake the courier of every destination."""
         for bell in self.deliver.values():
             bell.ring()
 

@@ -1,4 +1,4 @@
-"""How a part learns that it is to end, or to read its configuration again."""
+"""How a part learns that it must end, or read its configuration again: the signals."""
 
 import ctypes
 import os
@@ -11,9 +11,10 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def end_with(parent: int) -> None:
-    """SIGTERM for this process as soon as `parent`, which forked it, is gone in whatever way. On Linux alone.
+    """Have this process get SIGTERM as soon as `parent`, which forked it, has ended in whatever way. Only on Linux.
 
-    Without it, parts whose parent was killed would go on and keep the port from the daemon that is started next.
+    Otherwise the parts of a killed parent would go on running, and the next daemon could not listen on the port. If the
+    parent has ended already, this process exits at once.
     """
     if hasattr(os, "pidfd_open"):  # Linux
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
@@ -21,24 +22,24 @@ def end_with(parent: int) -> None:
         os._exit(os.EX_OK)
 
 
-# A part begins with these held back, so that none comes before it is ready, nor to a thread of some library's.
+# A part starts with these signals blocked. None is delivered before the part is ready, nor to a library's thread.
 STOPS = {signal.SIGTERM, signal.SIGINT}
 
 
 def on_stop(handler: Callable[[int, Any], None]) -> None:
-    """Have SIGTERM and SIGINT call `handler` from now on, also one that came before."""
+    """Call `handler` on SIGTERM and SIGINT, including one already pending."""
     for number in STOPS:
         signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
 def on_sigterm() -> threading.Event:
-    """An event that SIGTERM and SIGINT set."""
+    """Return an event that SIGTERM and SIGINT set."""
     stop = threading.Event()
     on_stop(lambda _number, _frame: stop.set())
     return stop
 
 
 def next_signal() -> int:
-    """Wait for the next of SIGTERM, SIGINT and SIGHUP, in a part that can reload."""
+    """Wait for SIGTERM, SIGINT or SIGHUP and return its number; for a part that can reload its configuration."""
     return signal.sigwait(STOPS | {signal.SIGHUP})

@@ -1,1 +1,1 @@
-"""The audit trail on its way to a syslog server, as DICOM audit messages (PS3.15 A.5 to A.7)."""
+"""Sends the audit trail to a syslog server, as DICOM audit messages (PS3.15 A.5 to A.7)."""

@@ -1,4 +1,4 @@
-"""From rows of the audit trail to DICOM audit messages, and which row has none."""
+"""Turns rows of the audit trail into DICOM audit messages (PS3.15 A.5), and says which rows have none."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from dicom_io.audit.message import (
 )
 from storage.outbox import OutboxEntry
 
-MOST_INSTANCES = 20  # in one message, which stays below the 8 KB that syslog servers take by default
+MOST_INSTANCES = 20  # in one message, which then stays below the 8 KB that syslog servers accept by default
 
 TRANSFERS = ("RECEIVED", "DUPLICATE", "SENT")
 ANALYSES = ("ANALYSED", "IGNORED", "ANALYSED_BEFORE")
@@ -42,20 +42,22 @@ SILENT = (
     "DELIVERED", "COMMITTED", "RELEASED", "DISCARDED", "RETRIED", "REPLAYED", "EXPIRED", "COMMIT_REQUESTED",
     "COMMIT_REPORT", "COMMIT_ASKED", "COMMIT_ANSWERED", "CONFLICT_TAKEN", "CONFLICT_DISCARDED",
 )  # fmt: skip
-"""Rows without a message: PS3.15 A.5.3 has none for what happens to a study inside of one node."""
+"""Events without a message: PS3.15 A.5.3 has none for what happens to a study inside one node."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """One audit message: when it happened, how it ended (EventOutcomeIndicator), and its XML."""
+    """One audit message."""
 
     at: datetime
+    """When the event happened."""
     outcome: int
+    """The EventOutcomeIndicator; 0 is success."""
     xml: bytes
 
 
 class Interpreter:
-    """Says what rows mean, with the names that the configuration has for us and for the others."""
+    """Makes messages from rows, with the names and addresses that the configuration has for us and for the others."""
 
     def __init__(self, settings: Settings, host: str, audit_log: str):
         title = settings.dicom.ae_title
@@ -65,7 +67,7 @@ class Interpreter:
         self._destinations = {d.name: Participant(d.title, d.title, d.address) for d in settings.destination}
 
     def messages(self, entries: Sequence[OutboxEntry]) -> Iterator[Message]:
-        """The messages of these rows, in their order; rows next to each other on one transfer are one message."""
+        """Yield the messages of these rows, in their order. Adjacent rows of one transfer become one message."""
         for (event, *_), group in groupby(entries, key=_together):
             same = list(group)
             if event in TRANSFERS:
@@ -90,11 +92,11 @@ class Interpreter:
                 yield from self._begun(entry)
 
     def _transferred(self, entries: Sequence[OutboxEntry]) -> Message:
-        """PS3.15 A.5.3.7: objects came in, or went out and were answered."""
+        """PS3.15 A.5.3.7, DICOM Instances Transferred: objects were received, or were sent and answered."""
         first, last = entries[0], entries[-1]
         if first.event == "SENT":
             outcome = SERIOUS_FAILURE if first.detail.get("outcome") == "REFUSED" else SUCCESS
-            ends, action = (self._we, self._destination(first.actor)), READ  # we do not know what it had before
+            ends, action = (self._we, self._destination(first.actor)), READ  # it may have had them before
             classes = [entry.sop_class_uid for entry in entries]
         else:
             outcome, action = SUCCESS, CREATED if first.event == "RECEIVED" else READ
@@ -106,7 +108,7 @@ class Interpreter:
         return Message(last.at, outcome, instances_transferred(event, self._source, *ends, transfer, action))
 
     def _begun(self, entry: OutboxEntry) -> Iterator[Message]:
-        """PS3.15 A.5.3.3: results are to be sent from now on; a message for each destination."""
+        """PS3.15 A.5.3.3, Begin Transferring: results are about to be sent. One message for each destination."""
         for destination, group in groupby(sorted(entry.begun, key=lambda s: s.destination), lambda s: s.destination):
             transfer = _transfer(entry, tuple((s.sop_class_uid, s.sop_instance_uid) for s in group))
             ends = (self._we, self._destination(destination))
@@ -120,7 +122,7 @@ class Interpreter:
         return Message(entry.at, SUCCESS, xml)
 
     def _refused(self, entry: OutboxEntry) -> Message:
-        """A peer, a broken protocol, other bytes under a known UID, or a trail that was tampered with."""
+        """An alert: a refused peer, a broken protocol, other bytes under a known UID, or an altered audit trail."""
         detail = entry.detail
         kind = str(detail.get("kind", "uid-conflict"))
         if kind == "audit-trail-altered":
@@ -133,13 +135,14 @@ class Interpreter:
         return self._alert(entry, kind, MINOR_FAILURE, peer, Subject(NODE_ID, str(detail.get("peer_address", ""))))
 
     def _damaged(self, entry: OutboxEntry) -> Message:
-        """An object of the spool is not what was received."""
+        """An alert: an object in the spool is missing or is not what was received."""
         subject = Subject(STUDY_INSTANCE_UID, entry.study_instance_uid)
         return self._alert(entry, str(entry.detail["kind"]), MAJOR_FAILURE, None, subject)
 
     def _alert(
         self, entry: OutboxEntry, kind: str, outcome: int, performer: Participant | None, subject: Subject
     ) -> Message:
+        """PS3.15 A.5.3.11, Security Alert."""
         said = {key: entry.detail[key] for key in ("error", "status", "reason", "faults") if entry.detail.get(key)}
         held_back = entry.detail.get("held_back") or 0
         more = [f"{key}: {value}" for key, value in said.items()] + [f"{held_back} more of them"] * bool(held_back)
@@ -153,13 +156,13 @@ class Interpreter:
         return self._destinations.get(name, Participant(name))
 
     def _person(self, actor: str) -> Participant:
-        """PS3.15 A.5.2.1: login name at domain name."""
+        """PS3.15 A.5.2.1: a person is named as login name @ host name."""
         login = actor.removeprefix("operator ")
         return Participant(f"{login}@{self._host}", user_name=login)
 
 
 def _together(entry: OutboxEntry) -> tuple[Any, ...]:
-    """What rows that go into one message have in common; a row of any other kind stands alone in any case."""
+    """Return a key that rows of one message share. Only rows of transfers are put together."""
     if entry.event not in TRANSFERS:
         return (entry.event, entry.id)
     outcome = entry.detail.get("outcome") == "REFUSED"

@@ -1,4 +1,4 @@
-"""Sends the audit trail to a syslog server, at least once and in order; how far it came stands in the database."""
+"""Sends the audit trail to a syslog server, at least once and in order. The database keeps how much has been sent."""
 
 import os
 import socket
@@ -20,19 +20,22 @@ BATCH = 200
 
 
 def server(settings: Settings) -> SyslogServer:
-    """The syslog server of the settings; nothing is connected yet."""
+    """Return the syslog server of the settings; nothing is connected yet."""
     audit = settings.audit
     tls = partial(syslog_tls, settings) if audit.transport == "tls" else None
     return SyslogServer(audit.syslog, audit.port, audit.transport, tls)
 
 
-def reachable(settings: Settings) -> None:
-    """Connect and take leave. Raises SyslogUnreachable, or CannotWork for TLS files that are no good."""
+def check_reachable(settings: Settings) -> None:
+    """Connect and disconnect. Raises SyslogUnreachable, or CannotWork if the TLS files cannot be used."""
     send(server(settings), [])
 
 
 class Shipper:
-    """Takes rows from the outbox to the server. `ship` is to be called again and again, by one thread."""
+    """Sends the rows in the outbox to the server. Call `ship` repeatedly, from one thread.
+
+    Raises CannotWork if the TLS files cannot be used.
+    """
 
     def __init__(self, settings: Settings, outbox: Outbox):
         self._outbox, self._server = outbox, server(settings)
@@ -40,10 +43,13 @@ class Shipper:
         self._interpreter = Interpreter(settings, self._host, outbox.uri())
         self._failures, self._not_before = 0, 0.0
         if self._server.tls:
-            self._server.tls()  # files that cannot work end the daemon now, not an hour later
+            self._server.tls()  # unusable files end the daemon now, rather than when the certificate is first needed
 
     def ship(self) -> None:
-        """Send all that waits. After a failure, which is logged, nothing happens for a pause that grows."""
+        """Send all waiting rows.
+
+        A failure is logged; calls then do nothing for a pause that doubles with each failure.
+        """
         if time.monotonic() < self._not_before:
             return
         try:
@@ -56,16 +62,16 @@ class Shipper:
             log.get().warning("audit trail not sent", fault=str(trouble), again_in_seconds=pause)
             return
         if self._failures:
-            log.get().info("audit trail sent again")
+            log.get().info("audit trail sending resumed")
             self._failures = 0
 
     def finish(self) -> None:
-        """At the end: one more try, without regard to the pause."""
+        """Try once more at the end of the process, even during a pause."""
         self._not_before = 0.0
         self.ship()
 
     def _ship_batch(self) -> bool:
-        """Send the next rows and write down that they arrived; whether there may be more."""
+        """Send the next rows and record that they arrived; return whether there may be more."""
         entries = self._outbox.pending(READER, BATCH)
         if not entries:
             return False

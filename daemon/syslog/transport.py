@@ -1,8 +1,9 @@
-"""Syslog messages by RFC 5424, and their way to a server: over TLS (RFC 5425), TCP (RFC 6587) or UDP (RFC 5426).
+"""Syslog messages (RFC 5424), and how they are sent: over TLS (RFC 5425), TCP (RFC 6587) or UDP (RFC 5426).
 
-Syslog has no acknowledgement. Over TCP and TLS a batch therefore has a connection of its own: after the last message we
-say that nothing more comes, and wait until the server ends the connection too. A server that ends it in good order has
-read everything; one that dies, or is stopped with messages unread in its buffer, resets it. Over UDP nobody knows.
+Syslog has no acknowledgement. Over TCP and TLS each batch therefore gets a connection of its own: after the last
+message we close our direction, and wait until the server closes the connection too. A server that closes it normally
+has read everything; one that crashes, or is stopped with unread messages in its buffer, resets it. Over UDP it is
+unknown whether messages arrive.
 """
 
 import fcntl
@@ -22,37 +23,38 @@ MSGID = "DICOM+RFC3881"  # PS3.15 A.6
 BOM = b"\xef\xbb\xbf"
 
 UDP_PAUSE_SECONDS = 0.002  # between two datagrams: a burst overflows the server's socket buffer
-ACKNOWLEDGED_SECONDS = 2.0
+ACKNOWLEDGED_SECONDS = 2.0  # the server's TCP has this long to acknowledge the last bytes
 
 
 class SyslogUnreachable(Exception):
-    """Nobody knows whether the batch arrived: it has to be sent again. The text says what went wrong."""
+    """It is unknown whether the batch arrived, so it has to be sent again. The text says what went wrong."""
 
 
 @dataclass(frozen=True)
 class SyslogServer:
-    """Where the messages go. `tls` makes the context of a TLS connection; it is called for each."""
+    """Where the messages go."""
 
     host: str
     port: int
     transport: str
     """"tls", "tcp" or "udp"."""
     tls: Callable[[], ssl.SSLContext] | None = None
+    """Makes the SSL context; called for each connection. None for "tcp" and "udp"."""
     timeout_seconds: float = 10.0
 
 
 def syslog_message(at: datetime, severity: int, host: str, application: str, process: str, xml: bytes) -> bytes:
-    """RFC 5424: header, no structured data, and the XML in UTF-8 behind a byte order mark."""
+    """Return one message by RFC 5424: header, no structured data, then a byte order mark and the XML in UTF-8."""
     timestamp = at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     fields = (timestamp, _printable(host, 255), _printable(application, 48), _printable(process, 128), MSGID, "-")
     return f"<{FACILITY * 8 + severity}>1 {' '.join(fields)} ".encode() + BOM + xml
 
 
 def send(server: SyslogServer, messages: Sequence[bytes]) -> None:
-    """Bring the messages, in this order, to the server; none: see whether it is there.
+    """Send the messages in this order. With no messages, only test whether the server can be reached.
 
-    Raises SyslogUnreachable where not all of them are known to have arrived; over UDP only where the host name has no
-    address or the server's machine said that nobody listens.
+    Raises SyslogUnreachable unless all are known to have arrived. Over UDP it is raised only if the host name has no
+    address, or if the server's machine reports that nothing listens on the port.
     """
     try:
         if server.transport == "udp":
@@ -81,40 +83,40 @@ def _send_stream(server: SyslogServer, messages: Sequence[bytes]) -> None:
             return
         with server.tls().wrap_socket(plain, server_hostname=server.host) as connection:
             _write_all(connection, messages)
-            with suppress(ssl.SSLEOFError):  # the server's end without close_notify
+            with suppress(ssl.SSLEOFError):  # the server closed the connection without close_notify
                 connection.unwrap()  # our close_notify, and the server's: RFC 5425 4.4
             _acknowledged(connection)
 
 
 def _write_all(connection: socket.socket, messages: Sequence[bytes]) -> None:
-    """With the length before each message: RFC 5425 4.3, RFC 6587 3.4.1."""
+    """Send the messages, each preceded by its length (RFC 5425 4.3, RFC 6587 3.4.1)."""
     connection.sendall(b"".join(b"%d %b" % (len(message), message) for message in messages))
 
 
 def _await_end(connection: socket.socket) -> None:
-    """Until the server has read everything and ends the connection; a reset raises."""
+    """Wait until the server has read everything and closes the connection. Raises OSError if it resets it."""
     while connection.recv(4096):
         pass
     _acknowledged(connection)
 
 
 def _acknowledged(connection: socket.socket) -> None:
-    """Every byte has reached the server's TCP, and it did not answer with a reset after its end of the stream."""
+    """Wait until the server's TCP has acknowledged every byte. Raises OSError if it resets the connection instead."""
     deadline = time.monotonic() + ACKNOWLEDGED_SECONDS
     while True:
         error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
-            raise OSError(error, "the server ended the connection before it had read everything")
+            raise OSError(error, "the server closed the connection before it had read everything")
         (unacknowledged,) = struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, b"\0" * 4))
         if not unacknowledged:
             return
         if time.monotonic() > deadline:
-            raise TimeoutError("the server ended the connection before it had read everything")
+            raise TimeoutError("the server closed the connection before it had read everything")
         time.sleep(0.01)
 
 
 def _printable(value: str, longest: int) -> str:
-    """RFC 5424 6: printable ASCII without spaces, or the nil value."""
+    """Return a header field by RFC 5424 section 6: printable ASCII without spaces, or the nil value "-"."""
     return "".join(c if "!" <= c <= "~" else "?" for c in value)[:longest] or "-"
 
 

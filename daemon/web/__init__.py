@@ -1,1 +1,1 @@
-"""HTTP: the interface for programs, and metrics."""
+"""HTTP: the interface for other programs, and metrics."""

@@ -1,4 +1,4 @@
-"""HTTP for programs: health and metrics, and under /api/v1 the audit database, read-only."""
+"""HTTP for other programs: health, metrics, and under /api/v1 read-only queries of the audit database."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from storage.store import Store
 
 
 def application(settings: Settings, store: Store, spool: Spool) -> FastAPI:
-    """Every route, over one database and one spool."""
+    """Return the web application, with every route."""
     app = FastAPI(title="hilum", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
 
     @app.exception_handler(DatabaseUnavailable)
@@ -30,11 +30,11 @@ def application(settings: Settings, store: Store, spool: Spool) -> FastAPI:
 
 def _monitoring(settings: Settings, store: Store, spool: Spool) -> APIRouter:
     router = APIRouter()
-    expiries = certificates.expiries(settings)  # of the files that this daemon started or reloaded with
+    expiries = certificates.expiries(settings)  # of the files that the daemon read when it started or reloaded
 
     @router.get("/health")
     def health() -> JSONResponse:
-        """200 while new studies can be taken: the database answers and the spool has room."""
+        """200 while new studies can be received: the database answers and the spool has room. Otherwise 503."""
         store.journal.counts()
         free = spool.free_bytes()
         room = free >= settings.storage.min_free_bytes
@@ -43,7 +43,7 @@ def _monitoring(settings: Settings, store: Store, spool: Spool) -> APIRouter:
 
     @router.get("/metrics")
     def metrics() -> Response:
-        """Prometheus' text format."""
+        """The metrics, in Prometheus' text format."""
         pending = store.outbox.waiting(READER) if settings.audit.syslog else None
         page = render(store.journal, spool, expiries, pending)
         return Response(page, media_type="text/plain; version=0.0.4")
@@ -62,7 +62,7 @@ def _studies(queries: Queries) -> APIRouter:
         state: str = "",
         limit: int = Query(100, ge=1, le=10_000),
     ) -> list[dict[str, Any]]:
-        """The studies, newest first, as `hilum audit studies --json` prints them."""
+        """The studies, newest first, as printed by `hilum audit studies --json`."""
         return queries.studies(
             patient=patient_id or None,
             accession=accession_number or None,
@@ -73,12 +73,12 @@ def _studies(queries: Queries) -> APIRouter:
 
     @router.get("/studies/{study_instance_uid}/results")
     def results(study_instance_uid: str) -> list[dict[str, Any]]:
-        """For each image the object that `hilum predict --json` prints."""
+        """For each image of the study, the object that `hilum predict --json` prints."""
         return queries.results(study_instance_uid)
 
     @router.get("/studies/{study_instance_uid}/events")
     def events(study_instance_uid: str) -> list[dict[str, Any]]:
-        """The study's rows of the audit trail."""
+        """The study's rows in the audit trail."""
         return queries.events(study_instance_uid)
 
     return router

@@ -1,4 +1,4 @@
-"""Prometheus metrics, read from the journal at each scrape: they survive a restart and hold no patient data."""
+"""Prometheus metrics. They are read from the journal at each scrape, so they survive a restart. No patient data."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -11,7 +11,7 @@ from storage.spool import Spool
 
 
 class Snapshot:
-    """The journal's counts as metric families."""
+    """A collector for Prometheus' library: the journal's counts as metric families."""
 
     def __init__(
         self,
@@ -27,11 +27,11 @@ class Snapshot:
         self._expiries, self._audit_pending = expiries, audit_pending
 
     def collect(self) -> Iterator[Metric]:
-        """The families, in the order in which they are printed."""
+        """Yield the families in the order in which they are printed."""
         studies = GaugeMetricFamily("hilum_studies", "Studies in the journal by state", labels=["state"])
         for state, number in sorted(self._studies.items()):
             studies.add_metric([state], number)
-        images = GaugeMetricFamily("hilum_images", "Images by verdict; reasons: in the journal", labels=["verdict"])
+        images = GaugeMetricFamily("hilum_images", "Images by verdict; the journal has the reasons", labels=["verdict"])
         for verdict, number in sorted(self._images.items()):
             images.add_metric([verdict], number)
         deliveries = GaugeMetricFamily(
@@ -42,7 +42,9 @@ class Snapshot:
         yield studies
         yield images
         yield deliveries
-        yield GaugeMetricFamily("hilum_spool_free_bytes", "Free space where the spool lies", self._free_bytes)
+        yield GaugeMetricFamily(
+            "hilum_spool_free_bytes", "Free space on the file system of the spool", self._free_bytes
+        )
         expiries = GaugeMetricFamily(
             "hilum_certificate_expires_timestamp_seconds", "When a file of [tls] expires", labels=["file"]
         )
@@ -54,9 +56,10 @@ class Snapshot:
 
 
 def render(journal: Journal, spool: Spool, expiries: Mapping[str, datetime], audit_pending: int | None = None) -> bytes:
-    """The page at /metrics, in Prometheus' text format; `expiries`: of the certificates, by key of [tls].
+    """Return the page at /metrics, in Prometheus' text format.
 
-    `audit_pending`: rows of the audit trail that wait for the syslog server; None where there is none.
+    `expiries` says when certificates expire, by their key in [tls]. `audit_pending` is the number of rows of the audit
+    trail that wait for the syslog server, or None if none is configured.
     """
     registry = CollectorRegistry()
     counts = journal.counts(), journal.image_counts(), journal.delivery_counts()

@@ -69,7 +69,7 @@ def test_a_new_kind_is_made_grouped_and_kept(tmp_path: Path, untrained: dict[str
         ("note", "1.5.1", both), ("note", "1.5.2", frozenset({"a"})), ("sr", "1.5.3", both)
     ])  # fmt: skip
     study = Study(1, header.study_instance_uid, 1, 1, pipeline.datetime.now().astimezone(), (instance,), earlier)
-    images = [pipeline.Looked(instance, header, "refused", "too dark")]
+    images = [pipeline.ExaminedImage(instance, header, "refused", "too dark")]
     outcome = pipeline.conclude(study, images, open_classifier(settings), settings, study.received_at)
     notes = [made for made in outcome.objects if made.kind == "note"]
     assert [(made.destinations, made.data) for made in notes] == [(("a", "b"), b"1 images, en-US, after ['1.5.1']")]

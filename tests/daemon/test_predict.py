@@ -132,4 +132,4 @@ def test_what_is_asked_for_wrongly(folder: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HILUM__MODEL__DIGEST", "sha256:" + "0" * 64)
     assert "is pinned" in run(folder / "a.dcm", status=2).stderr
     monkeypatch.delenv("HILUM__MODEL__DIGEST")
-    assert "pin it to let it run" in run(folder / "a.dcm", status=2).stderr
+    assert "model.digest is empty" in run(folder / "a.dcm", status=2).stderr

@@ -17,7 +17,7 @@ from daemon.cli.check import check
 from daemon.runtime import log
 from daemon.runtime.clock import now
 from daemon.syslog.messages import Interpreter
-from daemon.syslog.shipper import READER, Shipper, reachable
+from daemon.syslog.shipper import READER, Shipper, check_reachable
 from daemon.syslog.transport import SyslogServer, SyslogUnreachable, send, syslog_message
 from daemon.wiring import read_settings
 from dicom_io.network.tls import TlsFiles, client_context, server_context
@@ -177,7 +177,7 @@ def test_only_who_shows_a_certificate_is_heard_and_we_notice(
             shipper(rsyslog, wrong, store).ship()
             assert store.outbox.waiting(READER) == 1
             with pytest.raises(SyslogUnreachable):
-                reachable(read_settings(None, settings_for(rsyslog, wrong)))
+                check_reachable(read_settings(None, settings_for(rsyslog, wrong)))
         assert rsyslog.lines() == []
         shipper(rsyslog, files, store).ship()
         wait_for(lambda: numbers(rsyslog) == [1], 20, "the message")

@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pydicom
 import pytest
 
-from daemon import pipeline
+from config.settings import Settings
+from daemon.parts.receive import Reception
+from daemon.runtime.shared import Shared
+from dicom_io.network.errors import OutOfResources
 from dicom_io.services.store_scp import Arrived
 from storage.database import open_database
 from storage.errors import DatabaseUnavailable, SpoolDamaged, SpoolUnavailable, UnsafeName
@@ -183,15 +185,17 @@ def test_an_object_whose_commit_failed_is_cleared_up_by_a_later_arrival(
             raise DatabaseUnavailable("full")
 
     spool, journal = Spool(tmp_path / "spool"), Journal(open_database("", tmp_path), fault)
+    settings = Settings()
+    reception = Reception(settings, journal, spool, Shared.of(settings, lambda: settings))
 
     def receive() -> None:
         file = dx_file(spool.incoming / "arrived", 16, 16)
         header = pydicom.dcmread(file)
         arrived = Arrived(file, header.SOPClassUID, header.SOPInstanceUID, header.file_meta.TransferSyntaxUID,
                           "MODALITY", "127.0.0.1", 1)  # fmt: skip
-        pipeline.receive(arrived, spool, journal, datetime.now(UTC))
+        reception.store(arrived)
 
-    with pytest.raises(DatabaseUnavailable):
+    with pytest.raises(OutOfResources):
         receive()
     (spool.incoming / "arrived").unlink(missing_ok=True)
     assert len(files(spool)) == 1

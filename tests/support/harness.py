@@ -17,7 +17,7 @@ from storage.journal import Journal
 from storage.store import Store, open_store
 from tests.conftest import ROOT, wait_for
 
-FAULTS = {"died", "part ended", "analysis fell", "scheduled job failed", "not json", "cannot work"}
+FAULTS = {"unhandled exception", "part ended", "analysis failed", "scheduled job failed", "not json", "cannot work"}
 """Log events that tell of something nobody provoked."""
 
 

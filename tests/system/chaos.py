@@ -99,7 +99,7 @@ class Killer:
         """Until something is delivered again: who kills only what is still starting meets nothing half-done."""
         seen, deadline = len(self.daemon.events), time.monotonic() + LONGEST_LIFE_SECONDS
         while not stop.wait(0.1) and time.monotonic() < deadline:
-            if any(e.get("event") in ("sent", "not reached") for e in self.daemon.events[seen:]):
+            if any(e.get("event") in ("sent", "destination unreachable") for e in self.daemon.events[seen:]):
                 return
 
 

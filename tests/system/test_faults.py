@@ -107,7 +107,9 @@ def objects(daemon: Daemon) -> list[Path]:
 def without_faults(daemon: Daemon) -> None:
     """No part ended or died; that a request failed, or an analysis waits, may be in the log."""
     assert daemon.alive
-    assert not [e for e in daemon.faults() if e["event"] in ("died", "part ended", "cannot work", "not json")]
+    assert not [
+        e for e in daemon.faults() if e["event"] in ("unhandled exception", "part ended", "cannot work", "not json")
+    ]
 
 
 # --- disk --------------------------------------------------------------------------------------------------------
@@ -232,7 +234,7 @@ def test_postgresql_goes_away_and_comes_back(
         kept.sender.close()
         settle(daemon, set(modality.acknowledged))
         compare(daemon, pacs, set(modality.acknowledged))
-        assert {e["error"] for e in daemon.faults() if e["event"] == "died"} <= {"DatabaseUnavailable"}
+        assert {e["error"] for e in daemon.faults() if e["event"] == "unhandled exception"} <= {"DatabaseUnavailable"}
     postgres.drop_database(url)
 
 

@@ -105,9 +105,12 @@ def test_nothing_of_a_patient_leaves_the_daemon(tmp_path: Path, untrained: dict[
             if str(pydicom.dcmread(path).StudyInstanceUID) == str(pydicom.dcmread(lost).StudyInstanceUID):
                 path.unlink()
         wait_for(lambda: daemon.states()["QUARANTINED"] >= 3 and not daemon.states()["RECEIVED"], 250, "the analysis")
-        wait_for(lambda: "refuse" in refusing.tried and any(e["event"] == "not reached" for e in daemon.events), 60)
+        wait_for(
+            lambda: "refuse" in refusing.tried and any(e["event"] == "destination unreachable" for e in daemon.events),
+            60,
+        )
         reasons = [row["reason"] for row in daemon.rows()]
-        assert any("unforeseen LookupError" in reason for reason in reasons), reasons
+        assert any("unexpected LookupError" in reason for reason in reasons), reasons
         assert any("missing from the spool" in reason for reason in reasons), reasons
         assert any("analysis died twice" in reason for reason in reasons), reasons
         said += [page(port, path) for path in ("/health", "/metrics", "/nowhere", "/api/v1/studies?limit=x")]

@@ -157,7 +157,7 @@ def test_a_log_without_reader_is_no_failure() -> None:
     """A process whose log has no reader any more ends as it would have ended."""
     reader, writer = os.pipe()
     os.close(reader)
-    script = "from daemon import log; log.configure('info', 'x'); log.get().info('one'); log.get().info('two')"
+    script = "from daemon.runtime import log; log.configure('info', 'x'); log.get().info('one'); log.get().info('two')"
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as a daemon has it
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, stderr=writer, env=environ)
     os.close(writer)
