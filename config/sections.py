@@ -176,6 +176,8 @@ class DeliverySettings(Section):
     first_retry_seconds: Seconds = 5.0
     longest_retry_seconds: Seconds = 600.0
     give_up_after_seconds: Seconds = 0.0
+    failures_until_refused: int = Field(8, ge=1)
+    failing_seconds: Seconds = 3600.0
     timeout_seconds: Seconds = 30.0
     idle_release_seconds: Seconds = 60.0
     commitment_timeout_seconds: Seconds = 3600.0

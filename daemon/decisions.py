@@ -16,6 +16,14 @@ class CannotWork(Exception):
     """A part cannot work with this configuration. The text says what is wrong and what to do."""
 
 
+class SeveralPatients(Exception):
+    """The images of one study are of several patients; `number` says how many."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"{number} patients in one study")
+        self.number = number
+
+
 @dataclass(frozen=True)
 class Wait:
     """Make the study due again after `seconds`."""
@@ -46,6 +54,11 @@ def decide(error: Exception) -> Decision:
             return Wait(TROUBLE_SECONDS, "the spool cannot be read or written")
         case SpoolDamaged():
             return Quarantine(str(error), "spool-damaged")
+        case SeveralPatients(number=number):
+            return Quarantine(
+                f"the images are of {number} patients under one Study Instance UID; hilum quarantine images shows"
+                " them, hilum quarantine release with --patient or --keep says which belong"
+            )
         case MemoryError():
             return Quarantine("memory ran out; raise model.memory_limit_bytes or examine the image")
         case OSError():

@@ -21,11 +21,14 @@ from config.sections import DestinationSettings
 from config.settings import Settings
 from daemon import outputs, translate
 from daemon.channel import Channel
+from daemon.comparison import compare
+from daemon.decisions import SeveralPatients
 from dicom_io.composite.analysis import Analysis, Heatmap
 from dicom_io.image.decode import decode
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.no_picture import NoPicture
 from dicom_io.image.selection import SelectionRules, select
+from dicom_io.image.subject import count_patients
 from dicom_io.network.errors import InstanceConflict, ObjectMismatch
 from dicom_io.network.statuses import Status
 from dicom_io.services.store_scp import Answer, Arrived
@@ -37,6 +40,7 @@ from storage.records import (
     Delivery,
     Instance,
     InstanceOutcome,
+    ReceivedObject,
     ResultObject,
     Sent,
     Study,
@@ -69,7 +73,7 @@ def receive(arrived: Arrived, spool: Spool, journal: Journal, now: datetime) -> 
     _check_agreement(header, arrived)
     spooled = spool.adopt(arrived.path, arrived.sha256)
     try:
-        arrival = journal.received(translate.received_object(header, arrived, spooled), now)
+        arrival = _journaled(translate.received_object(header, arrived, spooled), header, spool, journal, now)
     except DatabaseUnavailable:
         spool.doubt(spooled.name)
         raise
@@ -79,8 +83,18 @@ def receive(arrived: Arrived, spool: Spool, journal: Journal, now: datetime) -> 
         raise InstanceConflict("other bytes are held under this SOP Instance UID")
     if arrival is Arrival.DUPLICATE:
         spool.remove(spooled.name)
-        return Answer(Status.SUCCESS, "already held, the same bytes")
+        return Answer(Status.SUCCESS, "already held, the same image")
     return Answer(Status.SUCCESS)
+
+
+def _journaled(obj: ReceivedObject, header: Header, spool: Spool, journal: Journal, now: datetime) -> Arrival:
+    """Write the object down; where other bytes are in use under its UID, only after the two were compared."""
+    arrival = journal.received(obj, now)
+    while arrival is Arrival.UNCOMPARED:  # again where a third object came in between
+        held = journal.in_use(obj.sop_instance_uid)
+        stored = replace(header, path=spool.path(obj.spooled.name))
+        arrival = journal.received(obj, now, compare(stored, held, spool))
+    return arrival
 
 
 def _check_agreement(header: Header, arrived: Arrived) -> None:
@@ -111,9 +125,17 @@ class ExaminedImage:
 
 
 def read_images(study: Study, spool: Spool, settings: Settings) -> tuple[ExaminedImage, ...]:
-    """Select and decode a study's images. Raises SpoolDamaged if a file is missing from the spool or was altered."""
+    """Select and decode a study's images.
+
+    Raises SpoolDamaged if a file is missing from the spool or was altered, and SeveralPatients if the images are not of
+    one patient (PS3.3 A.1.2): then no report may be made from them.
+    """
     rules = translate.selection_rules(settings.select)
-    return tuple(_read_image(i, spool, rules, settings.dicom.max_pixels) for i in study.instances)
+    images = tuple(_read_image(i, spool, rules, settings.dicom.max_pixels) for i in study.instances)
+    patients = count_patients([image.header for image in images])
+    if patients > 1:
+        raise SeveralPatients(patients)
+    return images
 
 
 def _read_image(instance: Instance, spool: Spool, rules: SelectionRules, max_pixels: int) -> ExaminedImage:

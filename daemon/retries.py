@@ -30,16 +30,25 @@ def doubled(first: float, failures: int, longest: float) -> float:
 
 
 def after_sending(delivery: Delivery, sent: Sent, now: datetime, policy: DeliverySettings) -> Attempt:
-    """Return the attempt that the journal is to record, after `delivery` ended as `sent` at `now`.
+    """Return what the journal is told of an attempt to deliver.
 
-    After UNREACHABLE the object is due again, after a pause that doubles with each attempt. Once
-    `delivery.give_up_after_seconds` have passed since the object was made (0: never), it counts as refused. Every other
-    outcome is final.
+    After UNREACHABLE and FAILED the object is due again, later with each attempt. It counts as refused, and so goes to
+    a person, once `delivery.give_up_after_seconds` are over (0: never), or once the destination has answered it with a
+    failure `delivery.failures_until_refused` times over at least `delivery.failing_seconds`. Other outcomes are final.
     """
-    if sent.outcome != Sending.UNREACHABLE:
+    if sent.outcome not in (Sending.UNREACHABLE, Sending.FAILED):
         return Attempt(delivery.id, sent)
     if 0 < policy.give_up_after_seconds < (now - delivery.created_at).total_seconds():
         return Attempt(delivery.id, replace(sent, outcome=Sending.REFUSED, comment=f"given up: {sent.comment}"))
+    failures = delivery.failures + (sent.outcome == Sending.FAILED)
+    failing = (now - (delivery.first_failed_at or now)).total_seconds()
+    if (
+        sent.outcome == Sending.FAILED
+        and failures >= policy.failures_until_refused
+        and failing >= policy.failing_seconds
+    ):
+        comment = f"answered so {failures} times: {sent.comment or 'without a comment'}"
+        return Attempt(delivery.id, replace(sent, outcome=Sending.REFUSED, comment=comment))
     pause = doubled(policy.first_retry_seconds, delivery.attempts, policy.longest_retry_seconds)
     return Attempt(delivery.id, sent, now + timedelta(seconds=pause))
 

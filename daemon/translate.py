@@ -17,6 +17,7 @@ from dicom_io.composite.analysis import (
 )
 from dicom_io.image.header import Header
 from dicom_io.image.selection import SelectionRules
+from dicom_io.image.subject import subject_digest
 from dicom_io.services.store_scp import Arrived
 from storage.records import EarlierObject, ReceivedObject, ResultObject, Spooled
 
@@ -84,7 +85,7 @@ def source_image(header: Header, prediction: Prediction | None, reason: str) -> 
         if seen and seen.pathology_probability is not None and seen.pathology is not None
         else None
     )
-    return SourceImage(header.dataset, finding_results(prediction), reason, pathology)
+    return SourceImage(header.dataset, finding_results(prediction), reason, pathology, subject_digest(header))
 
 
 def predecessors(

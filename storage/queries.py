@@ -153,6 +153,14 @@ class Queries:
         with reading(self._engine) as connection:
             return [_plain(row) for row in connection.execute(query).mappings()]
 
+    def images(self, study_instance_uid: str) -> list[dict[str, Any]]:
+        """The images of a study in the order of arrival, with the names of their files in the spool."""
+        names = ("sop_instance_uid", "spool_name", "sha256", "excluded", "verdict", "reason", "received_at")
+        query = select(*(instance.c[name] for name in names)).join(study, study.c.id == instance.c.study_id)
+        query = query.where(study.c.study_instance_uid == study_instance_uid).order_by(instance.c.id)
+        with reading(self._engine) as connection:
+            return [_plain(row) for row in connection.execute(query).mappings()]
+
     def conflict(self, conflict_id: int) -> dict[str, Any] | None:
         """Return one conflict with the names of both files in the spool; None if no conflict has this number."""
         query = _CONFLICTS.add_columns(conflict.c.spool_name, instance.c.spool_name.label("held_spool_name"))

@@ -24,16 +24,42 @@ class Arrival(StrEnum):
     DUPLICATE = "DUPLICATE"
     """The journal already has the same bytes under this SOP Instance UID."""
     CONFLICT = "CONFLICT"
-    """The journal has other bytes under this SOP Instance UID. Those that came first are the ones that are used."""
+    """The journal has another image under this SOP Instance UID. The one that came first is the one that is used."""
+    CORRECTED = "CORRECTED"
+    """The same image under another patient or study: the newer header is used from now on, both objects are kept."""
+    UNCOMPARED = "UNCOMPARED"
+    """The journal has other bytes under this SOP Instance UID. Nothing was written: compare the two and ask again."""
+
+
+class Likeness(StrEnum):
+    """How a received object compares with the one that is in use under its SOP Instance UID."""
+
+    SAME = "SAME"
+    """Patient, study, series and pixels are the same; other elements or the compression differ."""
+    CORRECTED = "CORRECTED"
+    """The pixels are the same, and the header names another patient, study or series."""
+    OTHER = "OTHER"
+    """The pixels differ."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The result of comparing a received object with the one whose SHA-256 this is."""
+
+    sha256: str
+    likeness: Likeness
 
 
 class Sending(StrEnum):
-    """The outcome of one attempt to deliver. Only UNREACHABLE is followed by another attempt."""
+    """How one attempt to deliver ended. After FAILED and UNREACHABLE another attempt follows."""
 
     ACCEPTED = "ACCEPTED"
     WARNING = "WARNING"
+    FAILED = "FAILED"
+    """The destination answered this object with a failure that another attempt may change."""
     REFUSED = "REFUSED"
     UNREACHABLE = "UNREACHABLE"
+    """The destination gave no answer at all."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +195,10 @@ class Delivery:
     attempts: int
     """Attempts made before this one."""
     created_at: datetime
+    failures: int = 0
+    """How many of the attempts the destination answered with FAILED."""
+    first_failed_at: datetime | None = None
+    """When it did so first."""
 
 
 @dataclass(frozen=True)

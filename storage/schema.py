@@ -101,6 +101,8 @@ class InstanceRow(Base):
     received_at: Mapped[datetime]
     held_until: Mapped[datetime | None]
     """The time until which a modality was promised that the object is kept (storage commitment)."""
+    excluded: Mapped[int] = mapped_column(server_default="0")
+    """1 where a person said that it belongs to another patient: it is neither analysed nor reported."""
     verdict: Mapped[str]
     reason: Mapped[str]
     result: Mapped[Any] = mapped_column(nullable=True)
@@ -164,6 +166,9 @@ class DeliveryRow(Base):
     finished_at: Mapped[datetime | None]
     status: Mapped[int | None]
     comment: Mapped[str]
+    failures: Mapped[int] = mapped_column(server_default="0")
+    """How often the destination answered this object with a failure that another attempt may change."""
+    first_failed_at: Mapped[datetime | None]
     commitment: Mapped[str]
     """"" (not asked for), WANTED, REQUESTED, COMMITTED or FAILED."""
     commit_requests: Mapped[int]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from daemon.cli.database import actor, carry_out, note_reading, store_of
-from daemon.cli.options import AsJson, Config, settings_of
+from daemon.cli.options import AsJson, Config
+from daemon.cli.spooled import header_of, spool_of
 from daemon.cli.tables import show
 from daemon.runtime.clock import now
-from storage.errors import SpoolError
-from storage.spool import Spool
 
 if TYPE_CHECKING:
     from dicom_io.image.header import Header
@@ -46,11 +44,11 @@ def listed(
 @conflicts.command("show")
 def shown(context: typer.Context, number: Number, config: Config = None, as_json: AsJson = False) -> None:
     """Show the headers of the two objects side by side; an asterisk marks each difference."""
-    store, spool = store_of(config), _spool(config)
+    store, spool = store_of(config), spool_of(config)
     found = _existing(store.queries.conflict(number), number)
     note_reading(store, context)
     show(
-        _compared(_header(spool, found, "held_"), _header(spool, found)),
+        _compared(header_of(spool, found, "held_", "held object"), header_of(spool, found, name="other object")),
         ["element", "held", "other", "differs"],
         as_json,
     )
@@ -64,9 +62,9 @@ def take(number: Number, config: Config = None) -> None:
     """
     from daemon import translate
 
-    store, spool = store_of(config), _spool(config)
+    store, spool = store_of(config), spool_of(config)
     found = _existing(store.queries.conflict(number), number)
-    taken = translate.object_of_conflict(_header(spool, found), found)
+    taken = translate.object_of_conflict(header_of(spool, found, name="other object"), found)
     carry_out(
         config, lambda journal: journal.take(number, taken, now(), actor()), "taken; the study will be analysed again"
     )
@@ -75,12 +73,8 @@ def take(number: Number, config: Config = None) -> None:
 @conflicts.command()
 def discard(number: Number, config: Config = None) -> None:
     """Delete the object that does not count; its digest stays in the audit trail."""
-    spool = _spool(config)
+    spool = spool_of(config)
     carry_out(config, lambda journal: spool.remove(journal.discard_conflict(number, now(), actor())), "discarded")
-
-
-def _spool(config: Path | None) -> Spool:
-    return Spool(settings_of(config).storage.directory / "spool")
 
 
 def _existing(conflict: dict[str, Any] | None, number: int) -> dict[str, Any]:
@@ -89,18 +83,6 @@ def _existing(conflict: dict[str, Any] | None, number: int) -> dict[str, Any]:
         typer.echo(f"there is no conflict {number}; hilum conflicts list prints those that exist", err=True)
         raise typer.Exit(1)
     return conflict
-
-
-def _header(spool: Spool, conflict: dict[str, Any], which: str = "") -> Header:
-    """Read the header of the other object, or of the one that counts if `which` is "held_"."""
-    from dicom_io.image.header import read_header
-    from dicom_io.image.no_picture import NoPicture
-
-    try:
-        return read_header(spool.verified(conflict[f"{which}spool_name"], conflict[f"{which}sha256"]))
-    except (SpoolError, NoPicture) as fault:
-        typer.echo(f"the {'held' if which else 'other'} object cannot be read: {fault}", err=True)
-        raise typer.Exit(1) from None
 
 
 def _compared(held: Header, other: Header) -> list[dict[str, Any]]:

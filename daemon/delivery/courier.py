@@ -13,7 +13,7 @@ from daemon.runtime.clock import now
 from daemon.runtime.doorbell import Doorbell
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
-from storage.records import Attempt, Delivery
+from storage.records import Attempt, Delivery, Sending
 
 BATCH = 16
 POLL_SECONDS = 1.0  # how often the journal is asked for work that no bell announced
@@ -49,12 +49,13 @@ class Courier:
     def deliver_due(self) -> int:
         """Deliver what is due now; return the number of objects tried.
 
-        The round ends early if the destination cannot be reached: it then gets nothing until the next attempt is due.
+        The round ends early if the destination cannot be reached: it then gets nothing until the next attempt is due. A
+        status, whichever it is, is an answer: it holds back its own object and no other.
         """
         deliveries = self._journal.due(self._destination.name, now(), BATCH)
         for number, delivery in enumerate(deliveries, 1):
             attempt = self._deliver(delivery)
-            if attempt.next_attempt_at is not None:
+            if attempt.sent.outcome == Sending.UNREACHABLE and attempt.next_attempt_at is not None:
                 self._postpone_all(attempt.next_attempt_at)
                 return number
             if self._stop.is_set():
@@ -71,13 +72,14 @@ class Courier:
         return attempt
 
     def _log(self, delivery: Delivery, attempt: Attempt, seconds: float) -> None:
+        outcome = Sending(attempt.sent.outcome)
         log.get().info(
-            "destination unreachable" if attempt.next_attempt_at else "sent",
+            {Sending.UNREACHABLE: "destination unreachable", Sending.FAILED: "delivery failed"}.get(outcome, "sent"),
             delivery=delivery.id,
             study=delivery.study_id,
             kind=delivery.kind,
             destination=self._destination.name,
-            outcome=attempt.sent.outcome,
+            outcome=str(outcome),
             status=attempt.sent.status,
             seconds=round(seconds, 3),
         )

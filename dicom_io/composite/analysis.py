@@ -49,6 +49,8 @@ class SourceImage:
     findings: tuple[FindingResult, ...] = ()
     reason: str = ""
     pathology: Pathology | None = None
+    subject: str = ""
+    """A digest of what the header says of patient and study: a corrected header makes another object."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def check_analysis(images: Sequence[SourceImage], started: datetime) -> None:
 
 def result_uid(kind: str, images: Sequence[SourceImage], model: ModelIdentity, *parts: str) -> str:
     """The SOP Instance UID of a result: the same analysis gives the same UID, whenever and however often it is done."""
-    said = [kind, model.digest, *parts]
+    said = [kind, model.digest, *parts, images[0].subject]
     for image in images:
         said += [copying.sop_instance_uid(image.dataset), image.reason, *map(_spelled, image.findings)]
         if image.pathology:

@@ -26,6 +26,7 @@ from pydicom.uid import ComputedRadiographyImageStorage
 from dicom_io.composite import encode
 from dicom_io.composite.encode import element, item, sequence
 from dicom_io.identity import derived_uid
+from dicom_io.modules import PATIENT_TYPE_2, PATIENT_TYPE_3, STUDY_TYPE_2, STUDY_TYPE_3
 
 # the exceptions that pydicom raises on an element that it cannot read
 UNREADABLE = (
@@ -46,16 +47,6 @@ VALID = {
 PRINTABLE = re.compile(rb"[ -~]+")
 VALID_BIRTH_DATE = re.compile(_DAY + rb"|\d{4}\.\d\d\.\d\d")
 ENUMERATED = {"PatientSex": frozenset({b"M", b"F", b"O"}), "PatientIdentityRemoved": frozenset({b"YES", b"NO"})}
-
-# PS3.3 C.7.1.1 Patient, C.7.2.1 General Study: Type 2 is always written, Type 3 if the source has it
-PATIENT_TYPE_2 = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
-PATIENT_TYPE_3 = (
-    "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "TypeOfPatientID", "PatientBirthTime",
-    "OtherPatientIDs", "OtherPatientNames", "OtherPatientIDsSequence", "PatientIdentityRemoved",
-    "DeidentificationMethod", "DeidentificationMethodCodeSequence",
-)  # fmt: skip
-STUDY_TYPE_2 = ("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID")
-STUDY_TYPE_3 = ("IssuerOfAccessionNumberSequence", "StudyDescription", "ProcedureCodeSequence")
 
 # PS3.3 C.17.2, in the order of tags: keyword in Referenced Request Sequence, keyword in Request Attributes Sequence
 REQUEST_TYPE_2 = {

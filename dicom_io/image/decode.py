@@ -61,6 +61,15 @@ def decode(
     return _render(levels, table, shutter, _factor(rows, columns, size_hint))
 
 
+def read_stored_levels(header: Header, max_pixels: int = MAX_PIXELS) -> Levels:
+    """Return the stored values less the smallest possible one, uint8 or uint16 [rows, columns]; luminance of colour.
+
+    Nothing is scaled, averaged or hidden. Raises as `decode` does.
+    """
+    shape, stored = _checked(header, max_pixels)
+    return _read_levels(header, shape, stored, max_pixels, size_hint=None)
+
+
 def _checked(header: Header, max_pixels: int) -> tuple[FrameShape, StoredValues]:
     """Return the shape and the kind of stored values from the header. Raises Unsupported, TooLarge."""
     frames, samples = max(header.integer("NumberOfFrames", 1), 1), max(header.integer("SamplesPerPixel", 1), 1)

@@ -6,7 +6,7 @@ PS3.7 Annex C (general), PS3.4 B.2.3 (C-STORE), PS3.3 C.14.1.1 (Failure Reason i
 from enum import IntEnum
 from typing import Literal
 
-Outcome = Literal["ACCEPTED", "WARNING", "REFUSED", "UNREACHABLE"]
+Outcome = Literal["ACCEPTED", "WARNING", "FAILED", "REFUSED", "UNREACHABLE"]
 
 
 class Status(IntEnum):
@@ -44,8 +44,10 @@ _FINAL = {status for status in Status if 0x0110 < status < 0x0200} - _RETRYABLE
 def outcome_of(status: int) -> Outcome:
     """Return what the status of a C-STORE response means for the delivery.
 
-    A7xx, failures for lack of resources, and numbers that the standard does not define are worth another try and count
-    as UNREACHABLE. Duplicate SOP Instance is a WARNING, because the peer has the object, and its bytes never change.
+    FAILED is an answer that another try may change: A7xx, a processing failure, lack of resources, and numbers that the
+    standard does not define. REFUSED is one that no other try would change. Duplicate SOP Instance is a WARNING,
+    because the peer has the object, and its bytes never change. UNREACHABLE is not said of a status: a peer that
+    answers is there.
     """
     if status == Status.SUCCESS:
         return "ACCEPTED"
@@ -53,4 +55,4 @@ def outcome_of(status: int) -> Outcome:
         return "WARNING"
     if status in _FINAL or 0xA800 <= status <= 0xAFFF or 0xC000 <= status <= 0xCFFF:
         return "REFUSED"
-    return "UNREACHABLE"
+    return "FAILED"

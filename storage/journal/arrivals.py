@@ -1,22 +1,21 @@
 """Received objects: each is new, a duplicate, or in conflict with an earlier object of the same SOP Instance UID."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, exists, insert, or_, select
 
 from storage.database import reading
-from storage.journal.transactions import Book, Transaction
-from storage.records import Arrival, Held, ReceivedObject, State
+from storage.journal.transactions import Book, Transaction, begin_study
+from storage.journal.versions import is_superseded, supersede
+from storage.records import Arrival, Compared, Held, Likeness, ReceivedObject, State
 from storage.schema import conflict, instance, study
 
-_SAME_UID = select(instance.c.id, instance.c.sha256).where(instance.c.sop_instance_uid == bindparam("uid"))
+_SAME_UID = select(instance).where(instance.c.sop_instance_uid == bindparam("uid"))
 _STUDY = select(study).where(study.c.study_instance_uid == bindparam("uid"))
 _CONFLICT = select(conflict.c.id).where(
     conflict.c.sop_instance_uid == bindparam("uid"), conflict.c.sha256 == bindparam("sha256")
 )
-_NEW_STUDY = insert(study)
 _NEW_INSTANCE = insert(instance)
 _HELD = select(instance.c.spool_name, instance.c.sha256).where(
     instance.c.sop_instance_uid == bindparam("uid"),
@@ -36,20 +35,18 @@ FINISHED = (State.ANALYSED, State.DELIVERED, State.COMMITTED, State.IGNORED)
 class Arrivals(Book):
     """The journal's methods for the receiver."""
 
-    def received(self, obj: ReceivedObject, now: datetime) -> Arrival:
+    def received(self, obj: ReceivedObject, now: datetime, compared: Compared | None = None) -> Arrival:
         """Record a received object; when this returns, its row is durable.
 
         NEW: its study now waits for analysis, and a finished study is opened again. DUPLICATE: only an audit row is
-        written. CONFLICT: the object is set aside, and the one that came first stays in use. If
+        written. UNCOMPARED: other bytes are in use under this SOP Instance UID; call again with `compared`, which says
+        how the two compare. CORRECTED: the object takes the place of the one in use, which is kept, and its study is
+        analysed again. CONFLICT: the object is set aside, and the one that came first stays in use. If
         `knows(obj.spooled.name)` is false afterwards, no row refers to the file and the caller removes it. Raises
         `DatabaseUnavailable`; the caller must then keep the file, because the commit may have succeeded.
         """
-        return self.received_many([obj], now)[0]
-
-    def received_many(self, objects: Sequence[ReceivedObject], now: datetime) -> list[Arrival]:
-        """As `received`, for several objects in one transaction."""
         with self._transaction("received") as tx:
-            return [_receive(tx, obj, now) for obj in objects]
+            return _receive(tx, obj, now, compared)
 
     def knows(self, spool_name: str) -> bool:
         """Return whether any row refers to this file of the spool."""
@@ -62,20 +59,34 @@ class Arrivals(Book):
             row = connection.execute(_HELD, {"uid": sop_instance_uid, "class_uid": sop_class_uid}).one_or_none()
         return Held(row.spool_name, row.sha256) if row else None
 
+    def in_use(self, sop_instance_uid: str) -> Held:
+        """Return file name and digest of the object that is in use; the name is empty if its file was purged."""
+        with reading(self._engine) as connection:
+            row = connection.execute(_SAME_UID, {"uid": sop_instance_uid}).one()
+        return Held(row.spool_name, row.sha256)
+
     def record(self, event: str, now: datetime, *, actor: str = "hilum", detail: dict[str, Any] | None = None) -> None:
         """Write an audit row that belongs to no study, e.g. a start, a rejected association, or a look at the trail."""
         with self._transaction("record") as tx:
             tx.trail.add(event, now, actor=actor, detail=detail)
 
 
-def _receive(tx: Transaction, obj: ReceivedObject, now: datetime) -> Arrival:
+def _receive(tx: Transaction, obj: ReceivedObject, now: datetime, compared: Compared | None) -> Arrival:
     same = tx.sql.execute(_SAME_UID, {"uid": obj.sop_instance_uid}).one_or_none()
     if same is None:
         _add(tx, obj, now)
         return Arrival.NEW
-    if same.sha256 == obj.spooled.sha256:
+    if same.sha256 == obj.spooled.sha256 or is_superseded(tx, obj):
         _note(tx, "DUPLICATE", obj, now)
         return Arrival.DUPLICATE
+    if compared is None or compared.sha256 != same.sha256:
+        return Arrival.UNCOMPARED
+    if compared.likeness is Likeness.SAME:
+        _note(tx, "DUPLICATE", obj, now, reason="the same image in other bytes")
+        return Arrival.DUPLICATE
+    if compared.likeness is Likeness.CORRECTED:
+        supersede(tx, same, obj, _origin(obj, now), now)
+        return Arrival.CORRECTED
     _set_aside(tx, obj, now)
     return Arrival.CONFLICT
 
@@ -96,29 +107,6 @@ def _add(tx: Transaction, obj: ReceivedObject, now: datetime) -> None:
     }
     tx.sql.execute(_NEW_INSTANCE, {**values, **_origin(obj, now)})
     _note(tx, "RECEIVED", obj, now, from_state, to_state)
-
-
-def begin_study(tx: Transaction, obj: ReceivedObject, now: datetime) -> int:
-    """Add a row for the study of this object, which must not have one yet, and return its key."""
-    values = {
-        "study_instance_uid": obj.study_instance_uid,
-        "patient_id": obj.patient_id,
-        "accession_number": obj.accession_number,
-        "study_date": obj.study_date,
-        "modality": obj.modality,
-        "state": State.RECEIVED,
-        "reason": "",
-        "revision": 1,
-        "attempts": 0,
-        "priority": obj.priority,
-        "received_at": now,
-        "last_received_at": now,
-        "claimed_by": "",
-        "model_digest": "",
-    }
-    key = tx.sql.execute(_NEW_STUDY, values).inserted_primary_key
-    assert key is not None  # one row was inserted
-    return int(key[0])
 
 
 def _extend_study(tx: Transaction, row: Any, obj: ReceivedObject, now: datetime) -> tuple[str, str]:

@@ -3,17 +3,16 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, delete, exists, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from storage.errors import UnknownConflict
-from storage.journal.arrivals import begin_study
-from storage.journal.transactions import Book, Transaction, analyse_again
-from storage.records import ReceivedObject, State
-from storage.schema import conflict, instance, study
+from storage.journal.transactions import Book, Transaction
+from storage.journal.versions import ORIGIN, put_into_use
+from storage.records import ReceivedObject
+from storage.schema import conflict, instance
 
 _CONFLICT = select(conflict).where(conflict.c.id == bindparam("key"))
 _INSTANCE = select(instance).where(instance.c.sop_instance_uid == bindparam("uid"))
-_VERSION = ("spool_name", "size", "sha256", "calling_ae_title", "peer_address", "received_at")
 
 
 class Conflicts(Book):
@@ -28,21 +27,11 @@ class Conflicts(Book):
         """
         with self._transaction("take") as tx:
             other, held = _versions(tx, conflict_id)
-            detail = {"sha256": other.sha256, "replaced": held.sha256}
-            old = tx.study(held.study_id)
-            new_id = _study_of(tx, taken, now)
-            values = {name: getattr(other, name) for name in _VERSION}
-            values |= {name: getattr(taken, name) for name in ("series_instance_uid", "sop_class_uid")}
-            values |= {"transfer_syntax_uid": taken.transfer_syntax_uid, "study_id": new_id}
-            blank = {"verdict": "", "reason": "", "result": None}
-            tx.sql.execute(update(instance).where(instance.c.id == held.id).values(**values, **blank))
-            aside = {name: getattr(held, name) for name in _VERSION}
-            aside |= {"study_instance_uid": old.study_instance_uid, "state": "REPLACED"}
+            aside = {name: getattr(held, name) for name in ORIGIN}
+            aside |= {"study_instance_uid": tx.study(held.study_id).study_instance_uid, "state": "REPLACED"}
             tx.sql.execute(update(conflict).where(conflict.c.id == conflict_id).values(**aside))
-            _take_identity(tx, new_id, taken)
-            analyse_again(tx, tx.study(new_id), "CONFLICT_TAKEN", now, actor, held.sop_instance_uid, detail)
-            if new_id != old.id:
-                _leave(tx, old, now, actor, held.sop_instance_uid, detail)
+            origin = {name: getattr(other, name) for name in ORIGIN}
+            put_into_use(tx, held, taken, origin, "CONFLICT_TAKEN", actor, now)
 
     def discard_conflict(self, conflict_id: int, now: datetime, actor: str = "administrator") -> str:
         """Give up the object that is not in use; return the name of its file, which the caller removes.
@@ -69,24 +58,3 @@ def _versions(tx: Transaction, conflict_id: int) -> tuple[Any, Any]:
     if other is None:
         raise UnknownConflict(f"there is no conflict {conflict_id}; hilum conflicts list shows those that there are")
     return other, tx.sql.execute(_INSTANCE, {"uid": other.sop_instance_uid}).one()
-
-
-def _study_of(tx: Transaction, taken: ReceivedObject, now: datetime) -> int:
-    """Return the key of the study that the taken object names, after adding the study if it is unknown."""
-    key = select(study.c.id).where(study.c.study_instance_uid == taken.study_instance_uid)
-    found = tx.sql.execute(key).scalar()
-    return begin_study(tx, taken, now) if found is None else int(found)
-
-
-def _take_identity(tx: Transaction, study_id: int, taken: ReceivedObject) -> None:
-    names = ("patient_id", "accession_number", "study_date", "modality")
-    tx.change(study_id, **{name: getattr(taken, name) for name in names})
-
-
-def _leave(tx: Transaction, old: Any, now: datetime, actor: str, moved_uid: str, detail: dict[str, Any]) -> None:
-    """Analyse the study that an object moved out of again, or ignore it if no image is left."""
-    if tx.sql.execute(select(exists().where(instance.c.study_id == old.id))).scalar():
-        analyse_again(tx, old, "CONFLICT_TAKEN", now, actor, moved_uid, detail)
-        return
-    reason = "its only image was replaced by one of another study"
-    tx.move(old, State.IGNORED, "CONFLICT_TAKEN", now, actor=actor, reason=reason, detail=detail, claimed_by="")

@@ -23,6 +23,8 @@ _DUE = (
         result_object.c.data,
         delivery.c.attempts,
         delivery.c.created_at,
+        delivery.c.failures,
+        delivery.c.first_failed_at,
     )
     .join(result_object, result_object.c.id == delivery.c.object_id)
     .join(study, study.c.id == delivery.c.study_id)
@@ -119,9 +121,11 @@ def _write(tx: Transaction, attempt: Attempt, now: datetime) -> int | None:
         return None  # recorded already, by a commit whose answer was lost; or a person cancelled it
     sent = attempt.sent
     values = {"key": row.id, "attempts": row.attempts + 1, "status": sent.status, "comment": sent.comment}
-    if sent.outcome == Sending.UNREACHABLE:
+    if sent.outcome == Sending.FAILED:
+        values |= {"failures": row.failures + 1, "first_failed_at": row.first_failed_at or now}
+    if sent.outcome in (Sending.FAILED, Sending.UNREACHABLE):
         if attempt.next_attempt_at is None:
-            raise ValueError("found no next_attempt_at for an unreachable destination, expected a time")
+            raise ValueError(f"found no next_attempt_at after {sent.outcome}, expected a time")
         tx.sql.execute(_CHANGE, {"next_attempt_at": attempt.next_attempt_at, **values})
         return None
     tx.sql.execute(_CHANGE, {"state": str(Sending(sent.outcome)), "finished_at": now, **values})

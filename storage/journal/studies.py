@@ -4,7 +4,7 @@ A claim is the name of the worker in the column `claimed_by`. A study that is cl
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -100,6 +100,33 @@ class Studies(Book):
             else:
                 analyse_again(tx, row, "RELEASED", now, actor)
 
+    def keep_images(
+        self,
+        study_instance_uid: str,
+        kept: Sequence[str],
+        identity: Mapping[str, str],
+        now: datetime,
+        actor: str = "administrator",
+    ) -> None:
+        """Take a study out of quarantine with these images alone; the others are excluded from analysis and reports.
+
+        `kept`: SOP Instance UIDs. `identity`: patient_id, accession_number and study_date of the kept images, which
+        become the study's. Raises `UnknownStudy`, and `WrongState` if the study is not in quarantine or an image is not
+        in it.
+        """
+        with self._transaction("keep_images") as tx:
+            row = _quarantined(tx, study_instance_uid)
+            of_study = instance.c.study_id == row.id
+            known = set(tx.sql.execute(select(instance.c.sop_instance_uid).where(of_study)).scalars())
+            if not kept or set(kept) - known:
+                raise WrongState("expected images of this study; hilum quarantine images lists them")
+            said = {"excluded": 1, "verdict": "excluded", "reason": "a person said that it is of another patient"}
+            out = known - set(kept)
+            tx.sql.execute(update(instance).where(of_study, instance.c.sop_instance_uid.in_(out)).values(**said))
+            tx.sql.execute(update(instance).where(of_study, instance.c.sop_instance_uid.in_(kept)).values(excluded=0))
+            tx.change(row.id, **identity)
+            analyse_again(tx, row, "RELEASED", now, actor, detail={"excluded": sorted(out)})
+
     def discard(self, study_instance_uid: str, now: datetime, actor: str = "administrator") -> None:
         """Give a quarantined study up: it becomes IGNORED, and deliveries that were not accepted are cancelled.
 
@@ -147,7 +174,7 @@ def _load(connection: Connection, rows: Sequence[Any]) -> list[Study]:
     """Return the studies with their images and the result objects made so far."""
     ids = [row.id for row in rows]
     instances: dict[int, list[Instance]] = defaultdict(list)
-    images = select(instance).where(instance.c.study_id.in_(ids)).order_by(instance.c.id)
+    images = select(instance).where(instance.c.study_id.in_(ids), instance.c.excluded == 0).order_by(instance.c.id)
     for i in connection.execute(images):
         instances[i.study_id].append(
             Instance(

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, bindparam, case, select, update
+from sqlalchemy import Connection, Engine, Row, bindparam, case, insert, select, update
 
 from storage.audit import TrailWriter
 from storage.database import writing
 from storage.errors import UnknownStudy
-from storage.records import State
+from storage.records import ReceivedObject, State
 from storage.schema import delivery, study
 from storage.spool import no_fault
 
@@ -19,8 +19,9 @@ from storage.spool import no_fault
 _BY_ID = select(study).where(study.c.id == bindparam("key"))
 _BY_UID = select(study).where(study.c.study_instance_uid == bindparam("uid"))
 _CHANGE = update(study).where(study.c.id == bindparam("key"))
+_NEW_STUDY = insert(study)
 _DELIVERIES = (
-    select(delivery.c.state, delivery.c.commitment, delivery.c.destination, delivery.c.status)
+    select(delivery.c.state, delivery.c.commitment, delivery.c.destination, delivery.c.status, delivery.c.comment)
     .where(delivery.c.study_id == bindparam("key"))
     .order_by(delivery.c.id)
 )
@@ -128,7 +129,8 @@ def _state_by(deliveries: Sequence[Any]) -> tuple[str, str]:
     refused = next((d for d in counted if d.state == "REFUSED"), None)
     if refused is not None:
         status = "" if refused.status is None else f" with status 0x{refused.status:04X}"
-        return State.QUARANTINED, f"refused by {refused.destination}{status}"
+        words = f": {refused.comment}" if refused.comment else ""
+        return State.QUARANTINED, f"refused by {refused.destination}{status}{words}"
     failed = next((d for d in counted if d.commitment == "FAILED"), None)
     if failed is not None:
         return State.QUARANTINED, f"{failed.destination} does not commit to what it accepted"
@@ -140,7 +142,7 @@ def deliver_again(tx: Transaction, study_id: int, now: datetime) -> int:
     """Make deliveries that were refused, or not committed to, due at once as if new; return their number."""
     failed = (delivery.c.state == "REFUSED") | (delivery.c.commitment == "FAILED")
     wanted = case((delivery.c.commitment == "", ""), else_="WANTED")
-    values = {"state": "PENDING", "next_attempt_at": now, "finished_at": None, "commit_requests": 0}
+    values = {"state": "PENDING", "next_attempt_at": now, "finished_at": None, "commit_requests": 0, "failures": 0}
     statement = update(delivery).where(delivery.c.study_id == study_id, failed)
     return tx.sql.execute(statement.values(commitment=wanted, **values)).rowcount
 
@@ -168,3 +170,26 @@ def analyse_again(
         claimed_by="",
         not_before=None,
     )
+
+
+def begin_study(tx: Transaction, obj: ReceivedObject, now: datetime) -> int:
+    """Add a row for the study of this object, which must not have one yet, and return its key."""
+    values = {
+        "study_instance_uid": obj.study_instance_uid,
+        "patient_id": obj.patient_id,
+        "accession_number": obj.accession_number,
+        "study_date": obj.study_date,
+        "modality": obj.modality,
+        "state": State.RECEIVED,
+        "reason": "",
+        "revision": 1,
+        "attempts": 0,
+        "priority": obj.priority,
+        "received_at": now,
+        "last_received_at": now,
+        "claimed_by": "",
+        "model_digest": "",
+    }
+    key = tx.sql.execute(_NEW_STUDY, values).inserted_primary_key
+    assert key is not None  # one row was inserted
+    return int(key[0])
