@@ -59,7 +59,7 @@ ROW = {"folder": DestinationType(FolderDestination, _open)}
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(tmp_path: Path, untrained: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A configuration with a destination of the new type, once its row is in the table."""
     monkeypatch.setitem(TYPES, "folder", ROW["folder"])
     file = tmp_path / "hilum.toml"
@@ -67,7 +67,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         f"[storage]\ndirectory = '{tmp_path}'\n[delivery]\nfirst_retry_seconds = 0.05\n"
         f"[[destination]]\ntype = 'folder'\nname = 'share'\ndirectory = '{tmp_path}/share'\n"
     )
-    return read_settings(file, {})
+    return read_settings(file, untrained)
 
 
 def test_a_new_type_needs_its_row() -> None:

@@ -74,7 +74,7 @@ def test_a_study_is_taken_up_once_it_has_settled(journal: Journal) -> None:
     assert journal.settled(at(4.9), 3.0, 10, "w") == []
     (study,) = journal.settled(at(5), 3.0, 10, "w")
     assert [i.sop_instance_uid for i in study.instances] == ["1.2.3.1", "1.2.3.2"]
-    assert (study.attempts, study.revision, study.received_at, study.reports) == (1, 1, at(0), ())
+    assert (study.attempts, study.revision, study.received_at, study.earlier) == (1, 1, at(0), ())
 
 
 def test_nobody_takes_up_what_another_has(journal: Journal) -> None:
@@ -199,7 +199,7 @@ def test_a_late_image_makes_a_second_report(engine: Engine, journal: Journal, un
     assert moves(engine)[-1] == f"{until}>RECEIVED"
     (study,) = take_up(journal, 300)
     assert (study.revision, study.attempts, len(study.instances)) == (2, 1, 2)
-    assert [r.sop_instance_uid for r in study.reports] == ([] if until == "IGNORED" else ["1.2.3.9"])
+    assert [r.sop_instance_uid for r in study.earlier] == ([] if until == "IGNORED" else ["1.2.3.9"])
     journal.analysed(study, outcome(study, report("1.2.3.10", "pacs", committing=("pacs",))), at(301))
     assert deliver(journal, "pacs", seconds=400)[-1] == "1.2.3.10"
     assert state(engine) == "DELIVERED"
@@ -215,7 +215,7 @@ def test_an_image_that_comes_during_the_analysis_is_not_forgotten(engine: Engine
     assert deliver(journal, "pacs") == ["1.2.3.9"]
     (study,) = take_up(journal, 100)
     assert (len(study.instances), study.revision, study.attempts) == (2, 2, 1)
-    assert [r.sop_instance_uid for r in study.reports] == ["1.2.3.9"]
+    assert [r.sop_instance_uid for r in study.earlier] == ["1.2.3.9"]
     journal.analysed(study, outcome(study, report("1.2.3.10", "pacs")), at(101))
     deliver(journal, "pacs", seconds=200)
     assert moves(engine) == [">RECEIVED", "RECEIVED>ANALYSED", "ANALYSED>DELIVERED"]
