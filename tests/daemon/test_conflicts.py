@@ -21,6 +21,8 @@ from tests.support.peers import dx_file
 from tests.support.studies import at
 
 UIDS = {"StudyInstanceUID": "1.2.3", "SOPInstanceUID": "1.2.3.4"}
+#: The two senders' pictures differ.
+PIXELS = {"FIRST": {}, "SECOND": {"PixelData": bytes(range(256)) * 512}}
 
 
 class Place:
@@ -33,7 +35,7 @@ class Place:
 
     def receive(self, **elements: str) -> None:
         """One object comes in. Raises InstanceConflict as the daemon's receiver sees it."""
-        file = dx_file(self.directory / "arriving.dcm", **{**UIDS, **elements})
+        file = dx_file(self.directory / "arriving.dcm", **{**UIDS, **PIXELS[elements["StationName"]], **elements})
         incoming = self.spool.incoming / "arriving"
         shutil.move(file, incoming)
         header = read_header(incoming)

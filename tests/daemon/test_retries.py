@@ -1,5 +1,6 @@
 """When what failed is tried again."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -26,7 +27,7 @@ def test_the_pause_doubles_up_to_the_longest(attempts: int, seconds: float) -> N
 
 @pytest.mark.parametrize("outcome", ["ACCEPTED", "WARNING", "REFUSED"])
 def test_an_answer_is_final(outcome: str) -> None:
-    """Only UNREACHABLE is tried again."""
+    """Only UNREACHABLE and FAILED are tried again."""
     sent = Sent(outcome, 0x0000)
     attempt = retries.after_sending(delivery(0), sent, BEGAN, DeliverySettings())
     assert (attempt.sent, attempt.next_attempt_at) == (sent, None)
@@ -39,6 +40,22 @@ def test_it_is_given_up_after_the_configured_time() -> None:
     assert (given_up.sent.outcome, given_up.sent.comment) == ("REFUSED", "given up: no answer")
     assert given_up.next_attempt_at is None
     assert retries.after_sending(delivery(4), AWAY, late, DeliverySettings()).next_attempt_at is not None
+
+
+@pytest.mark.parametrize(
+    ("failures", "hours", "outcome"),
+    [(0, 0, "FAILED"), (6, 9, "FAILED"), (7, 0.9, "FAILED"), (7, 1, "REFUSED"), (99, 1, "REFUSED")],
+)
+def test_an_object_that_is_always_answered_with_a_failure_goes_to_a_person(
+    failures: int, hours: float, outcome: str
+) -> None:
+    """After eight such answers over at least an hour, with the destination's last words."""
+    tried = replace(delivery(failures), failures=failures, first_failed_at=BEGAN)
+    sent = Sent("FAILED", 0x0110, "cannot update the database")
+    attempt = retries.after_sending(tried, sent, BEGAN + timedelta(hours=hours), DeliverySettings())
+    assert (attempt.sent.outcome, attempt.next_attempt_at is None) == (outcome, outcome == "REFUSED")
+    if outcome == "REFUSED":
+        assert attempt.sent.comment == f"answered so {failures + 1} times: cannot update the database"
 
 
 def test_a_part_that_keeps_ending_waits_longer_and_longer() -> None:

@@ -16,7 +16,7 @@ from storage.database import open_database
 from storage.errors import SpoolDamaged
 from storage.journal import Journal
 from storage.outbox import Outbox, OutboxEntry
-from storage.records import PendingCommitRequest
+from storage.records import Compared, Likeness, PendingCommitRequest
 from tests.conftest import ROOT
 from tests.dicom_io.test_audit_message import validated
 from tests.support.studies import REFUSED, analysed, at, deliver, image, outcome, report, take_up
@@ -54,7 +54,8 @@ def record_life(journal: Journal) -> None:
     journal.record("AUDIT_READ", at(0), actor="operator jörg", detail={"command": "audit studies --patient=PÄT1"})
     analysed(journal, "1.1", "pacs", "gone", committing=("pacs",))
     journal.received(image("1.1"), at(62))  # the same bytes
-    journal.received(image("1.1", sha256="other"), at(63))
+    held = image("1.1").spooled.sha256
+    journal.received(image("1.1", sha256="other"), at(63), Compared(held, Likeness.OTHER))
     for name in ("pacs", "gone"):
         deliver(journal, name)
     (wanted,) = journal.commit_due("pacs", 9, at(0))
@@ -79,6 +80,7 @@ def record_life(journal: Journal) -> None:
     journal.answered(journal.unanswered(at(801))[0], ["1.1.1"], [], at(801))
     journal.take(1, image("1.1", sha256="other"), at(900), "operator jörg")
     journal.discard_conflict(1, at(901), "operator jörg")
+    journal.received(image("1.1", sha256="corrected"), at(902), Compared("other", Likeness.CORRECTED))
     journal.expired(at(10_000), at(10_000))
     journal.record("STOPPED", at(10_001), detail={"pid": 1, "user": "hilum"})
 

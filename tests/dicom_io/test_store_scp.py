@@ -158,7 +158,7 @@ def test_nothing_is_taken_while_closed(tmp_path: Path) -> None:
         assert sender.echo().outcome == "ACCEPTED"
         recorder.closed = Answer(Status.OUT_OF_RESOURCES, "no room")
         sent = sender.send(image.SOPClassUID, image.SOPInstanceUID, ExplicitVRLittleEndian, b"\0" * 1000)
-        assert (sent.outcome, sent.status, sent.comment) == ("UNREACHABLE", Status.OUT_OF_RESOURCES, "no room")
+        assert (sent.outcome, sent.status, sent.comment) == ("FAILED", Status.OUT_OF_RESOURCES, "no room")
         sender.close()
         assert "congestion" in sender.echo().comment.lower()
     assert not recorder.arrived

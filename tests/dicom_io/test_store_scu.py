@@ -201,8 +201,8 @@ DX_OBJECT = ("1.2.840.10008.5.1.4.1.1.1.1", "1.2.3", ExplicitVRLittleEndian, b"\
         (Status.DATA_SET_DOES_NOT_MATCH, "REFUSED"),
         (Status.CANNOT_UNDERSTAND, "REFUSED"),
         (Status.NOT_AUTHORIZED, "REFUSED"),
-        (Status.OUT_OF_RESOURCES, "UNREACHABLE"),
-        (Status.PROCESSING_FAILURE, "UNREACHABLE"),
+        (Status.OUT_OF_RESOURCES, "FAILED"),
+        (Status.PROCESSING_FAILURE, "FAILED"),
     ],
 )
 def test_answer_of_the_peer_is_the_outcome(tmp_path: Path, status: Status, outcome: str) -> None:
@@ -218,7 +218,7 @@ def test_answer_of_the_peer_is_the_outcome(tmp_path: Path, status: Status, outco
 @pytest.mark.parametrize("status", [0x1234, 0x8000, 0xFF00, 0xFE00])
 def test_answer_that_no_standard_knows_is_tried_again(status: int) -> None:
     """Nonsense is neither a yes nor a no."""
-    assert outcome_of(status) == "UNREACHABLE"
+    assert outcome_of(status) == "FAILED"
 
 
 def test_class_that_the_peer_does_not_take_is_refused(tmp_path: Path) -> None:

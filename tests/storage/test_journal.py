@@ -15,7 +15,17 @@ from storage.errors import UnknownStudy, WrongState
 from storage.journal import Journal
 from storage.journal.transactions import FAULT_VERBS
 from storage.queries import Queries
-from storage.records import AnalysisOutcome, Arrival, Attempt, Held, InstanceOutcome, PendingCommitRequest, Sent
+from storage.records import (
+    AnalysisOutcome,
+    Arrival,
+    Attempt,
+    Compared,
+    Held,
+    InstanceOutcome,
+    Likeness,
+    PendingCommitRequest,
+    Sent,
+)
 from tests.conftest import ROOT
 from tests.support.studies import (
     ACCEPTED,
@@ -171,14 +181,48 @@ def test_other_bytes_under_the_same_uid_are_set_aside(engine: Engine, journal: J
     other = image(sha256="other", spooled=image(number=7).spooled)
     again = image(sha256="other", spooled=type(other.spooled)("objects/00/again", 1000, other.spooled.sha256))
     assert journal.received(first, at(0)) is Arrival.NEW
-    assert journal.received(other, at(1)) is Arrival.CONFLICT
-    assert journal.received(again, at(2)) is Arrival.CONFLICT
+    assert journal.received(other, at(1)) is Arrival.UNCOMPARED
+    assert journal.received(other, at(1), Compared("of another", Likeness.OTHER)) is Arrival.UNCOMPARED
+    differs = Compared("first", Likeness.OTHER)
+    assert journal.received(other, at(1), differs) is Arrival.CONFLICT
+    assert journal.received(again, at(2), differs) is Arrival.CONFLICT
     assert journal.holds(first.sop_class_uid, first.sop_instance_uid) == Held(first.spooled.name, "first")
     known = [journal.knows(o.spooled.name) for o in (first, other, again)]
     assert known == [True, True, False]
     assert [row["event"] for row in Queries(engine).events()] == ["RECEIVED", "SECURITY", "SECURITY"]
     (kept,) = Queries(engine).conflicts()
     assert kept["sha256"] == other.spooled.sha256
+
+
+def test_a_correction_takes_the_place_of_what_it_corrects(engine: Engine, journal: Journal) -> None:
+    """The newer header's values are the study's, it is analysed again, and both files stay known."""
+    analysed(journal, "1.2.3", "pacs")
+    first, corrected = image(), image(sha256="new", spooled=image(number=7).spooled, patient_id="A-1")
+    same = Compared(first.spooled.sha256, Likeness.CORRECTED)
+    assert journal.received(corrected, at(70), same) is Arrival.CORRECTED
+    assert (state(engine), Queries(engine).studies()[0]["patient_id"]) == ("RECEIVED", "A-1")
+    assert journal.knows(first.spooled.name)
+    assert journal.knows(corrected.spooled.name)
+    assert journal.received(first, at(80)) is Arrival.DUPLICATE, "what was corrected says nothing new"
+    (study,) = take_up(journal, 200)
+    assert [made.kind for made in study.earlier] == ["sr"]
+    assert Trail(engine).verify() == []
+
+
+def test_a_status_holds_back_its_object_alone(engine: Engine, journal: Journal) -> None:
+    """FAILED counts against the object; the others stay due. A person's retry counts from none again."""
+    analysed(journal, "1.2.1", "pacs")
+    analysed(journal, "1.2.2", "pacs")
+    first, second = journal.due("pacs", at(100), 9)
+    journal.sent(Attempt(first.id, Sent("FAILED", 0x0110, "database"), at(160)), at(100))
+    assert [d.id for d in journal.due("pacs", at(101), 9)] == [second.id]
+    (again,) = [d for d in journal.due("pacs", at(160), 9) if d.id == first.id]
+    assert (again.attempts, again.failures, again.first_failed_at) == (1, 1, at(100))
+    journal.sent(Attempt(first.id, Sent("REFUSED", 0x0110, "answered so 8 times: database")), at(161))
+    (row,) = Queries(engine).quarantined()
+    assert row["reason"] == "refused by pacs with status 0x0110: answered so 8 times: database"
+    journal.retry("1.2.1", at(170))
+    assert [d.failures for d in journal.due("pacs", at(170), 9) if d.id == first.id] == [0]
 
 
 @pytest.mark.parametrize("until", ["ANALYSED", "DELIVERED", "COMMITTED", "IGNORED"])
@@ -336,7 +380,7 @@ def test_a_refusal_needs_a_person(engine: Engine, journal: Journal) -> None:
     assert state(engine) == "ANALYSED"
     deliver(journal, "archive")
     (row,) = Queries(engine).quarantined()
-    assert row["reason"] == "refused by pacs with status 0xA900"
+    assert row["reason"] == "refused by pacs with status 0xA900: does not match"
     assert journal.retry("1.2.3", at(200)) == 1
     assert deliver(journal, "pacs", seconds=200) == ["1.2.3.9"]
     assert moves(engine)[2:] == ["ANALYSED>QUARANTINED", "QUARANTINED>ANALYSED", "ANALYSED>DELIVERED"]
@@ -533,7 +577,7 @@ def test_what_was_set_aside_or_answered_goes_in_the_end(journal: Journal) -> Non
     """Other bytes under a known UID, and answered requests to commit, leave with their time; open requests stay."""
     first, other = image(sha256="first"), image(sha256="other", spooled=image(number=7).spooled)
     journal.received(first, at(0))
-    assert journal.received(other, at(1)) is Arrival.CONFLICT
+    assert journal.received(other, at(1), Compared("first", Likeness.OTHER)) is Arrival.CONFLICT
     reference = ((first.sop_class_uid, first.sop_instance_uid),)
     for uid in ("1.9.1", "1.9.2"):
         journal.remember_request(PendingCommitRequest(uid, "MODALITY1", "127.0.0.1", reference), at(1))

@@ -104,7 +104,9 @@ def test_everything_of_one_study(engine: Engine) -> None:
 def test_many_studies_at_once(tmp_path: Path) -> None:
     """More studies than a statement takes parameters are answered all the same."""
     engine = open_database("", tmp_path)
-    Journal(engine).received_many([image(f"1.2.{number}") for number in range(1200)], at(0))
+    journal = Journal(engine)
+    for number in range(1200):
+        journal.received(image(f"1.2.{number}"), at(0))
     rows = Queries(engine).studies(limit=5000)
     assert len(rows) == 1200
     assert {row["images"] for row in rows} == {1}

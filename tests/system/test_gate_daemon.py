@@ -191,17 +191,20 @@ def test_names_from_outside_are_no_paths(daemon: Daemon, tmp_path: Path) -> None
 
 
 def test_the_same_uid_again(daemon: Daemon, tmp_path: Path) -> None:
-    """The same bytes: success and no new work. Other bytes: refused, set aside, on record; the first ones stay."""
+    """The same image: success and no new work. Other pixels: refused, set aside, on record; the first ones stay."""
     image = dx_file(tmp_path / "a.dcm", BodyPartExamined="HAND", StudyInstanceUID=generate_uid())
     assert send(daemon, image).status == 0
     wait_for(lambda: row_of(daemon, image).get("state") == "IGNORED", 60, "the verdict")
     again = send(daemon, image)
-    assert (again.status, again.comment) == (0, "already held, the same bytes")
+    assert (again.status, again.comment) == (0, "already held, the same image")
     changed = dcmread(image)
     changed.PatientComments = "changed"
+    changed.save_as(tmp_path / "b.dcm")
+    assert send(daemon, tmp_path / "b.dcm").status == 0
+    changed.PixelData = bytes([changed.PixelData[0] ^ 1]) + changed.PixelData[1:]
     changed.save_as(tmp_path / "b.dcm")
     assert send(daemon, tmp_path / "b.dcm").status == 0xC0D1
     uid = str(changed.StudyInstanceUID)
     assert row_of(daemon, image)["state"] == "IGNORED"
     events = [e["event"] for e in daemon.hilum("audit", "events", "--study", uid, "--json")]
-    assert sorted(events) == ["DUPLICATE", "IGNORED", "RECEIVED", "SECURITY"]
+    assert sorted(events) == ["DUPLICATE", "DUPLICATE", "IGNORED", "RECEIVED", "SECURITY"]
