@@ -43,7 +43,7 @@ def read_date(text: str) -> tuple[date, date] | None:
     Read are YYYYMMDD (PS3.5 6.2), the YYYY.MM.DD of ACR-NEMA, either with other signs between, YYYYMM, YYYY, and a year
     at the end. Where day and month cannot be told apart, or name no day of the calendar, the year alone counts.
     """
-    return next(filter(None, map(_span, _readings(re.findall(r"\d+", text)))), None)
+    return next(filter(None, map(_span, _readings(re.findall(r"\d{1,14}", text)))), None)
 
 
 def _readings(numbers: list[str]) -> Iterator[tuple[str, ...]]:
@@ -73,10 +73,10 @@ def _span(parts: tuple[str, ...]) -> tuple[date, date] | None:
         if not given or not 1800 <= given[0] <= 2200:
             return None
         if len(given) == 3:
-            return (day := date(*given)), day
+            return (day := date(given[0], given[1], given[2])), day
         if len(given) == 2:
             following = date(given[0] + given[1] // 12, given[1] % 12 + 1, 1)
-            return date(*given, 1), following - timedelta(days=1)
+            return date(given[0], given[1], 1), following - timedelta(days=1)
         return date(given[0], 1, 1), date(given[0], 12, 31)
     except ValueError:
         return None

@@ -7,7 +7,7 @@ from dicom_io.image.header import Header
 from dicom_io.image.selection.age import counted_years, stated_years
 from dicom_io.image.selection.body_part import IMAGE_DESCRIPTIONS
 from dicom_io.image.selection.verdict import SelectionRules
-from dicom_io.image.selection.words import names_animal
+from dicom_io.image.selection.words import named
 
 HUMAN_CODES = ("337915000", "L-85B00")  # Homo sapiens, SNOMED CT and SNOMED-RT
 
@@ -25,7 +25,7 @@ def species(header: Header, rules: SelectionRules) -> str:
         or header.text("PatientBreedDescription")
         or header.items("PatientBreedCodeSequence")
         or header.text("ResponsiblePersonRole").upper() == "OWNER"
-        or any(names_animal(header.text(keyword)) for keyword in places)
+        or any(named(header.text(keyword), "patient") for keyword in places)
     )
     return "not a human patient" if animal else ""
 

@@ -6,12 +6,13 @@ import unicodedata
 from functools import lru_cache
 from importlib.resources import files
 
+_LONGEST = 2000  # letters; what comes later in a text names nothing
 # Letters that have no accent to take off and are written with and without their stroke
 _STROKES = str.maketrans({"Ł": "L", "Ø": "O", "Đ": "D", "Æ": "AE", "Œ": "OE"})
 
 
 def named(text: str, kind: str, coded: bool = False) -> frozenset[str]:
-    """Return the headings under `kind` (part, view or made) of which `text` holds a word or a phrase.
+    """Return the headings under `kind` (part, view, made or patient) of which `text` holds a word or a phrase.
 
     `coded` says that the text is the value of a coded element, where short words have one meaning only.
     """
@@ -24,18 +25,14 @@ def is_qualified(text: str) -> bool:
     return _in(_pattern(_vocabulary()["part"]["chest"]["adjective"]), _spelt(text))
 
 
-def names_animal(text: str) -> bool:
-    return _in(_pattern(_vocabulary()["animal"]["words"]), _spelt(text))
-
-
 def _in(pattern: re.Pattern[str], spelt: str) -> bool:
     return pattern.search(spelt) is not None
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)  # one image's texts, which several rules ask about
 def _spelt(text: str) -> str:
     """The words in capitals and without accents, one blank between them: "Thorax p.a./lat" is "THORAX P A LAT"."""
-    letters = unicodedata.normalize("NFKD", text.upper().translate(_STROKES))
+    letters = unicodedata.normalize("NFKD", text[:_LONGEST].upper().translate(_STROKES))
     bare = "".join(letter for letter in letters if unicodedata.category(letter) not in ("Mn", "Mc"))
     return " ".join(re.split(r"[\W_\d]+", unicodedata.normalize("NFC", bare))).strip()
 
