@@ -11,12 +11,15 @@ _LONGEST = 2000  # letters; what comes later in a text names nothing
 _STROKES = str.maketrans({"Ł": "L", "Ø": "O", "Đ": "D", "Æ": "AE", "Œ": "OE"})
 
 
+@lru_cache(maxsize=256)  # devices write the same few texts on every image
 def named(text: str, kind: str, coded: bool = False) -> frozenset[str]:
     """Return the headings under `kind` (part, view, made or patient) of which `text` holds a word or a phrase.
 
     `coded` says that the text is the value of a coded element, where short words have one meaning only.
     """
     spelt, rows = _spelt(text), _table(kind).items()
+    if not spelt:
+        return frozenset()
     return frozenset(name for name, (words, short) in rows if _in(words, spelt) or (coded and _in(short, spelt)))
 
 
@@ -29,7 +32,7 @@ def _in(pattern: re.Pattern[str], spelt: str) -> bool:
     return pattern.search(spelt) is not None
 
 
-@lru_cache(maxsize=64)  # one image's texts, which several rules ask about
+@lru_cache(maxsize=64)  # the texts of one image, which several rules ask about
 def _spelt(text: str) -> str:
     """The words in capitals and without accents, one blank between them: "Thorax p.a./lat" is "THORAX P A LAT"."""
     letters = unicodedata.normalize("NFKD", text[:_LONGEST].upper().translate(_STROKES))
