@@ -86,7 +86,13 @@ class DestinationSettings(Section):
     sr_class: Literal["comprehensive-3d", "comprehensive", "enhanced"] = "comprehensive-3d"
     sr_title: Literal["imaging-measurement-report", "ai-chest-radiograph-result"] = "ai-chest-radiograph-result"
     language: Literal["en-US"] = "en-US"
-    report_ignored: bool = False
+    report_ignored: Literal["chest", "all", "none"] = "chest"
+
+    @field_validator("report_ignored", mode="before")
+    @classmethod
+    def spelt_as_a_switch(cls, value: object) -> object:
+        """Files and environment variables written for an earlier version say true or false."""
+        return {"true": "all", "false": "none"}.get(str(value).lower(), value)
 
     @property
     def title(self) -> str:
@@ -127,25 +133,12 @@ class StudySettings(Section):
     settle_seconds: Seconds = 3.0
 
 
-# How the field spells the chest in Body Part Examined. RIBCAGE stands on frontal chest radiographs by mistake or by
-# translation; RIB and RIBS are left out, because a rib series is another exposure.
-CHEST_BODY_PARTS = (
-    "CHEST", "THORAX", "LUNG", "LUNGS", "RIBCAGE", "CHESTPA", "CHESTAP", "CHEST PA", "CHEST AP", "PORTCHEST",
-    "PORT CHEST", "CHEST PORT", "BEDSIDE CHEST", "TORAX", "TÓRAX", "THORACIC", "POUMON", "POUMONS", "BRUST", "LUNGE",
-)  # fmt: skip
-# View Position (PS3.3 C.8.7.1.1.1, C.8.11.5) of lateral, oblique and decubitus images
-VIEWS_NOT_FRONTAL = (
-    "LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT", "LLD", "RLD", "LAO", "RAO", "LPO", "RPO", "LLO", "RLO", "OBLIQUE",
-    "DECUBITUS",
-)  # fmt: skip
-
-
 class SelectSettings(Section):
     """Which images are analysed; a missing tag never rejects one by itself. An empty list means the default."""
 
     modalities: tuple[str, ...] = ("CR", "DX")
-    body_parts: tuple[str, ...] = CHEST_BODY_PARTS
-    excluded_views: tuple[str, ...] = VIEWS_NOT_FRONTAL
+    body_parts: tuple[str, ...] = ("CHEST",)
+    excluded_views: tuple[str, ...] = ("LATERAL", "OBLIQUE", "DECUBITUS")
     for_processing: bool = False
     secondary_capture: bool = True
     minimum_age_years: float = Field(18.0, ge=0)

@@ -27,7 +27,7 @@ from dicom_io.composite.analysis import Analysis, Heatmap
 from dicom_io.image.decode import decode
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.no_picture import NoPicture
-from dicom_io.image.selection import SelectionRules, select
+from dicom_io.image.selection import SelectionRules, Sign, select
 from dicom_io.image.subject import count_patients
 from dicom_io.network.errors import InstanceConflict, ObjectMismatch
 from dicom_io.network.statuses import Status
@@ -55,6 +55,10 @@ if TYPE_CHECKING:  # the receiver and the couriers import this module too, and m
 # A picture is decoded to at least twice this many pixels a side. A Secondary Capture shows that many, and no network
 # here takes more. It is one number for all, so that an image gives the same result whatever is made from it.
 SIZE_HINT = 512
+
+# Of a study in which no image is analysed: the images that a destination is told of, by what they seem to show and by
+# its `report_ignored`. Results are never answered: two programs that answer each other's results would never end.
+ANSWERED: dict[str, tuple[Sign, ...]] = {"chest": ("chest",), "all": ("chest", "other"), "none": ()}
 
 # --- receive -----------------------------------------------------------------------------------------------------
 
@@ -122,6 +126,7 @@ class ExaminedImage:
     pixels: np.ndarray | None = None
     """float32 [rows, columns], 0 (black) to 1 (white)."""
     prediction: Prediction | None = None
+    sign: Sign = "chest"
 
 
 def read_images(study: Study, spool: Spool, settings: Settings) -> tuple[ExaminedImage, ...]:
@@ -143,7 +148,7 @@ def _read_image(instance: Instance, spool: Spool, rules: SelectionRules, max_pix
     header = read_header(path)
     verdict = select(header, rules)
     if not verdict.eligible:
-        return ExaminedImage(instance, header, "ignored", verdict.reason)
+        return ExaminedImage(instance, header, "ignored", verdict.reason, sign=verdict.sign)
     try:
         return ExaminedImage(instance, header, "analysed", pixels=decode(path, max_pixels, SIZE_HINT, header))
     except NoPicture as refusal:
@@ -207,18 +212,30 @@ def _result_objects(
     destinations: Sequence[DestinationSettings],
     started: datetime,
 ) -> Iterator[ResultObject]:
-    """Yield each result object once, with the destinations that get it.
+    """Each result object once, with the destinations that get it."""
+    for shown, told in _answered(in_scope, images, destinations):
+        analysis = _analysis(shown, classifier, started)
+        for name in outputs.MODULES:
+            for options, group in outputs.grouped(name, told):
+                earlier = translate.predecessors(study.earlier, name, group)
+                for encoded in outputs.kind(name).make(analysis, options, earlier):
+                    yield translate.result_object(name, encoded, group)
 
-    A study in which every image is out of scope gets a result only for destinations with `report_ignored`. Otherwise
-    the images that are out of scope are left out.
+
+def _answered(
+    in_scope: Sequence[ExaminedImage], images: Sequence[ExaminedImage], destinations: Sequence[DestinationSettings]
+) -> list[tuple[Sequence[ExaminedImage], list[DestinationSettings]]]:
+    """The images that are answered, and the destinations that get this answer.
+
+    Images that are out of scope by their tags are answered only where all of a study are.
     """
-    analysis = _analysis(in_scope or images, classifier, started)
-    asking = [d for d in destinations if in_scope or d.report_ignored]
-    for name in outputs.MODULES:
-        for options, group in outputs.grouped(name, asking):
-            earlier = translate.predecessors(study.earlier, name, group)
-            for encoded in outputs.kind(name).make(analysis, options, earlier):
-                yield translate.result_object(name, encoded, group)
+    if in_scope:
+        return [(in_scope, list(destinations))]
+    groups: dict[tuple[int, ...], list[DestinationSettings]] = {}
+    for destination in destinations:
+        numbers = tuple(n for n, i in enumerate(images) if i.sign in ANSWERED[destination.report_ignored])
+        groups.setdefault(numbers, []).append(destination)
+    return [([images[n] for n in numbers], told) for numbers, told in groups.items() if numbers]
 
 
 def _analysis(images: Sequence[ExaminedImage], classifier: Classifier, started: datetime) -> Analysis:

@@ -4,7 +4,6 @@ import io
 import warnings
 import zlib
 from dataclasses import dataclass
-from datetime import datetime
 from math import isfinite
 from pathlib import Path
 from typing import BinaryIO
@@ -116,12 +115,6 @@ class Header:
     def columns(self) -> int:
         return self.integer("Columns")
 
-    @property
-    def patient_age_years(self) -> float | None:
-        """From Patient's Age, else from the birth and study dates; None if neither can be read."""
-        age = _age(self.text("PatientAge"))
-        return age if age is not None else _years_between(self.text("PatientBirthDate"), self.study_date)
-
 
 def read_header(path: Path) -> Header:
     """Read the elements before Pixel Data.
@@ -195,19 +188,3 @@ def _inflate(data: bytes) -> bytes:
     if inflater.unconsumed_tail:
         raise TooLarge(f"the deflated data set grows beyond {INFLATED_LIMIT} bytes")
     return inflated
-
-
-def _age(age: str) -> float | None:
-    """Parse AS (PS3.5 6.2: nnnD, nnnW, nnnM or nnnY) to years; senders that give only a number mean years."""
-    number, unit = (age[:-1], age[-1:].upper()) if age[-1:].isalpha() else (age, "Y")
-    per_year = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}.get(unit)
-    return int(number) / per_year if per_year and number.isascii() and number.isdigit() else None
-
-
-def _years_between(birth: str, study: str) -> float | None:
-    try:
-        days = datetime.strptime(study[:8], "%Y%m%d") - datetime.strptime(birth[:8], "%Y%m%d")
-    except ValueError:
-        return None
-    years = days.days / 365.25
-    return years if 0 <= years < 130 else None  # some systems send 1 January 1800 for "unknown"

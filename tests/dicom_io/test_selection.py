@@ -5,57 +5,37 @@ from typing import Any
 
 import pytest
 from pydicom import uid
-from pydicom.dataset import Dataset
 
 from dicom_io.identity import MANUFACTURER
-from dicom_io.image.header import Header, read_header
+from dicom_io.image.header import read_header
 from dicom_io.image.radiographs import RADIOGRAPH_SOP_CLASSES
 from dicom_io.image.selection import SelectionRules, select
-from tests.support.selection import rules
+from tests.support.selection import header, item, rules
 
 CHEST = "a frontal chest radiograph as far as its header tells"
 SC = "a Secondary Capture, not an image as the modality made it"
 # Every real file with the reason of its verdict where Secondary Capture is switched off
 REAL = {
     "ImagingDataCommons__dx_image": "not a human patient",
-    "fo-dicom__CR-ModalitySequenceLUT": "no BodyPartExamined, and a description says TEETH",
+    "fo-dicom__CR-ModalitySequenceLUT": "another part: teeth (Series Description)",
     "fo-dicom__chrJapMulti": CHEST,
     "fo-dicom__chrJapMultiExplicitIR6": CHEST,
     "ivmartel__gdcm-CR-MONO1-10-chest": CHEST,
     "nhsx__1.3.6.1.4.1.11129.5.5.110503645592756492463169821050252582267888": SC,
-    "orthanc-mirrors__CR000000": "BodyPartExamined is another value, not the chest",
+    "orthanc-mirrors__CR000000": "another part: pelvis (Series Description)",
     "orthanc-mirrors__Issue56-NoPixelData": "not a human patient",
-    "pydicom__6154": "BodyPartExamined is CSPINE, not the chest",
-    "pydicom__6247": "BodyPartExamined is CSPINE, not the chest",
-    "pydicom__6278": "BodyPartExamined is CSPINE, not the chest",
+    "pydicom__6154": "another part: spine (Body Part Examined)",
+    "pydicom__6247": "another part: spine (Body Part Examined)",
+    "pydicom__6278": "another part: spine (Body Part Examined)",
     "robyoung__MG1_J2KI": SC,
     "robyoung__MG1_JPLY": SC,
     "robyoung__RG1_J2KI": CHEST,
-    **{f"robyoung__RG2_{kind}": "BodyPartExamined is HIP, not the chest"
+    **{f"robyoung__RG2_{kind}": "another part: hip (Body Part Examined)"
        for kind in ("J2KI", "JLSL", "JLSN", "JPLL", "JPLY", "RLE")},
-    **{f"robyoung__RG3_{kind}": "BodyPartExamined is EXTREMITY, not the chest"
+    **{f"robyoung__RG3_{kind}": "another part: extremity (Body Part Examined)"
        for kind in ("J2KI", "J2KR", "JLSL", "JPLL", "JPLY", "RLE")},
     **{f"udacity__test{number}": SC for number in (1, 2, 4, 6)},
 }  # fmt: skip
-
-
-def header(**elements: Any) -> Header:
-    """The header of a chest radiograph, with these elements changed; None removes one."""
-    ds = Dataset()
-    ds.file_meta = Dataset()
-    values = {"SOPClassUID": uid.ComputedRadiographyImageStorage, "Modality": "CR", "BodyPartExamined": "CHEST",
-              "ViewPosition": "PA", **elements}  # fmt: skip
-    for keyword, value in values.items():
-        if value is not None:
-            setattr(ds, keyword, value)
-    return Header(Path("none.dcm"), ds, uid.ExplicitVRLittleEndian, 0)
-
-
-def item(**elements: Any) -> Dataset:
-    ds = Dataset()
-    for keyword, value in elements.items():
-        setattr(ds, keyword, value)
-    return ds
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -81,6 +61,8 @@ def test_secondary_captures_are_accepted_by_default(shared: Path, part: str) -> 
 
 @pytest.mark.parametrize("elements", [
     {}, {"BodyPartExamined": None}, {"ViewPosition": None}, {"Modality": None}, {"ViewPosition": "AP"},
+    {"Modality": "DR"}, {"Modality": "RG"}, {"Modality": "XR"}, {"Modality": "X-RAY"}, {"Modality": "OT"},
+    {"Modality": ["CR", "SR"]},
     {"BodyPartExamined": "thorax"}, {"BodyPartExamined": "LUNG"}, {"ViewPosition": "W033"},
     {"SOPClassUID": uid.DigitalXRayImageStorageForPresentation, "Modality": "DX"},
     {"BodyPartExamined": None, "AnatomicRegionSequence": [item(CodeValue="816094009")]},
@@ -96,17 +78,21 @@ def test_a_chest_is_accepted(elements: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("elements", "reason"), [
-    ({"Modality": "CT"}, "Modality is CT"),
+    ({"Modality": "CT"}, "Modality is CT"), ({"Modality": ["CT", "SR"]}, "Modality is CT and SR"),
     ({"SOPClassUID": uid.CTImageStorage, "Modality": "CT"}, "is not a radiograph"),
     ({"SOPClassUID": uid.DigitalXRayImageStorageForProcessing}, "For Processing"),
     ({"PresentationIntentType": "FOR PROCESSING"}, "FOR PROCESSING"),
-    ({"BodyPartExamined": "ABDOMEN"}, "ABDOMEN"), ({"BodyPartExamined": "RIB"}, "RIB"),
-    ({"BodyPartExamined": "CHESTABDOMEN"}, "CHESTABDOMEN"),
-    ({"BodyPartExamined": None, "AnatomicRegionSequence": [item(CodeValue="818981001")]}, "818981001"),
-    ({"BodyPartExamined": None, "SeriesDescription": "Knee left"}, "KNEE"),
-    ({"ViewPosition": "LL"}, "LL"), ({"ViewPosition": "lateral"}, "LATERAL"), ({"ViewPosition": "RAO"}, "RAO"),
-    ({"ViewPosition": None, "SeriesDescription": "Chest LAT"}, "LAT"),
-    ({"ViewPosition": None, "ViewCodeSequence": [item(CodeMeaning="left lateral")]}, "LATERAL"),
+    ({"BodyPartExamined": "ABDOMEN"}, "abdomen"), ({"BodyPartExamined": "RIB"}, "view of the ribs"),
+    ({"BodyPartExamined": "CHESTABDOMEN"}, "more than the chest: abdomen too"),
+    ({"BodyPartExamined": None, "AnatomicRegionSequence": [item(CodeValue="818981001")]},
+     "another part: abdomen (Anatomic Region Sequence)"),
+    ({"BodyPartExamined": None, "SeriesDescription": "Knee left"}, "leg (Series Description)"),
+    ({"ViewPosition": "LL"}, "a lateral view: the model reads frontal views only"),
+    ({"ViewPosition": "lateral"}, "a lateral view"),
+    ({"ViewPosition": "RAO"}, "an oblique view"),
+    ({"ViewPosition": None, "SeriesDescription": "Chest LAT"},
+     "a lateral view: the model reads frontal views only (Series Description)"),
+    ({"ViewPosition": None, "ViewCodeSequence": [item(CodeMeaning="left lateral")]}, "View Code Sequence"),
     ({"ViewPosition": None, "PatientOrientation": ["A", "F"]}, "lateral"),
     ({"PatientSpeciesDescription": "Canis lupus"}, "not a human"),
     ({"PatientBreedDescription": "Beagle"}, "not a human"),
@@ -145,7 +131,7 @@ def test_rules_can_be_changed(changed: SelectionRules, elements: dict[str, Any])
 def test_minimum_age() -> None:
     """By default a child is not analysed; a patient of 18 is."""
     verdict = select(header(PatientAge="017Y"), rules())
-    assert verdict.reason == "younger than 18 years"
+    assert verdict.reason == "younger than 18 years: the model is not meant for children"
     assert select(header(PatientAge="018Y"), rules()).eligible
 
 
@@ -168,3 +154,44 @@ def test_reasons_hold_no_free_text() -> None:
                      {"BodyPartExamined": None, "SeriesDescription": "Hand Müller"},
                      {"ViewPosition": None, "SeriesDescription": "Müller LAT"}):  # fmt: skip
         assert "ller" not in select(header(**elements), rules()).reason
+
+
+SIGNS = [
+    ("chest", {"ViewPosition": "LL"}),
+    ("chest", {"PatientAge": "007Y"}),
+    ("chest", {"Modality": "CT"}),
+    ("chest", {"SOPClassUID": uid.DigitalXRayImageStorageForProcessing}),
+    ("chest", {"BodyPartExamined": "RIBS"}),
+    ("chest", {"BodyPartExamined": None, "ViewPosition": "LL"}),
+    ("chest", {"BodyPartExamined": "TORSO", "ViewPosition": "LL"}),
+    ("chest", {"BodyPartExamined": "CHEST ABDOMEN"}),
+    ("chest", {"BodyPartExamined": "SKULL", "SeriesDescription": "Chest PA"}),
+    ("chest", {"BodyPartExamined": "HAND", "StudyDescription": "Chest"}),
+    ("chest", {"PatientBreedDescription": "Beagle"}),
+    ("chest", {"SOPClassUID": uid.SecondaryCaptureImageStorage, "Modality": "OT"}),
+    ("chest", {"ImageType": ["DERIVED", "PRIMARY"], "SeriesDescription": "Soft tissue"}),
+    ("other", {"BodyPartExamined": "HAND"}),
+    ("other", {"BodyPartExamined": "HAND", "StudyDescription": "Chest, hand"}),
+    ("other", {"BodyPartExamined": None, "SeriesDescription": "Knee left"}),
+    ("other", {"BodyPartExamined": None, "Modality": "MG"}),
+    ("other", {"BodyPartExamined": "THORACIC SPINE"}),
+    ("other", {"SOPClassUID": uid.SecondaryCaptureImageStorage, "Modality": "DOC"}),
+    (
+        "other",
+        {
+            "SOPClassUID": uid.SecondaryCaptureImageStorage,
+            "Modality": "OT",
+            "BodyPartExamined": None,
+            "StudyDescription": "Chest",
+        },
+    ),
+    ("result", {"Manufacturer": MANUFACTURER}),
+    ("result", {"SOPClassUID": uid.SecondaryCaptureImageStorage, "SeriesDescription": "CXR AI result"}),
+]
+
+
+@pytest.mark.parametrize(("sign", "elements"), SIGNS, ids=str)
+def test_what_is_not_analysed_tells_whether_it_may_be_a_chest(sign: str, elements: dict[str, Any]) -> None:
+    """A chest by any sign is one that somebody waits for; a hand, a scanned letter and a result are not."""
+    verdict = select(header(**elements), rules())
+    assert (verdict.eligible, verdict.sign) == (False, sign)
