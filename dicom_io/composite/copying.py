@@ -4,27 +4,27 @@ The rule: names, identifiers and descriptions are copied byte for byte, whatever
 together with Specific Character Set, because the archive matches patients and studies by them. A date, a time or a code
 string (PatientSex) that violates its VR (PS3.5 6.2) or its enumerated values means nothing to any reader, and a strict
 archive rejects an object that has it. It is never corrected: it is written empty if it is Type 2 and left out if it is
-Type 3. The same is done with elements that are missing, unreadable, or too long for the length field.
+Type 3. The same is done with elements that are missing, unreadable, or too long for the length field. An item of a
+sequence is copied only if it is whole (see `item_macros`), and a sequence without a whole item counts as missing.
 
 In this module `source` is the radiograph's data set, best with raw elements.
 """
 
 import re
 import struct
-from collections.abc import Iterable
-from functools import cache
 
 from pydicom.charset import convert_encodings, default_encoding
-from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
+from pydicom.sequence import Sequence as PydicomSequence
 from pydicom.tag import BaseTag
 from pydicom.uid import ComputedRadiographyImageStorage
 
 from dicom_io.composite import encode
 from dicom_io.composite.encode import element, item, sequence
+from dicom_io.composite.item_macros import ItemMacro, macro_of
 from dicom_io.identity import derived_uid
 from dicom_io.modules import PATIENT_TYPE_2, PATIENT_TYPE_3, STUDY_TYPE_2, STUDY_TYPE_3
 
@@ -43,10 +43,17 @@ VALID = {
     "DA": re.compile(_DAY),
     "TM": re.compile(rb"([01]\d|2[0-3])([0-5]\d(([0-5]\d|60)(\.\d{1,6})?)?)?"),
     "CS": re.compile(rb"[A-Z0-9 _]{1,16}"),
+    "UI": re.compile(rb"(?=.{1,64}\Z)(0|[1-9]\d*)(\.(0|[1-9]\d*))*"),
 }
+_ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # PS3.5 7.5, in either byte order
 PRINTABLE = re.compile(rb"[ -~]+")
 VALID_BIRTH_DATE = re.compile(_DAY + rb"|\d{4}\.\d\d\.\d\d")
-ENUMERATED = {"PatientSex": frozenset({b"M", b"F", b"O"}), "PatientIdentityRemoved": frozenset({b"YES", b"NO"})}
+LONGEST = {"CodeValue": 16, "CodingSchemeDesignator": 16}  # bytes; a longer code has another element (PS3.3 8.1)
+ENUMERATED = {
+    "PatientSex": frozenset({b"M", b"F", b"O"}),
+    "PatientIdentityRemoved": frozenset({b"YES", b"NO"}),
+    "UniversalEntityIDType": frozenset({b"DNS", b"EUI64", b"ISO", b"URI", b"UUID", b"X400", b"X500"}),  # PS3.3 10.14.1
+}
 
 # PS3.3 C.17.2, in the order of tags: keyword in Referenced Request Sequence, keyword in Request Attributes Sequence
 REQUEST_TYPE_2 = {
@@ -131,6 +138,9 @@ def patient_and_study(source: Dataset) -> dict[str, bytes]:
     for keyword in wanted:
         if copied := copied_element(source, keyword):
             elements[keyword] = copied
+    methods = {"DeidentificationMethod", "DeidentificationMethodCodeSequence"}
+    if stripped(source, "PatientIdentityRemoved") == b"YES" and not methods & elements.keys():
+        del elements["PatientIdentityRemoved"]  # C.7.1.1: YES requires one of them
     elements["StudyInstanceUID"] = element("StudyInstanceUID", study_instance_uid(source))
     return elements
 
@@ -155,20 +165,14 @@ def _referenced_request(request: Dataset, source: Dataset) -> bytes:
 
 def procedure(source: Dataset) -> bytes | None:
     """The first complete item of Procedure Code Sequence, encoded; None if there is none."""
-    words = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
-    for code in items(source, "ProcedureCodeSequence"):
-        found = {word: value(code, word) for word in (*words, "CodingSchemeVersion", "SpecificCharacterSet")}
-        found = {word: data for word, data in found.items() if len(data) <= encode.SHORT_VR_MAXIMUM}
-        if all(found.get(word, b"").strip(b" \0") for word in words):
-            return item(encode.dataset({word: element(word, data) for word, data in found.items() if data}))
-    return None
+    return next(iter(_whole_items(source, "ProcedureCodeSequence")), None)
 
 
 def copied_element(source: Dataset, keyword: str) -> bytes:
     """The element, copied by the rule of this module and encoded; b"" if the rule does not let it be copied."""
     tag, vr = encode.tag_and_vr(keyword)
     if vr == "SQ":
-        found = [_copied_item(one) for one in _items(source, tag)]
+        found = _whole_items(source, keyword)
         return sequence(keyword, found) if found else b""
     data = _value(source, tag)
     return element(keyword, data) if _acceptable(keyword, vr, data) else b""
@@ -184,22 +188,21 @@ def _acceptable(keyword: str, vr: str, data: bytes) -> bool:
     valid = VALID_BIRTH_DATE if keyword == "PatientBirthDate" else VALID.get(vr)
     if valid and not valid.fullmatch(bare):
         return False
-    return bare in ENUMERATED.get(keyword, (bare,))
+    return bare in ENUMERATED.get(keyword, (bare,)) and len(bare) <= LONGEST.get(keyword, len(bare))
 
 
-def _copied_item(source: Dataset) -> bytes:
-    """Copy an item by the same rule: its standard elements that hold text or items."""
-    return item(*(copied_element(source, keyword) for keyword in _copyable(source.keys())))
+def _whole_items(source: Dataset, keyword: str) -> list[bytes]:
+    """Encode the items of a sequence that are whole; [] if its macro is not known."""
+    macro = macro_of(keyword)
+    copied = [_copied_item(one, macro) for one in items(source, keyword)] if macro else []
+    return [one for one in copied if one]
 
 
-def _copyable(tags: Iterable[BaseTag]) -> list[str]:
-    return [keyword for keyword in map(_keyword_if_text, sorted(tags)) if keyword]
-
-
-@cache
-def _keyword_if_text(tag: BaseTag) -> str:
-    keyword = keyword_for_tag(tag)
-    return keyword if keyword and dictionary_VR(tag) in TEXT_VRS | {"SQ"} else ""
+def _copied_item(source: Dataset, macro: ItemMacro) -> bytes:
+    """Copy an item by the same rule; b"" if it is not whole."""
+    found = {word: data for word in macro.words if (data := copied_element(source, word))}
+    words = macro.whole(found)
+    return item(encode.dataset({word: found[word] for word in words})) if words else b""
 
 
 def _value(source: Dataset, tag: int) -> bytes:
@@ -232,9 +235,10 @@ def _encodings(source: Dataset) -> list[str]:
 
 def _items(source: Dataset, tag: int) -> list[Dataset]:
     try:
-        found = source[tag].value if tag in source else None
-        return (
-            [one for one in found if isinstance(one, Dataset)] if found and not isinstance(found, (str, bytes)) else []
-        )
+        raw = source.get_item(BaseTag(tag)) if tag in source else None
+        if raw is None or (isinstance(raw, RawDataElement) and bytes(raw.value or b"")[:4] not in _ITEM_TAGS):
+            return []  # a text in place of the sequence would be read as an item of nothing
+        found = source[tag].value
+        return [one for one in found if isinstance(one, Dataset)] if isinstance(found, PydicomSequence) else []
     except UNREADABLE:
         return []

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom import uid
 
+from dicom_io.image.codestream import Codestream, read_siz, read_sof
 from dicom_io.image.no_picture import NoDecoder, Undecodable, Unsupported
 
 Samples = NDArray[np.generic]  # as the decoder returns them: [rows, columns] or [rows, columns, samples]
@@ -29,17 +30,6 @@ NATIVE = (
     uid.ExplicitVRBigEndian,
 )
 JPEG_DCT = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
-
-
-@dataclass(frozen=True)
-class Codestream:
-    """The properties of a compressed frame, from the header inside it."""
-
-    rows: int
-    columns: int
-    samples: int
-    precision: int
-    resolutions: int = 0  # how many times JPEG 2000 can be decoded at half the size
 
 
 @dataclass(frozen=True)
@@ -172,7 +162,7 @@ def _jpeg_2000(frame: bytes, shape: FrameShape, halvings: int) -> Samples:
 
 
 def _jpeg_2000_reduced(frame: bytes, halvings: int) -> Samples:
-    codestream = _siz(frame)
+    codestream = read_siz(frame)
     size = (-(-codestream.columns >> halvings), -(-codestream.rows >> halvings))  # ISO/IEC 15444-1 B.5: rounded up
     image = Image.open(io.BytesIO(frame), formats=("JPEG2000",))
     tile = image.tile[0]
@@ -191,52 +181,13 @@ def _no_header(frame: bytes) -> None:
     return None
 
 
-def _sof(frame: bytes) -> Codestream:
-    """Read the frame header of JPEG or JPEG-LS, SOF0..15 or SOF55 (ISO/IEC 10918-1 B.2.2, 14495-1 C.2.2)."""
-    at = 2
-    while at + 10 <= len(frame) and frame[:2] == b"\xff\xd8":
-        marker, length = struct.unpack_from(">HH", frame, at)
-        if marker == 0xFFF7 or (0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC)):
-            precision, rows, columns, samples = struct.unpack_from(">BHHB", frame, at + 4)
-            return Codestream(rows, columns, samples, precision)
-        if marker < 0xFF01 or length < 2:
-            break
-        at += 1 if marker == 0xFFFF else 2 + length  # 0xFF may be repeated as fill
-    raise Undecodable("not a JPEG codestream: no frame header found")
-
-
-def _siz(frame: bytes) -> Codestream:
-    """Read SIZ and COD (ISO/IEC 15444-1 A.5.1, A.6.1) of a JPEG 2000 codestream, bare or inside a JP2 file."""
-    start = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
-    if start < 0 or len(frame) < start + 43:
-        raise Undecodable("not a JPEG 2000 codestream: no SIZ marker found")
-    x1, y1, x0, y0 = struct.unpack_from(">4L", frame, start + 8)
-    tile_x, tile_y, tile_x0, tile_y0 = struct.unpack_from(">4L", frame, start + 24)
-    if not (tile_x0 <= x0 < min(x1, tile_x0 + tile_x) and tile_y0 <= y0 < min(y1, tile_y0 + tile_y)):
-        raise Undecodable("the JPEG 2000 codestream's tiles do not lie on its image")  # A.5.1
-    samples, precision = struct.unpack_from(">HB", frame, start + 40)
-    return Codestream(y1 - y0, x1 - x0, samples, (precision & 0x7F) + 1, _decompositions(frame, start + 2))
-
-
-def _decompositions(frame: bytes, at: int) -> int:
-    """Read the number of decomposition levels from COD; 0 if the main header has none. `at`: where SIZ begins."""
-    while at + 12 <= len(frame):
-        marker, length = struct.unpack_from(">HH", frame, at)
-        if marker == 0xFF52:  # COD
-            return frame[at + 9]
-        if marker == 0xFF90 or length < 2:  # SOT: the main header ends
-            break
-        at += 2 + length
-    return 0
-
-
 def _has(name: str) -> Callable[[], bool]:
     return lambda: bool(getattr(imagecodecs, name).available)
 
 
-_JPEG_CODEC = _Codec(_jpeg, _sof, _has("JPEG8"))
-_LS_CODEC = _Codec(_jpeg_ls, _sof, _has("JPEGLS"))
-_J2K_CODEC = _Codec(_jpeg_2000, _siz, _has("JPEG2K"))
+_JPEG_CODEC = _Codec(_jpeg, read_sof, _has("JPEG8"))
+_LS_CODEC = _Codec(_jpeg_ls, read_sof, _has("JPEGLS"))
+_J2K_CODEC = _Codec(_jpeg_2000, read_siz, _has("JPEG2K"))
 
 _CODECS: dict[str, _Codec] = {
     str(uid.RLELossless): _Codec(_rle, _no_header, lambda: True),

@@ -1,6 +1,7 @@
 """Decode a DICOM file to the picture that a radiologist sees.
 
-Stored values -> Modality LUT -> VOI LUT -> polarity (one table, see `luts`) -> padding and shutters set to black.
+Stored values -> Modality LUT -> VOI LUT -> polarity (one table, see `luts`) -> padding and shutters set to black ->
+turned so that the patient's left is on the viewer's right and the head up (see `orientation`).
 Nothing is allocated before the sizes in the header and in the codestream have been checked.
 """
 
@@ -8,22 +9,22 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.uid import RLELossless
 
 from dicom_io.image import codecs
-from dicom_io.image.codecs import Codestream, FrameShape
+from dicom_io.image.codecs import FrameShape
+from dicom_io.image.codestream import Codestream, ensure_end_marker
 from dicom_io.image.colour import luminance, read_native_luminance
 from dicom_io.image.header import Header, read_header
-from dicom_io.image.levels import Levels, levels_of_cells, levels_of_samples
-from dicom_io.image.luts import StoredValues, display_table, padding_levels
+from dicom_io.image.levels import Levels, StoredValues, levels_of_cells, levels_of_samples, with_padding
+from dicom_io.image.luts import display_table
 from dicom_io.image.no_picture import Constant, TooLarge, Undecodable, Unsupported
-from dicom_io.image.pixel_data import ensure_end_marker, read_frame, read_native
-from dicom_io.image.shutter import Shutter, read_shutter
+from dicom_io.image.orientation import Side, orientation
+from dicom_io.image.pixel_data import read_frame, read_native
+from dicom_io.image.shutter import Shutter, read_shutter, turned_shutter
 
 Picture = NDArray[np.float32]
 
 MAX_PIXELS = 100_000_000
-FEWEST_SHADES = 1 / 255  # a picture whose whole range is smaller than one of 256 shades shows nothing
 _CELL = {8: np.uint8, 16: np.uint16}
 _STRIPE = 48  # rows processed together, few enough to stay in the processor's cache
 
@@ -49,15 +50,14 @@ def decode(
     levels = _read_levels(header, shape, stored, max_pixels, size_hint)
     rows, columns = levels.shape
     shutter = read_shutter(header, rows, columns)
-    padding = padding_levels(header, stored) if shape.samples == 1 else None
-    low, high = _range(levels, shutter, padding)
+    low, high = _range(levels, shutter, stored.padding)
     if low == high:
         raise Constant(f"every pixel has the stored value {low + stored.smallest}")
     table = display_table(header, stored, low, high)
-    if np.ptp(table[low : high + 1]) < FEWEST_SHADES:
-        raise Constant("nothing can be told apart in the window that the header gives")
-    if padding:
-        table[padding[0] : padding[1] + 1] = 0
+    stated = orientation(header)
+    if stated.side is Side.TURNED:
+        levels, shutter = stated.turn(levels), turned_shutter(shutter, levels.shape, stated.turn)
+    rows, columns = levels.shape
     return _render(levels, table, shutter, _factor(rows, columns, size_hint))
 
 
@@ -90,6 +90,8 @@ def _checked(header: Header, max_pixels: int) -> tuple[FrameShape, StoredValues]
         raise Unsupported(f"{samples} samples a pixel in {photometric or 'no photometric interpretation'}")
     if samples == 3 and (bits_stored != 8 or stored.signed):
         raise Unsupported(f"colour of {bits_stored} bits, 8 without sign are read")
+    if samples == 1:
+        stored = with_padding(header, stored)
     return FrameShape(header.rows, header.columns, samples, allocated), stored
 
 
@@ -102,18 +104,21 @@ def _read_levels(
             return read_native_luminance(header, shape)
         cells = read_native(header, shape.rows * shape.columns, stored.bits_allocated)
         return levels_of_cells(cells.reshape(shape.rows, shape.columns), stored)
-    samples = _decompressed(header, shape, stored, max_pixels, size_hint)
+    samples, codestream = _decompressed(header, shape, stored, max_pixels, size_hint)
     if shape.samples == 3:
         return luminance(samples, header)
-    if header.transfer_syntax_uid == RLELossless:
+    if codestream is None:
         return levels_of_cells(np.array(samples, _CELL[stored.bits_allocated]), stored)
-    return levels_of_samples(samples, stored)
+    return levels_of_samples(samples, stored, codestream.precision)
 
 
 def _decompressed(
     header: Header, shape: FrameShape, stored: StoredValues, max_pixels: int, size_hint: int | None
-) -> NDArray[np.generic]:
-    """Read the frame, check its codestream, decode it, and check the samples: [rows, columns] or [rows, columns, 3]."""
+) -> tuple[NDArray[np.generic], Codestream | None]:
+    """Read the frame, check its codestream, decode it, and check the samples: [rows, columns] or [rows, columns, 3].
+
+    RLE has no codestream, but pixel cells.
+    """
     syntax = header.transfer_syntax_uid
     codecs.ensure_installed(syntax)
     frame = read_frame(header)
@@ -123,10 +128,10 @@ def _decompressed(
         _check_codestream(codestream, shape, max_pixels)
         codecs.ensure_precision(syntax, codestream, stored.bits_stored)
         ensure_end_marker(frame)
-        halvings = _halvings(header, codestream, shape, stored, size_hint)
+        halvings = _halvings(codestream, shape, stored, size_hint)
     samples = codecs.decode_frame(syntax, frame, shape, halvings)
     _check_samples(samples, shape, halvings)
-    return samples
+    return samples, codestream
 
 
 def _check_codestream(codestream: Codestream, shape: FrameShape, max_pixels: int) -> None:
@@ -139,14 +144,12 @@ def _check_codestream(codestream: Codestream, shape: FrameShape, max_pixels: int
         raise Undecodable(f"a codestream of {found}, the header says {expected}")
 
 
-def _halvings(
-    header: Header, codestream: Codestream, shape: FrameShape, stored: StoredValues, size_hint: int | None
-) -> int:
+def _halvings(codestream: Codestream, shape: FrameShape, stored: StoredValues, size_hint: int | None) -> int:
     """How many times the JPEG 2000 decoder may halve both sides without making the picture too small for the hint.
 
     None with padding or signed values: halving averages neighbours, and both are recognised only in whole values.
     """
-    if shape.samples != 1 or stored.signed or header.text("PixelPaddingValue"):
+    if shape.samples != 1 or stored.signed or codestream.signed or stored.padding:
         return 0
     return min(codestream.resolutions, _factor(shape.rows, shape.columns, size_hint).bit_length() - 1)
 

@@ -1,6 +1,7 @@
 """The bytes of Pixel Data, read from where the header ends, without a copy of the whole data set."""
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -13,6 +14,8 @@ from dicom_io.image.no_picture import NoPixels, Truncated, Unsupported
 PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00010, 0x7FE00008, 0x7FE00009
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _SEQUENCE_DELIMITATION = 0xFFFEE000, 0xFFFEE0DD  # PS3.5 7.5
+# what ends the fragments: the right delimiter, that of an item, Digital Signatures and Data Set Trailing Padding
+_ENDS = frozenset({_SEQUENCE_DELIMITATION, 0xFFFEE00D, 0xFFFAFFFA, 0xFFFCFFFC})
 _FRAGMENT_LIMIT = 1 << 16
 
 
@@ -55,30 +58,11 @@ def read_frame(header: Header) -> bytes:
         element = _read_element(stream, header)
         if element.length != _UNDEFINED:
             raise Unsupported("Pixel Data is not encapsulated, but the transfer syntax says that it is")
-        fragments: list[bytes] = []
-        while True:
-            tag, length = _read_item(stream)
-            if tag == _SEQUENCE_DELIMITATION:
-                break
-            if tag != _ITEM or len(fragments) > _FRAGMENT_LIMIT:
-                raise Truncated("the fragments of Pixel Data are broken: an item was expected")
-            fragment = stream.read(length) if length != _UNDEFINED else b""
-            if len(fragment) < length:
-                raise Truncated(f"the file ends after {len(fragment)} of {length} bytes of a fragment of Pixel Data")
-            fragments.append(fragment)
+        fragments = list(_fragments(stream))
     frame = b"".join(fragments[1:])  # the first item is the Basic Offset Table
     if not frame:
         raise Truncated("encapsulated Pixel Data holds no fragment")
     return frame
-
-
-def ensure_end_marker(frame: bytes) -> None:
-    """Raise Truncated unless the frame ends in 0xFFD9, as JPEG, JPEG-LS and JPEG 2000 do.
-
-    Decoders do not notice: they fill the missing part with grey.
-    """
-    if not frame.rstrip(b"\0").endswith(b"\xff\xd9") and b"\xff\xd9" not in frame[-64:]:
-        raise Truncated("the codestream ends without its end marker")
 
 
 def _read_element(stream: BinaryIO, header: Header) -> _Element:
@@ -105,10 +89,36 @@ def _read_element(stream: BinaryIO, header: Header) -> _Element:
     return _Element(length, little)
 
 
-def _read_item(stream: BinaryIO) -> tuple[int, int]:
+def _fragments(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the Basic Offset Table and the fragments, up to the sequence delimiter or the end of the file.
+
+    Some writers leave the delimiter out. Whether the frame is whole is then for its end marker, or RLE's segments, to
+    say. Raises Truncated for a fragment that is cut short, and where neither an item nor an end is found.
+    """
+    length = 0
+    for _ in range(_FRAGMENT_LIMIT):
+        tag, length = _read_item(stream, after_odd_length=length % 2 == 1)
+        if tag in _ENDS:
+            return
+        if tag != _ITEM:
+            break
+        fragment = stream.read(length) if length != _UNDEFINED else b""
+        if len(fragment) < length:
+            raise Truncated(f"the file ends after {len(fragment)} of {length} bytes of a fragment of Pixel Data")
+        yield fragment
+    raise Truncated("the fragments of Pixel Data are broken: an item was expected")
+
+
+def _read_item(stream: BinaryIO, after_odd_length: bool) -> tuple[int, int]:
+    """Read tag and length; the end of the file counts as a sequence delimiter.
+
+    PS3.5 A.4 has fragments of even length. Where a length is odd, a padding byte that it does not count may follow.
+    """
     start = stream.read(8)
+    if after_odd_length and start[:3] == b"\0\xfe\xff":
+        start = start[1:] + stream.read(1)
     if len(start) < 8:
-        raise Truncated("the file ends inside encapsulated Pixel Data")
+        return _SEQUENCE_DELIMITATION, 0
     group, element, length = struct.unpack("<HHL", start)
     return group << 16 | element, length
 

@@ -1,12 +1,16 @@
 """Display Shutter (PS3.3 C.7.6.11): the part of the image that the modality wants hidden is set to black."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from dicom_io.image.header import Header
+
+Turn = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,18 @@ def read_shutter(header: Header, rows: int, columns: int) -> Shutter | None:
     if empty or (visible is not None and not visible[across, down].any()):
         return None  # a shutter with every edge 0 is common, and does not mean that nothing shall be seen
     return Shutter(across, down, visible)
+
+
+def turned_shutter(shutter: Shutter | None, shape: tuple[int, ...], turn: Turn) -> Shutter | None:
+    """Turn a shutter for stored pixels of this shape, [rows, columns], together with them."""
+    if shutter is None:
+        return None
+    visible = np.zeros(shape, np.bool_)
+    visible[shutter.rows, shutter.columns] = True
+    if shutter.mask is not None:
+        visible &= shutter.mask
+    visible = turn(visible)
+    return Shutter(slice(0, visible.shape[0]), slice(0, visible.shape[1]), visible)
 
 
 def _edges(header: Header, first: str, last: str, scale: float, size: int) -> slice:

@@ -1,0 +1,58 @@
+"""Which side of the picture is the patient's left (Patient Orientation, PS3.3 C.7.6.1.1.1), and how it is turned.
+
+A frontal radiograph is displayed with the patient's left on the viewer's right and the head up: L\\F, rows run to the
+patient's left and columns to the feet. One that is stored otherwise is turned so before it is classified and shown.
+Field of View Rotation and Horizontal Flip (PS3.3 C.8.11.3) play no part: they say how the detector lay to the pixels as
+they are stored, and ask for no turn.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dicom_io.image.header import Header
+
+_LEFT_RIGHT, _FOOT_HEAD = ("L", "R"), ("F", "H")
+# PS3.3 C.7.6.1.1.1: at most three of these letters, the principal direction first
+_LETTERS = frozenset("LRAPHF")
+
+
+class Side(Enum):
+    """What the header lets us know about the sides of the picture, once it is turned."""
+
+    AS_DISPLAYED = "as displayed"  # stored with the patient's left on the viewer's right, head up
+    TURNED = "turned"  # stored otherwise, and turned so
+    NOT_FRONTAL = "not frontal"  # stated, but lateral or oblique: left as it is stored
+    UNKNOWN = "unknown"  # missing, empty or unreadable: left as it is stored
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How the stored pixels are turned: first rows and columns are exchanged, then the picture is mirrored."""
+
+    side: Side
+    transposed: bool = False  # rows become columns
+    mirrored: bool = False  # left and right are exchanged
+    upended: bool = False  # top and bottom are exchanged
+
+    def turn(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Return [rows, columns] as displayed: a view, with rows and columns exchanged where `transposed`."""
+        turned = pixels.T if self.transposed else pixels
+        turned = turned[:, ::-1] if self.mirrored else turned
+        return turned[::-1] if self.upended else turned
+
+
+def orientation(header: Header) -> Orientation:
+    """Return what Patient Orientation says, and the turn that it asks for."""
+    stated = tuple(value.upper() for value in header.texts("PatientOrientation"))
+    if len(stated) != 2 or not all(value and len(value) <= 3 and set(value) <= _LETTERS for value in stated):
+        return Orientation(Side.UNKNOWN)
+    transposed = stated[0] in _FOOT_HEAD
+    across, down = reversed(stated) if transposed else stated
+    if across not in _LEFT_RIGHT or down not in _FOOT_HEAD:
+        return Orientation(Side.NOT_FRONTAL)
+    mirrored, upended = across == "R", down == "H"
+    side = Side.TURNED if transposed or mirrored or upended else Side.AS_DISPLAYED
+    return Orientation(side, transposed, mirrored, upended)
