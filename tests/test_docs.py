@@ -15,10 +15,10 @@ from daemon.cli.main import app
 from daemon.delivery.destinations import TYPES
 from dicom_io.composite import codes
 from dicom_io.image.codecs import readable_transfer_syntaxes
-from dicom_io.image.radiographs import RADIOGRAPH_SOP_CLASSES
 from dicom_io.network import application_entity, errors
 from dicom_io.network.admission import CALLED_AE_TITLE, CALLING_AE_TITLE, CONGESTED, TOO_MANY
 from dicom_io.network.statuses import Status
+from dicom_io.radiographs import RADIOGRAPH_SOP_CLASSES
 from dicom_io.services import store_scp
 from storage.records import State
 from tests.conftest import ROOT

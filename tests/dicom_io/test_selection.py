@@ -8,8 +8,8 @@ from pydicom import uid
 
 from dicom_io.identity import MANUFACTURER
 from dicom_io.image.header import read_header
-from dicom_io.image.radiographs import RADIOGRAPH_SOP_CLASSES
 from dicom_io.image.selection import SelectionRules, select
+from dicom_io.radiographs import RADIOGRAPH_SOP_CLASSES
 from tests.support.selection import header, item, rules
 
 CHEST = "a frontal chest radiograph as far as its header tells"

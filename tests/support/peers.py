@@ -29,9 +29,9 @@ from pydicom.uid import (
 )
 
 from dicom_io.image.part10 import read_part10
-from dicom_io.image.radiographs import RADIOGRAPH_SOP_CLASSES
 from dicom_io.network.admission import Admission, Limits, Peer
 from dicom_io.network.statuses import Status
+from dicom_io.radiographs import RADIOGRAPH_SOP_CLASSES
 from dicom_io.results import report
 from dicom_io.services.store_scp import Answer, Arrived, Callbacks, StoreScp, start_scp
 from dicom_io.services.store_scu import Destination, Sender

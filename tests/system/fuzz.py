@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from dicom_io.image.radiographs import RADIOGRAPH_SOP_CLASSES
+from dicom_io.radiographs import RADIOGRAPH_SOP_CLASSES
 from dicom_io.services.store_scu import Destination, Sender
 from tests.conftest import shared_path, wait_for
 from tests.support.bundles import as_settings, small_bundle

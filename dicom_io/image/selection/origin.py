@@ -5,9 +5,9 @@ from pydicom.uid import DigitalXRayImageStorageForProcessing, SecondaryCaptureIm
 from dicom_io.identity import MANUFACTURER
 from dicom_io.image.elements import element_text
 from dicom_io.image.header import Header
-from dicom_io.image.radiographs import RADIOGRAPH_SOP_CLASSES
 from dicom_io.image.selection.verdict import SelectionRules
 from dicom_io.image.selection.words import named
+from dicom_io.radiographs import RADIOGRAPH_SOP_CLASSES
 
 # Values of Modality that PS3.3 C.7.3.1.1.1 defines, or once defined, for what is no plain radiograph. A value that the
 # standard does not know (DR, XR) says nothing against an object whose SOP Class is a radiograph's.
