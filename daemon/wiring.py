@@ -94,7 +94,7 @@ def listed_peers(settings: Settings) -> list[Listed]:
     """Who may send to us."""
     from dicom_io.network.admission import Peer as Listed
 
-    return [Listed(peer.ae_title, peer.host) for peer in settings.peer]
+    return [Listed(peer.ae_title, peer.host, peer.certificate) for peer in settings.peer]
 
 
 def open_channel(settings: Settings, destination: DestinationSettings, hooks: Hooks | None = None) -> Channel:
