@@ -10,6 +10,7 @@ An association that we requested has no thread. It reads only while one of its m
 nothing. `attend` reads what the peer has sent in the meantime.
 """
 
+import contextlib
 from collections.abc import Sequence
 from ssl import SSLContext
 from typing import Any
@@ -62,6 +63,8 @@ class Association(PynetdicomAssociation):  # type: ignore[misc]
         self.violated = ""
         self.titles = Titles()
         self.aborted_by_peer = False
+        self.turn: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        """Held while a request is read and negotiated."""
         self.tls: SSLContext | None = None
         self.tls_failure: OSError | None = None
         self._stop_signal = stop
@@ -104,16 +107,24 @@ class Association(PynetdicomAssociation):  # type: ignore[misc]
         self.dul.start()
         request = self.dul.receive_pdu(wait=True, timeout=self.acse_timeout)
         if isinstance(request, A_ASSOCIATE):
-            self.requestor.primitive = request
-            if self.violated:
-                self.acse.send_reject(*UNREADABLE_REQUEST)
-            else:
-                evt.trigger(self, evt.EVT_REQUESTED, {})
-            if not self.is_rejected:
-                self.acse.negotiate_association()
+            with self.turn:
+                self._negotiate(request)
             if self.is_established:
                 self.serve_peer()
         self.kill()
+
+    def _negotiate(self, request: A_ASSOCIATE) -> None:
+        self.requestor.primitive = request
+        if self.violated:
+            self.acse.send_reject(*UNREADABLE_REQUEST)
+        else:
+            evt.trigger(self, evt.EVT_REQUESTED, {})
+        if not self.is_rejected:
+            self.acse.negotiate_association()
+
+    def admit(self) -> bool:
+        """Decide by `titles` whether the association may be opened, before its request is read to the end."""
+        return True
 
     def serve_peer(self) -> None:
         """Serve requests one after the other. Abort when the peer exceeds a time limit or when we stop."""

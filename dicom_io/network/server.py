@@ -34,6 +34,7 @@ class Accepted(Association):
         self._scp = server
         self.peer: Peer | None = None
         """Who this is, once it was let in."""
+        self.rejection: Rejection | None = None
         self.gave_way = False
         self.tls = server.tls() if server.tls else None
         self.name = f"association-{address[0]}"
@@ -49,13 +50,14 @@ class Accepted(Association):
         for handler in server.handlers:
             self.bind(*handler)
 
-    def enter(self) -> Rejection | None:
-        """Return why this association must be rejected, or None. In that case it is counted until it is over."""
+    def admit(self) -> bool:
+        """Ask the admission once. Where it lets us in, we are counted until we are over."""
         admitted = self._scp.admission.enter(self.titles, self.remote_address, self.certificate)
         if isinstance(admitted, Rejection):
-            return admitted
+            self.rejection = admitted
+            return False
         self.peer = admitted
-        return None
+        return True
 
     @property
     def certificate(self) -> CertificateNames:
@@ -156,6 +158,11 @@ class ScpServer(AssociationServer):  # type: ignore[misc]
 
     def process_request(self, request: socket.socket, client_address: Any) -> None:
         association = Accepted(self, request, client_address)
+        # the requests of one address are read and negotiated one after the other, so that large ones take no more than
+        # one thread's share from the others
+        held = list(self._associations)
+        neighbour = next((each for each in held if each.remote_address == association.remote_address), None)
+        association.turn = neighbour.turn if neighbour else threading.Lock()
         with self._lock:
             self._associations[association] = None
         try:

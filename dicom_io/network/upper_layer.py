@@ -222,14 +222,17 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
         """As `_reduced`, for an association request.
 
         One that cannot be read becomes one that proposes nothing: `assoc.violated` then says why it is to be rejected
-        (PS3.8 9.2.2, action AE-6).
+        (PS3.8 9.2.2, action AE-6). So does one of a peer that is not let in, and what it proposes costs nothing.
         """
         if self.state_machine.current_state != "Sta2":
             raise ProtocolError("a second A-ASSOCIATE-RQ")
+        if not self.assoc.admit():
+            return negotiation.bare_request(self.assoc.titles)
         known = {syntax.encode() for c in self.assoc.acceptor.supported_contexts for syntax in c.transfer_syntax}
         try:
             self.assoc.note_violation(negotiation.protocol_version_fault(pdu))
-            return negotiation.reduced_request(pdu, known)
+            with self.assoc.turn:
+                return negotiation.reduced_request(pdu, known)
         except ProtocolError as error:
             self.assoc.note_violation(str(error))
             return negotiation.bare_request(self.assoc.titles)

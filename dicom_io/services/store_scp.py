@@ -16,7 +16,7 @@ from pynetdicom import evt
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
-from dicom_io.network.admission import CONGESTED, Admission, Limits, Peer, Rejection
+from dicom_io.network.admission import CONGESTED, Admission, Limits, Peer
 from dicom_io.network.application_entity import application_entity
 from dicom_io.network.data_set_file import Intake
 from dicom_io.network.errors import NotAuthorized, OutOfResources, SopClassNotSupported
@@ -175,8 +175,7 @@ def sender_first(
 def _on_requested(event: evt.Event, callbacks: Callbacks) -> None:
     assoc: Accepted = event.assoc
     request = assoc.requestor.primitive
-    rejection: Rejection | None = CONGESTED if callbacks.accepting() else None
-    rejection = rejection or assoc.enter()
+    rejection = assoc.rejection or (CONGESTED if callbacks.accepting() else None)
     if rejection:
         assoc.acse.send_reject(rejection.result, rejection.source, rejection.diagnostic)
         subject = assoc.certificate.subject

@@ -15,7 +15,7 @@ from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
 from dicom_io.network.admission import Limits, Peer
-from dicom_io.network.tls import client_context, server_context
+from dicom_io.network.tls import Renewed, client_context, server_context
 from dicom_io.services.store_scp import StoreScp
 from tests.conftest import ROOT, require, wait_for
 from tests.support.authority import Authority
@@ -59,16 +59,17 @@ def flood(port: int, program: str, processes: int = 2) -> Iterator[None]:
         for _ in range(processes):
             command = [sys.executable, "-c", FLOOD, str(port)]
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            assert process.stdin and process.stdout
+            assert process.stdin
+            assert process.stdout
+            running.append(process)
             process.stdin.write(made.stdout)
             process.stdin.close()
             assert process.stdout.readline() == b"begun\n"
-            running.append(process)
         yield
     finally:
         for process in running:
             process.kill()
-            process.communicate()
+            process.wait()
 
 
 def echo_seconds(scp: StoreScp, address: str, times: int = 9) -> list[float]:
@@ -126,11 +127,11 @@ def test_silent_connections_give_way_during_the_handshake(tmp_path: Path) -> Non
     require("openssl")
     authority = Authority(tmp_path / "ca")
     files, recorder = authority.issue("server"), Recorder()
-    server = partial(server_context, files)
+    server, client = Renewed(server_context, files), Renewed(client_context, files)
     with running_scp(recorder, tmp_path, tls=server) as scp, contextlib.ExitStack() as silent:
         for _ in range(200):
             silent.enter_context(socket.create_connection(("127.0.0.1", scp.port), 5))
-        sender = sender_to(scp, tls=partial(client_context, files))
+        sender = sender_to(scp, tls=client)
         began = time.monotonic()
         assert sender.echo().outcome == "ACCEPTED"
         assert time.monotonic() - began < PROMPT_SECONDS
