@@ -53,6 +53,14 @@ class Certified(Section):
 class TlsSettings(Certified):
     """Files for DICOM over TLS (PS3.15 B.12); empty: TLS is off on our side."""
 
+    crl: str = ""
+
+    @model_validator(mode="after")
+    def revoked_under_tls(self) -> Self:
+        if self.crl and not self.certificate:
+            raise ValueError("crl needs certificate, key and ca")
+        return self
+
     @property
     def enabled(self) -> bool:
         return bool(self.certificate)
@@ -74,6 +82,7 @@ class PeerSettings(Section):
     ae_title: AeTitle
     host: str
     port: Port = 0
+    certificate: str = ""
     priority: int = Field(1, ge=0, le=2)
 
 

@@ -100,6 +100,12 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def certificates_over_tls(self) -> "Settings":
+        if any(peer.certificate for peer in self.peer) and not self.tls.enabled:
+            raise ValueError("a peer has a certificate, which needs [tls] certificate, key and ca")
+        return self
+
+    @model_validator(mode="after")
     def audit_over_tls(self) -> "Settings":
         audit = self.audit
         if audit.syslog and audit.transport == "tls" and not (audit.certificate or self.tls.enabled):

@@ -94,7 +94,7 @@ def listed_peers(settings: Settings) -> list[Peer]:
     """Return the peers that may send to us."""
     from dicom_io.network.admission import Peer
 
-    return [Peer(peer.ae_title, peer.host) for peer in settings.peer]
+    return [Peer(peer.ae_title, peer.host, peer.certificate) for peer in settings.peer]
 
 
 def open_channel(settings: Settings, destination: DestinationSettings, hooks: Hooks | None = None) -> Channel:

@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from config.settings import Settings
 from daemon.decisions import CannotWork
+from daemon.runtime import log
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
     from dicom_io.network.tls import TlsFiles
 
-WARN_BEFORE = timedelta(days=30)
+Made = TypeVar("Made")
+WARN_BEFORE = {"crl": timedelta(days=1)}  # a list is replaced every few days, and looked at once a day
+WARN_BEFORE_OTHERS = timedelta(days=30)
 
 
 def tls_files(settings: Settings) -> TlsFiles:
     """Return the paths of the files in [tls]."""
     from dicom_io.network.tls import TlsFiles
 
-    return TlsFiles(Path(settings.tls.certificate), Path(settings.tls.key), Path(settings.tls.ca))
+    tls = settings.tls
+    return TlsFiles(Path(tls.certificate), Path(tls.key), Path(tls.ca), Path(tls.crl) if tls.crl else None)
 
 
 def syslog_files(settings: Settings) -> TlsFiles:
@@ -46,46 +50,59 @@ def faults(settings: Settings, now: datetime) -> list[str]:
 
 
 def expiries(settings: Settings) -> dict[str, datetime]:
-    """Return when our certificate, and the last of the authorities, expire: by the key of [tls].
+    """Return when our certificate, the last of our authorities and the first revocation list expire, by key of [tls].
 
-    A file that cannot be read is left out: `faults` names it.
+    What cannot be read, or is not configured, is absent.
     """
+    from dicom_io.network.certificate import crl_validity, validity
     from dicom_io.network.errors import TlsFault
-    from dicom_io.network.tls import validity
 
-    found = {}
-    for name in ("certificate", "ca") if settings.tls.enabled else ():
+    tls, found = settings.tls, {}
+    periods: dict[str, Callable[[], tuple[datetime, datetime]]] = {
+        "certificate": lambda: validity(Path(tls.certificate)),
+        "ca": lambda: validity(Path(tls.ca), authorities=True),
+        "crl": lambda: crl_validity(Path(tls.crl)),
+    }
+    for name, period in periods.items():
         try:
-            found[name] = validity(Path(getattr(settings.tls, name)), authorities=name == "ca")[1]
+            if getattr(tls, name):
+                found[name] = period()[1]
         except (OSError, TlsFault):
             continue
     return found
 
 
 def expiring_soon(settings: Settings, now: datetime) -> list[str]:
-    """Return a sentence for each file that is valid now and expires within 30 days."""
+    """A sentence for each file that still works and expires within 30 days; for a revocation list, within a day."""
     return [
-        f"tls.{name} expires on {ends:%Y-%m-%d}; replace the file before then, and reload the configuration"
+        f"tls.{name} expires on {ends:%Y-%m-%d}; replace the file before then"
+        + ("" if name == "crl" else ", and reload the configuration")
         for name, ends in expiries(settings).items()
-        if now < ends <= now + WARN_BEFORE
+        if now < ends <= now + WARN_BEFORE.get(name, WARN_BEFORE_OTHERS)
     ]
 
 
-def server_tls(settings: Settings) -> SSLContext | None:
-    """Return the context for connections that peers open to us; None if TLS is off.
-
-    Raises CannotWork if the files cannot be used.
-    """
+def server_tls(settings: Settings) -> Callable[[], SSLContext] | None:
+    """How we let peers in, for each new connection; None: TLS is off. Raises CannotWork where the files are no good."""
     from dicom_io.network.tls import server_context
 
-    return _tls("tls", tls_files(settings), server_context) if settings.tls.enabled else None
+    return _renewed(settings, server_context) if settings.tls.enabled else None
 
 
-def client_tls(settings: Settings) -> SSLContext:
-    """Return the context for connections that we open. Raises CannotWork if the files cannot be used."""
+def client_tls(settings: Settings) -> Callable[[], SSLContext]:
+    """How we go out, for each new connection. Raises CannotWork where the files are no good."""
     from dicom_io.network.tls import client_context
 
-    return _tls("tls", tls_files(settings), client_context)
+    return _renewed(settings, client_context)
+
+
+def _renewed(settings: Settings, context: Callable[[TlsFiles], SSLContext]) -> Callable[[], SSLContext]:
+    from dicom_io.network.tls import Renewed
+
+    def tell(fault: str) -> None:
+        log.get().warning("certificate", fault=f"tls: {fault}")
+
+    return _tls("tls", tls_files(settings), lambda files: Renewed(context, files, tell))
 
 
 def syslog_tls(settings: Settings) -> SSLContext:
@@ -98,10 +115,10 @@ def syslog_tls(settings: Settings) -> SSLContext:
     return _tls("audit", syslog_files(settings), client_context)
 
 
-def _tls(section: str, files: TlsFiles, context: Callable[[TlsFiles], SSLContext]) -> SSLContext:
+def _tls(section: str, files: TlsFiles, made: Callable[[TlsFiles], Made]) -> Made:
     from dicom_io.network.errors import TlsFault
 
     try:
-        return context(files)
+        return made(files)
     except TlsFault as fault:
         raise CannotWork(f"{section}: {fault}") from fault

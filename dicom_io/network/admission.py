@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dicom_io.network.certificate import CertificateNames
+from dicom_io.network.negotiation import Titles
+
 DEFAULT_MAX_PDU = 131072  # in bytes; the longest that dcmtk sends
 
 
@@ -14,11 +17,14 @@ DEFAULT_MAX_PDU = 131072  # in bytes; the longest that dcmtk sends
 class Peer:
     """An application entity that may send to us.
 
-    `host` is an IP address, a network such as "10.1.2.0/24", or a host name; "" means any address.
+    `host` is an IP address, a network such as "10.1.2.0/24", or a host name; "" means any address. `certificate` is a
+    name that the peer's certificate must have (see `CertificateNames.include`); "" means any certificate that TLS lets
+    in.
     """
 
     ae_title: str
     host: str
+    certificate: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,15 +57,21 @@ class Rejection:
 
 CALLED_AE_TITLE = Rejection(1, 1, 7, "called-ae-title-not-recognised")
 CALLING_AE_TITLE = Rejection(1, 1, 3, "peer-not-listed")
+CERTIFICATE = Rejection(1, 1, 3, "certificate-not-of-peer")
 TOO_MANY = Rejection(2, 3, 2, "too-many-associations")
 TOO_MANY_OF_PEER = Rejection(2, 3, 2, "too-many-associations-of-peer")
+TOO_MANY_OF_ADDRESS = Rejection(2, 3, 2, "too-many-associations-of-address")
 CONGESTED = Rejection(2, 3, 1, "not-accepting")
 
 
 class Admission:
     """Decides which associations may be opened, and counts the open ones. Used by the threads of all associations.
 
-    `accept_any_peer`: every calling AE title may associate from every address, and `peers` is not consulted.
+    `accept_any_peer`: every calling AE title may associate from every address. Of `peers`, only those with a
+    `certificate` are consulted then: nobody else calls itself by their AE titles.
+
+    AE titles are compared without regard to case, because devices are often configured so; the spelling of the list
+    is the one that counts afterwards.
     """
 
     def __init__(self, ae_title: str, peers: Sequence[Peer], limits: Limits, accept_any_peer: bool = False):
@@ -69,25 +81,23 @@ class Admission:
         self._lock = threading.Lock()
         self._open: Counter[tuple[str, str]] = Counter()
 
-    def enter(self, calling_ae_title: str, called_ae_title: str, address: str) -> Rejection | None:
-        """Return None and count the association until `leave`, or return the rejection."""
-        if called_ae_title != self._ae_title:
+    def enter(self, titles: Titles, address: str, certificate: CertificateNames) -> Peer | Rejection:
+        """Return the peer that this is, and count its association until `leave`; or return the rejection."""
+        if titles.called.upper() != self._ae_title.upper():
             return CALLED_AE_TITLE
-        if not self._accept_any_peer and not self._listed(calling_ae_title, address):
-            return CALLING_AE_TITLE
-        peer = (calling_ae_title, address)
+        peer = self._identified(titles.calling, address, certificate)
+        if isinstance(peer, Rejection):
+            return peer
         with self._lock:
-            if self._open.total() >= self._limits.max_associations:
-                return TOO_MANY
-            if self._open[peer] >= self._limits.max_associations_per_peer:
-                return TOO_MANY_OF_PEER
-            self._open[peer] += 1
-        return None
+            rejection = self._full(peer, address)
+            if rejection is None:
+                self._open[(peer.ae_title, address)] += 1
+        return rejection or peer
 
-    def leave(self, calling_ae_title: str, address: str) -> None:
-        """Stop counting an association for which `enter` returned None."""
+    def leave(self, peer: Peer, address: str) -> None:
+        """Stop counting an association for which `enter` returned `peer`."""
         with self._lock:
-            self._open[(calling_ae_title, address)] -= 1
+            self._open[(peer.ae_title, address)] -= 1
             self._open += Counter()  # drops the counts of zero, so that the names of peers do not pile up
 
     @property
@@ -95,9 +105,30 @@ class Admission:
         """How many associations are counted now."""
         return self._open.total()
 
-    def _listed(self, calling_ae_title: str, address: str) -> bool:
-        hosts = [peer.host for peer in self.peers if peer.ae_title == calling_ae_title]
-        return any(host_matches(host, address) for host in hosts)
+    def _identified(self, ae_title: str, address: str, certificate: CertificateNames) -> Peer | Rejection:
+        """The peer that calls itself `ae_title`, by address and certificate."""
+        titled = [peer for peer in self.peers if peer.ae_title.upper() == ae_title.upper()]
+        if self._accept_any_peer:
+            bound = [peer for peer in titled if peer.certificate]
+            here = bound or ([Peer(ae_title, "")] if ae_title else [])
+        else:
+            here = [peer for peer in titled if host_matches(peer.host, address)]
+        if not here:
+            return CALLING_AE_TITLE
+        fitting = [peer for peer in here if not peer.certificate or certificate.include(peer.certificate)]
+        return fitting[0] if fitting else CERTIFICATE
+
+    def _full(self, peer: Peer, address: str) -> Rejection | None:
+        """Why there is no place for one more association; None where there is one."""
+        limits = self._limits
+        if self._open.total() >= limits.max_associations:
+            return TOO_MANY
+        if self._open[(peer.ae_title, address)] >= limits.max_associations_per_peer:
+            return TOO_MANY_OF_PEER
+        of_address = sum(count for (_, where), count in self._open.items() if where == address)
+        # a peer that calls itself by many names leaves a fifth of the places to other addresses
+        most = max(limits.max_associations_per_peer, limits.max_associations - limits.max_associations // 5)
+        return TOO_MANY_OF_ADDRESS if of_address >= most else None
 
 
 def host_matches(host: str, address: str) -> bool:

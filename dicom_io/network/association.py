@@ -10,6 +10,7 @@ An association that we requested has no thread. It reads only while one of its m
 nothing. `attend` reads what the peer has sent in the meantime.
 """
 
+import contextlib
 from collections.abc import Sequence
 from ssl import SSLContext
 from typing import Any
@@ -27,19 +28,22 @@ from dicom_io.network.admission import DEFAULT_MAX_PDU
 from dicom_io.network.data_set_file import Intake
 from dicom_io.network.message_clock import MessageClock
 from dicom_io.network.messages import Messages
+from dicom_io.network.negotiation import Titles
 from dicom_io.network.transport import Connection, StopSignal
 from dicom_io.network.upper_layer import UpperLayer
 
 # the notifications that pynetdicom would describe in its own log, patient data included
 LOGGED_EVENTS = (evt.EVT_DIMSE_RECV, evt.EVT_DIMSE_SENT, evt.EVT_PDU_RECV, evt.EVT_PDU_SENT)
+UNREADABLE_REQUEST = (1, 2, 1)  # PS3.8 Table 9-21: permanent, by the service provider (ACSE), no reason given
 
 
 class Association(PynetdicomAssociation):  # type: ignore[misc]
     """One association.
 
     `mode` is "acceptor" or "requestor", `max_pdu` the maximum PDU length in bytes that we announce. `intake` says where
-    objects are written, and `clock` how long the peer may take. `violated` says which rule of the protocol the peer
-    broke, or is "". An acceptor with `tls` begins with a TLS handshake; `tls_failure` is the error that it failed with.
+    objects are written, and `clock` how long the peer may take. `titles` are the AE titles of the request that came,
+    and `violated` says which rule of the protocol the peer broke, or is "". An acceptor with `tls` begins with a TLS
+    handshake; `tls_failure` is the error that it failed with.
     """
 
     def __init__(
@@ -57,6 +61,10 @@ class Association(PynetdicomAssociation):  # type: ignore[misc]
         self.dimse = Messages(self, intake)
         self.acse_timeout = ae.acse_timeout  # again, because it sets the ARTIM timer of the new upper layer
         self.violated = ""
+        self.titles = Titles()
+        self.aborted_by_peer = False
+        self.turn: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        """Held while a request is read and negotiated."""
         self.tls: SSLContext | None = None
         self.tls_failure: OSError | None = None
         self._stop_signal = stop
@@ -73,8 +81,8 @@ class Association(PynetdicomAssociation):  # type: ignore[misc]
         return self._stop_signal is not None and self._stop_signal.is_set
 
     def note_violation(self, rule: str) -> None:
-        """Remember which rule of the protocol the peer broke."""
-        self.violated = rule
+        """Remember which rule of the protocol the peer broke, the first of them; "" is none."""
+        self.violated = self.violated or rule
 
     # --- acceptor: the work of the thread, from the accepted connection to the closed one
 
@@ -99,15 +107,26 @@ class Association(PynetdicomAssociation):  # type: ignore[misc]
         self.dul.start()
         request = self.dul.receive_pdu(wait=True, timeout=self.acse_timeout)
         if isinstance(request, A_ASSOCIATE):
-            self.requestor.primitive = request
-            evt.trigger(self, evt.EVT_REQUESTED, {})
-            if not self.is_rejected:
-                self.acse.negotiate_association()
+            with self.turn:
+                self._negotiate(request)
             if self.is_established:
-                self._serve_peer()
+                self.serve_peer()
         self.kill()
 
-    def _serve_peer(self) -> None:
+    def _negotiate(self, request: A_ASSOCIATE) -> None:
+        self.requestor.primitive = request
+        if self.violated:
+            self.acse.send_reject(*UNREADABLE_REQUEST)
+        else:
+            evt.trigger(self, evt.EVT_REQUESTED, {})
+        if not self.is_rejected:
+            self.acse.negotiate_association()
+
+    def admit(self) -> bool:
+        """Decide by `titles` whether the association may be opened, before its request is read to the end."""
+        return True
+
+    def serve_peer(self) -> None:
         """Serve requests one after the other. Abort when the peer exceeds a time limit or when we stop."""
         while self.dul.is_alive() and not self._end_if_asked():
             context_id, primitive = self.dimse.get_msg()

@@ -13,7 +13,7 @@ from struct import pack
 from typing import Any
 
 from pynetdicom.dimse import _RQ_TO_MESSAGE, _RSP_TO_MESSAGE, DIMSEServiceProvider
-from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
+from pynetdicom.dimse_messages import C_ECHO_RSP, C_STORE_RQ, C_STORE_RSP, DIMSEMessage
 from pynetdicom.dimse_primitives import C_CANCEL
 from pynetdicom.dsutils import encode
 from pynetdicom.pdu_primitives import P_DATA
@@ -77,6 +77,8 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
             self._size = 0
             if isinstance(message, C_STORE_RQ) and not complete:
                 self._begin_object(message)
+            # PS3.7 9.3.1.2, 9.3.5.2: these have no data set, whatever their Command Data Set Type says
+            complete = complete or isinstance(message, C_STORE_RSP | C_ECHO_RSP)
         return complete
 
     def _begin_object(self, message: Any) -> None:

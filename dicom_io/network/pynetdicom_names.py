@@ -42,6 +42,7 @@ PRIVATE_NAMES = (
 
 # States and events of pynetdicom's state machine that we name, with their meaning in PS3.8 9.2 as pynetdicom has it
 STATES = {
+    "Sta2": "Transport connection open (Awaiting A-ASSOCIATE-RQ PDU)",
     "Sta6": "Association established and ready for data transfer",
     "Sta13": "Awaiting Transport Connection Close Indication (Association no longer exists)",
 }

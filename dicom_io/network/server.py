@@ -5,17 +5,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from socketserver import TCPServer
+from ssl import SSLContext, SSLSocket
 from typing import Any
 
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AddressInformation, AssociationServer
 
-from dicom_io.network.admission import Admission, Limits, Rejection
+from dicom_io.network.admission import Admission, Limits, Peer, Rejection
 from dicom_io.network.association import Association
+from dicom_io.network.certificate import CertificateNames, certificate_names
 from dicom_io.network.data_set_file import Intake
 from dicom_io.network.message_clock import MessageClock
-from dicom_io.network.transport import Connection, StopSignal
+from dicom_io.network.transport import Connection, StopSignal, tls_reason
 
 # connections beyond those of the allowed associations, for health checks and for requests that are being rejected;
 # one address may have half of them
@@ -30,8 +32,11 @@ class Accepted(Association):
         clock = MessageClock(limits.message_seconds, limits.idle_seconds)
         super().__init__(server.ae, "acceptor", limits.max_pdu, server.intake, clock, server.stop)
         self._scp = server
-        self._counted_as: tuple[str, str] | None = None
-        self.tls = server.ssl_context
+        self.peer: Peer | None = None
+        """Who this is, once it was let in."""
+        self.rejection: Rejection | None = None
+        self.gave_way = False
+        self.tls = server.tls() if server.tls else None
         self.name = f"association-{address[0]}"
         self.set_socket(Connection(self, client_socket=connection, stop=server.stop))
         self.acceptor.maximum_length = limits.max_pdu
@@ -45,27 +50,48 @@ class Accepted(Association):
         for handler in server.handlers:
             self.bind(*handler)
 
-    def enter(self, calling_ae_title: str, called_ae_title: str) -> Rejection | None:
-        """Return why this association must be rejected, or None. In that case it is counted until it is over."""
-        rejection = self._scp.admission.enter(calling_ae_title, called_ae_title, self.remote_address)
-        self._counted_as = None if rejection else (calling_ae_title, self.remote_address)
-        return rejection
+    def admit(self) -> bool:
+        """Ask the admission once. Where it lets us in, we are counted until we are over."""
+        admitted = self._scp.admission.enter(self.titles, self.remote_address, self.certificate)
+        if isinstance(admitted, Rejection):
+            self.rejection = admitted
+            return False
+        self.peer = admitted
+        return True
+
+    @property
+    def certificate(self) -> CertificateNames:
+        """The names of the certificate that the peer showed."""
+        connection = self.dul.socket.socket
+        return certificate_names(connection.getpeercert() if isinstance(connection, SSLSocket) else None)
 
     def report(self, kind: str, **detail: str) -> None:
         """Tell the daemon of a security event of this association."""
-        calling = self.requestor.primitive.calling_ae_title if self.requestor.primitive else ""
-        self._scp.on_event(kind, {"peer_address": self.remote_address, "calling_ae_title": calling, **detail})
+        titles = {"calling_ae_title": self.titles.calling, "called_ae_title": self.titles.called}
+        self._scp.on_event(kind, {"peer_address": self.remote_address, **titles, **detail})
+
+    def give_way(self) -> None:
+        """End this connection for a newer one. May be called from another thread."""
+        self.gave_way = True
+        self.dul.socket.cut()
+
+    def serve_peer(self) -> None:
+        if self.peer is not None:
+            self.requestor.ae_title = self.peer.ae_title  # as the list spells it
+        super().serve_peer()
 
     def run_reactor(self) -> None:
         try:
             super().run_reactor()
-            if self.tls_failure is not None:
-                self.report("tls-refused", error=getattr(self.tls_failure, "reason", None) or "no handshake")
+            if self.gave_way:
+                self.report("too-many-connections")
+            elif self.tls_failure is not None:
+                self.report("tls-refused", error=tls_reason(self.tls_failure))
             if self.violated:
                 self.report("protocol-violation", error=self.violated)
         finally:
-            if self._counted_as:
-                self._scp.admission.leave(*self._counted_as)
+            if self.peer is not None:
+                self._scp.admission.leave(self.peer, self.remote_address)
             self._scp.left(self)
 
 
@@ -73,7 +99,7 @@ class ScpServer(AssociationServer):  # type: ignore[misc]
     """Accepts connections and starts their associations.
 
     `handlers` are arguments for `bind`, one tuple for each event. `on_event` gets the kind of a security event and a
-    detail without patient data.
+    detail without patient data. `tls` returns the TLS context for a new connection; None: TLS is off.
     """
 
     request_queue_size = 128
@@ -91,9 +117,10 @@ class ScpServer(AssociationServer):  # type: ignore[misc]
     ):
         self.admission, self.limits, self.intake, self.on_event = admission, limits, intake, on_event
         self.handlers = handlers
+        self.tls: Callable[[], SSLContext] | None = None
         self.stop = StopSignal()
         self._lock = threading.Lock()
-        self._associations: set[Accepted] = set()
+        self._associations: dict[Accepted, None] = {}  # in the order in which they came
         super().__init__(ae, address, ae.ae_title, list(contexts))
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -102,18 +129,42 @@ class ScpServer(AssociationServer):  # type: ignore[misc]
         return connection, address
 
     def verify_request(self, request: socket.socket, client_address: Any) -> bool:
-        """Whether one more connection may stay, by the number of them in all and from this address."""
-        held = [association.remote_address for association in list(self._associations)]
+        """Whether one more connection may stay, by the number of them in all and from this address.
+
+        Where there are too many, the oldest that was not let in gives way, so that connections that say nothing keep
+        nobody out.
+        """
+        held = list(self._associations)
+        of_address = [association for association in held if association.remote_address == client_address[0]]
         of_one = self.limits.max_associations_per_peer + SPARE_CONNECTIONS // 2
-        if len(held) < self.limits.max_associations + SPARE_CONNECTIONS and held.count(client_address[0]) < of_one:
-            return True
-        self.on_event("too-many-connections", {"peer_address": client_address[0], "calling_ae_title": ""})
-        return False
+        if len(of_address) >= of_one:
+            return self._make_room(of_address, client_address)
+        if len(held) >= self.limits.max_associations + SPARE_CONNECTIONS:
+            return self._make_room(held, client_address)
+        return True
+
+    def _make_room(self, held: list[Accepted], client_address: Any) -> bool:
+        """Break the oldest of the connections `held` that was not let in. Return whether there was one."""
+        oldest = next((each for each in held if each.peer is None and not each.gave_way), None)
+        if oldest is None:
+            self._report_unknown("too-many-connections", client_address)
+            return False
+        oldest.give_way()
+        return True
+
+    def _report_unknown(self, kind: str, client_address: Any) -> None:
+        titles = {"calling_ae_title": "", "called_ae_title": ""}
+        self.on_event(kind, {"peer_address": client_address[0], **titles})
 
     def process_request(self, request: socket.socket, client_address: Any) -> None:
         association = Accepted(self, request, client_address)
+        # the requests of one address are read and negotiated one after the other, so that large ones take no more than
+        # one thread's share from the others
+        held = list(self._associations)
+        neighbour = next((each for each in held if each.remote_address == association.remote_address), None)
+        association.turn = neighbour.turn if neighbour else threading.Lock()
         with self._lock:
-            self._associations.add(association)
+            self._associations[association] = None
         try:
             association.start()
         except RuntimeError:  # no thread could be started
@@ -123,11 +174,11 @@ class ScpServer(AssociationServer):  # type: ignore[misc]
     def left(self, association: Accepted) -> None:
         """Forget an association that is over."""
         with self._lock:
-            self._associations.discard(association)
+            self._associations.pop(association, None)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Report a connection that could not be served. The server keeps running."""
-        self.on_event("connection-failed", {"peer_address": client_address[0], "calling_ae_title": ""})
+        self._report_unknown("connection-failed", client_address)
 
     def service_actions(self) -> None:
         """Do nothing. pynetdicom would run the garbage collector here; we leave that to the interpreter."""

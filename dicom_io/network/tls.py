@@ -1,31 +1,35 @@
 """DICOM over TLS by the BCP 195 profile (PS3.15 B.12: RFC 8996, 9325): TLS 1.2 and 1.3, certificates on both sides.
 
 The files are in PEM form. `check_files` finds their faults before anybody connects. A context does not read its files
-again: to use changed files, make a new context.
+again: to use changed files, make a new context. `Renewed` does that for revocation lists.
 """
 
-import re
 import ssl
 import stat
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
+from dicom_io.network.certificate import crl_validity, validity
 from dicom_io.network.errors import TlsFault
 
 # RFC 9325 4.2: only suites with forward secrecy and authenticated encryption; TLS 1.3 has no other suites
 TLS_1_2_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-_VERSION, _UTC_TIME = 0xA0, 0x17
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """Our certificate (with its chain), its private key, and the certificates of the authorities that we trust."""
+    """Our certificate (with its chain), its private key, and the certificates of the authorities that we trust.
+
+    `crl` holds a revocation list of each authority that issues certificates of peers; None: no certificate is revoked.
+    """
 
     certificate: Path
     key: Path
     ca: Path
+    crl: Path | None = None
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
@@ -59,7 +63,66 @@ def _context(protocol: int, files: TlsFiles) -> ssl.SSLContext:
         context.load_verify_locations(files.ca)
     except OSError as error:
         raise TlsFault(f"CA file {files.ca}: {_reason(error)}; expected certificates in PEM form") from error
+    if files.crl is not None:
+        _demand_crl(context, files.crl)
     return context
+
+
+def _demand_crl(context: ssl.SSLContext, crl: Path) -> None:
+    """Have the context refuse a peer whose certificate is revoked, or whose authority has no list that is valid now."""
+    try:
+        crl_validity(crl)
+        context.load_verify_locations(crl)
+    except OSError as error:
+        raise TlsFault(f"CRL file {crl}: {_reason(error)}; expected revocation lists in PEM form") from error
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+
+
+class Renewed:
+    """A context that is made anew when the file with the revocation lists has changed. Used by all threads.
+
+    A session that was begun under the old lists is not resumed under the new ones, because it belongs to the old
+    context. While the new file cannot be used (it may be half written) the old lists stay in use, and `on_fault` is
+    told once. Raises TlsFault where the files cannot be used at first.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[TlsFiles], ssl.SSLContext],
+        files: TlsFiles,
+        on_fault: Callable[[str], None] = lambda fault: None,
+    ):
+        self._make, self._files, self._on_fault = make, files, on_fault
+        self._lock = threading.Lock()
+        self._seen = self._version()
+        self._context = make(files)
+        self._faulty = False
+
+    def __call__(self) -> ssl.SSLContext:
+        """Return the context for a new connection."""
+        with self._lock:
+            version = self._version()
+            if version != self._seen or self._faulty:
+                self._renew(new=version != self._seen)
+                self._seen = version
+            return self._context
+
+    def _renew(self, new: bool) -> None:
+        try:
+            self._context = self._make(self._files)
+            self._faulty = False
+        except TlsFault as fault:
+            self._faulty = True
+            if new:
+                self._on_fault(f"{fault}; the old revocation lists stay in use")
+
+    def _version(self) -> tuple[int, ...]:
+        """What changes when somebody writes the file or puts another in its place; () where there is none."""
+        try:
+            found = self._files.crl.stat() if self._files.crl else None
+        except OSError:
+            return ()
+        return (found.st_ino, found.st_size, found.st_mtime_ns) if found else ()
 
 
 def _unusable(files: TlsFiles, error: Exception) -> str:
@@ -82,75 +145,35 @@ def _reason(error: Exception) -> str:
 def check_files(files: TlsFiles, now: datetime) -> list[str]:
     """Return a sentence for each fault of the files at the time `now`.
 
-    Found are files that cannot be read, a key that does not belong to the certificate, certificates that have expired
-    or are not valid yet, and a key that other users may read.
+    Found are files that cannot be read, a key that does not belong to the certificate, certificates and revocation
+    lists that have expired or are not valid yet, and a key that other users may read.
     """
     faults = []
     try:
         server_context(files)
     except TlsFault as fault:
         faults.append(str(fault))
-    for name, file in (("certificate", files.certificate), ("CA", files.ca)):
-        try:
-            begins, ends = validity(file, authorities=name == "CA")
-        except (OSError, TlsFault):
-            continue  # `server_context` has named this fault
-        if now >= ends:
-            faults.append(f"{name} {file} expired on {ends:%Y-%m-%d}; put a new one in its place")
-        elif now < begins:
-            faults.append(f"{name} {file} is not valid before {begins:%Y-%m-%d}; check it, and this machine's clock")
+    faults += _times(files, now)
     if files.key.exists() and files.key.stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP):
         faults.append(f"key {files.key} is open to other users; run chmod 600 on it")
     return faults
 
 
-def validity(file: Path, authorities: bool = False) -> tuple[datetime, datetime]:
-    """Return from when until when the certificates in a PEM file are valid, in UTC.
-
-    Of a chain the first certificate counts, which is ours. Of several `authorities` the one that is valid longest
-    counts, because an old one may be kept beside its successor. Raises OSError where the file cannot be read, and
-    TlsFault where it holds no certificate.
-    """
-    found = _PEM.findall(file.read_text(encoding="ascii", errors="replace"))
-    try:
-        periods = [_validity(ssl.PEM_cert_to_DER_cert(text + "\n")) for text in found]
-        return max(periods, key=lambda period: period[1]) if authorities else periods[0]
-    except (ValueError, IndexError) as error:
-        raise TlsFault(f"{file}: no certificate in PEM form") from error
-
-
-def _validity(der: bytes) -> tuple[datetime, datetime]:
-    """Return the validity of a certificate in DER form.
-
-    RFC 5280 4.1: Certificate > TBSCertificate > version (optional), serialNumber, signature, issuer, validity. Raises
-    ValueError or IndexError for bytes that are not a certificate.
-    """
-    _, body, _ = _read(der, 0)
-    _, to_be_signed, _ = _read(body, 0)
-    offset = 0
-    skip = 4 if to_be_signed[0] == _VERSION else 3
-    for _ in range(skip):
-        _, _, offset = _read(to_be_signed, offset)
-    _, times, _ = _read(to_be_signed, offset)
-    begins, not_before, offset = _read(times, 0)
-    ends, not_after, _ = _read(times, offset)
-    return _time(begins, not_before), _time(ends, not_after)
-
-
-def _read(data: bytes, offset: int) -> tuple[int, bytes, int]:
-    """Return tag, content and end offset of the DER element at `offset`."""
-    tag, length = data[offset], data[offset + 1]
-    offset += 2
-    if length & 0x80:
-        count = length & 0x7F
-        length = int.from_bytes(data[offset : offset + count], "big")
-        offset += count
-    return tag, data[offset : offset + length], offset + length
-
-
-def _time(tag: int, content: bytes) -> datetime:
-    """Parse a UTCTime or GeneralizedTime (RFC 5280 4.1.2.5: with seconds, in UTC; two-digit years begin with 1950)."""
-    text = content.decode("ascii")
-    if tag == _UTC_TIME:
-        text = ("19" if text >= "50" else "20") + text
-    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+def _times(files: TlsFiles, now: datetime) -> Iterator[str]:
+    """A sentence for each file that is not valid at the time `now`. What cannot be read is left to `server_context`."""
+    periods: list[tuple[str, Path, Callable[[], tuple[datetime, datetime]]]] = [
+        ("certificate", files.certificate, lambda: validity(files.certificate)),
+        ("CA", files.ca, lambda: validity(files.ca, authorities=True)),
+    ]
+    if (crl := files.crl) is not None:
+        periods.append(("CRL", crl, lambda: crl_validity(crl)))
+    for name, file, period in periods:
+        try:
+            begins, ends = period()
+        except (OSError, TlsFault):
+            continue
+        if now >= ends:
+            harm = ", and every peer is refused" if name == "CRL" else ""
+            yield f"{name} {file} expired on {ends:%Y-%m-%d}{harm}; put a new one in its place"
+        elif now < begins:
+            yield f"{name} {file} is not valid before {begins:%Y-%m-%d}; check it, and this machine's clock"

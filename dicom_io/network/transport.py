@@ -53,6 +53,13 @@ class MonotonicTimer(Timer):  # type: ignore[misc]
         return float(self.timeout - (time.monotonic() - self._began))
 
 
+def tls_reason(error: OSError) -> str:
+    """Why a TLS handshake failed, by OpenSSL's names: "CERTIFICATE_VERIFY_FAILED: certificate revoked"."""
+    reason = getattr(error, "reason", None) or "no handshake"
+    verified = getattr(error, "verify_message", "")
+    return f"{reason}: {verified}" if verified else str(reason)
+
+
 class StopSignal:
     """Ends every wait on it at once. May be set from any thread.
 
@@ -121,12 +128,14 @@ class Connection(AssociationSocket):  # type: ignore[misc]
         self._ready.set()
 
     def handshake(self, context: ssl.SSLContext, seconds: float) -> None:
-        """Do the TLS handshake as the server, within `seconds` for each wait. Raises OSError, or its ssl.SSLError.
+        """Do the TLS handshake as the server, within `seconds`. Raises OSError, or its ssl.SSLError.
 
         The association's own thread does this, so that a peer that connects and sends nothing delays nobody else.
         """
         self.socket.settimeout(seconds)
-        self.socket = context.wrap_socket(self.socket, server_side=True)
+        # before the handshake, so that `cut` finds the socket on which it waits
+        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.socket.do_handshake()
         self.socket.setblocking(False)
 
     def _tune(self) -> None:
@@ -190,7 +199,8 @@ class Connection(AssociationSocket):  # type: ignore[misc]
         connection = self.socket
         if connection is not None:
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+                # not that of SSLSocket, which would take the TLS state away under the hands of the other thread
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection. The state machine is not told, because it is the one that asks for this."""

@@ -13,7 +13,9 @@ from typing import Any
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ
 
+from dicom_io.network import negotiation
 from dicom_io.network.errors import ProtocolError
+from dicom_io.network.negotiation import A_ABORT, A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 from dicom_io.network.transport import MonotonicTimer
 
 PDU_HEADER = Struct(">BxL")  # PS3.8 9.3.1: type, reserved, length of what follows
@@ -90,6 +92,8 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
             self.socket.failure, received = error, 0
         if received is None:
             if self.artim_timer.expired:
+                if self.state_machine.current_state == "Sta2":
+                    self.assoc.note_violation(f"no association request within {self.artim_timer.timeout:g} s")
                 self.event_queue.put("Evt18")
         elif received == 0:
             self.event_queue.put("Evt17")
@@ -121,17 +125,17 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
 
     # --- the state machine
 
-    def advance(self) -> None:
-        """Run the state machine until it has nothing left to do."""
+    def advance(self) -> bool:
+        """Run the state machine until it has nothing left to do. Return False where it failed and we broke off."""
         try:
-            while not self._ended:
-                if self.event_queue.empty() and not self._process_recv_primitive():
-                    return
+            while not self._ended and not (self.event_queue.empty() and not self._process_recv_primitive()):
                 self.state_machine.do_action(self.event_queue.get_nowait())
         except Exception:
             # a hostile PDU can make pynetdicom's decoders and state machine raise anything; it ends this association
             # alone
             self._abort_hard()
+            return False
+        return True
 
     def _abort_hard(self) -> None:
         """Send A-ABORT past the state machine, whose state is unknown now (PS3.8 9.3.8, source: service provider)."""
@@ -151,6 +155,8 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
                 self._start = self._end  # PS3.8 9.2.3: the association is over, so whatever still arrives is ignored
                 break
             pdu_type, length = PDU_HEADER.unpack_from(self._buffer, self._start)
+            if pdu_type == A_ASSOCIATE_RQ:
+                self._note_titles()
             longest = self._max_pdu if pdu_type == P_DATA_TF else LONGEST_OTHER_PDU
             if pdu_type not in KNOWN_PDU_TYPES or length > longest:
                 self._reject_pdu(f"PDU of type {pdu_type} with {length} bytes, at most {longest} allowed")
@@ -161,6 +167,12 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
             self._take_pdu(pdu_type, stop)
             self._start = stop
         self._keep_rest()
+
+    def _note_titles(self) -> None:
+        """Keep the AE titles of the association request, whatever may be wrong with the rest of it."""
+        end = self._start + negotiation.AE_TITLES_END
+        if self.state_machine.current_state == "Sta2" and end <= self._end:
+            self.assoc.titles = negotiation.ae_titles(bytes(self._view[self._start : end]))
 
     def _keep_rest(self) -> None:
         """Note whether something incomplete is left, and make room for the rest of it."""
@@ -182,13 +194,48 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
             if pdu_type == P_DATA_TF and self.state_machine.current_state == "Sta6":
                 self._take_data(self._start + PDU_HEADER.size, stop)
             else:
-                pdu, event = self._decode_pdu(self._view[self._start : stop])
+                pdu, event = self._decode_pdu(self._reduced(pdu_type, bytes(self._view[self._start : stop])))
                 self._recv_pdu.put(pdu)
                 self.event_queue.put(event)
-                self.advance()
+                if not self.advance():
+                    self.assoc.note_violation(f"PDU of type {pdu_type} that cannot be handled")
         except Exception as error:
             # whatever pynetdicom's decoders raise, the PDU is invalid, and PS3.8 9.2 has one event for that: Evt19
             self._reject_pdu(str(error) if isinstance(error, ProtocolError) else type(error).__name__)
+
+    def _reduced(self, pdu_type: int, pdu: bytes) -> bytes:
+        """Return the PDU with what pynetdicom has to see of it. Raises ProtocolError where it cannot be read."""
+        if pdu_type == A_ASSOCIATE_RQ:
+            return self._reduced_request(pdu)
+        if pdu_type == A_ASSOCIATE_AC:
+            if not self.assoc.is_requestor:
+                raise ProtocolError("A-ASSOCIATE-AC from a requestor")
+            contexts = self.assoc.requestor.requested_contexts
+            proposed = {c.context_id: {syntax.encode() for syntax in c.transfer_syntax} for c in contexts}
+            roles = {uid.encode() for uid in self.assoc.requestor.role_selection}
+            return negotiation.reduced_acceptance(pdu, proposed, roles)
+        if pdu_type == A_ABORT:
+            self.assoc.aborted_by_peer = True
+        return negotiation.reduced_end(pdu) if pdu_type in (A_ASSOCIATE_RJ, A_ABORT) else pdu
+
+    def _reduced_request(self, pdu: bytes) -> bytes:
+        """As `_reduced`, for an association request.
+
+        One that cannot be read becomes one that proposes nothing: `assoc.violated` then says why it is to be rejected
+        (PS3.8 9.2.2, action AE-6). So does one of a peer that is not let in, and what it proposes costs nothing.
+        """
+        if self.state_machine.current_state != "Sta2":
+            raise ProtocolError("a second A-ASSOCIATE-RQ")
+        if not self.assoc.admit():
+            return negotiation.bare_request(self.assoc.titles)
+        known = {syntax.encode() for c in self.assoc.acceptor.supported_contexts for syntax in c.transfer_syntax}
+        try:
+            self.assoc.note_violation(negotiation.protocol_version_fault(pdu))
+            with self.assoc.turn:
+                return negotiation.reduced_request(pdu, known)
+        except ProtocolError as error:
+            self.assoc.note_violation(str(error))
+            return negotiation.bare_request(self.assoc.titles)
 
     def _take_data(self, offset: int, stop: int) -> None:
         """Hand each presentation data value of a P-DATA-TF PDU to the message (action DT-2 of PS3.8 9.2.2).

@@ -43,4 +43,7 @@ def why(assoc: Association) -> str:
         return f"connection failed: {reason}"
     if assoc.violated:
         return f"the peer broke the protocol: {assoc.violated}"
-    return "no answer" if not assoc.acse.is_aborted() else "association aborted by the peer"
+    if assoc.aborted_by_peer:
+        return "association aborted by the peer"
+    accepted = assoc.acceptor.primitive is None or assoc.accepted_contexts
+    return "no answer" if accepted else "the peer accepts none of our presentation contexts"

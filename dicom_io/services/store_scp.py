@@ -16,7 +16,7 @@ from pynetdicom import evt
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
-from dicom_io.network.admission import CONGESTED, Admission, Limits, Peer, Rejection
+from dicom_io.network.admission import CONGESTED, Admission, Limits, Peer
 from dicom_io.network.application_entity import application_entity
 from dicom_io.network.data_set_file import Intake
 from dicom_io.network.errors import NotAuthorized, OutOfResources, SopClassNotSupported
@@ -61,9 +61,10 @@ class Callbacks:
     on_store            returns the answer to an object, or raises a `RequestFailure`
     accepting           returns the failure (A700) to answer with while no object can be stored, otherwise None; called
                         for each association and each object, so it must be cheap
-    on_commit_request   a peer asks us to commit objects; returning means that we have stored the request and will
-    report on_commit_report    a peer reports which of our objects it has committed on_event            gets security
-    and failure events: the kind, and a detail without patient data
+    on_commit_request   a peer asks us to commit objects; returning means that we have stored the request and
+                        will report
+    on_commit_report    a peer reports which of our objects it has committed
+    on_event            gets security and failure events: the kind, and a detail without patient data
     """
 
     on_store: Callable[[Arrived], Answer]
@@ -91,10 +92,10 @@ class StoreScp:
     def open_associations(self) -> int:
         return self._server.admission.open_associations
 
-    def replace(self, peers: Sequence[Peer], tls: SSLContext | None) -> None:
-        """Use these peers and this TLS context for new associations. Those that are open are not affected."""
+    def replace(self, peers: Sequence[Peer], tls: Callable[[], SSLContext] | None) -> None:
+        """Use these peers and these TLS contexts for new associations. Those that are open are not affected."""
         self._server.admission.peers = tuple(peers)
-        self._server.ssl_context = tls
+        self._server.tls = tls
 
     def shutdown(self, grace_seconds: float = 30.0) -> None:
         """Stop accepting, let each association finish the object that it is receiving, and end it.
@@ -115,14 +116,15 @@ def start_scp(
     callbacks: Callbacks,
     sop_classes: Sequence[str],
     incoming: Path,
-    tls: SSLContext | None = None,
+    tls: Callable[[], SSLContext] | None = None,
     digest: bool = False,
 ) -> StoreScp:
     """Listen on an address and serve the peers that `admission` lets in. Port 0 takes a free port.
 
     Objects of `sop_classes` are accepted in `transfer_syntaxes`. They are written to files in the directory `incoming`,
     which should be on the file system where the callback keeps them. With `digest` the SHA-256 of each file is computed
-    while it is written, which saves reading it again. Raises OSError where the address cannot be used.
+    while it is written, which saves reading it again. `tls` returns the context for each new connection; None: TLS is
+    off. Raises OSError where the address cannot be used.
     """
     ae = application_entity(ae_title, limits.association_seconds, limits.dimse_seconds, limits.idle_seconds)
     handlers = [
@@ -135,7 +137,7 @@ def start_scp(
     intake = Intake(incoming, limits.max_object_bytes, lambda command_set: _check_accepting(callbacks), digest)
     contexts = supported_contexts(sop_classes, transfer_syntaxes)
     server = ScpServer(ae, (host, port), contexts, handlers, admission, limits, intake, callbacks.on_event)
-    server.ssl_context = tls
+    server.tls = tls
     return StoreScp(server)
 
 
@@ -160,8 +162,8 @@ def sender_first(
     for context in supported:
         ranks = [c.transfer_syntax for c in proposed if c.abstract_syntax == context.abstract_syntax]
         wanted = [uid for syntaxes in ranks for uid in syntaxes if uid in context.transfer_syntax]
-        if wanted:
-            copy = build_context(context.abstract_syntax, list(dict.fromkeys(wanted)))
+        if ranks:
+            copy = build_context(context.abstract_syntax, list(dict.fromkeys(wanted)) or context.transfer_syntax)
             copy.scu_role, copy.scp_role = context.scu_role, context.scp_role
             ordered.append(copy)
     return ordered
@@ -173,11 +175,11 @@ def sender_first(
 def _on_requested(event: evt.Event, callbacks: Callbacks) -> None:
     assoc: Accepted = event.assoc
     request = assoc.requestor.primitive
-    rejection: Rejection | None = CONGESTED if callbacks.accepting() else None
-    rejection = rejection or assoc.enter(request.calling_ae_title, request.called_ae_title)
+    rejection = assoc.rejection or (CONGESTED if callbacks.accepting() else None)
     if rejection:
         assoc.acse.send_reject(rejection.result, rejection.source, rejection.diagnostic)
-        assoc.report(rejection.kind)
+        subject = assoc.certificate.subject
+        assoc.report(rejection.kind, **({"certificate": subject} if subject else {}))
         return
     assoc.acceptor.supported_contexts = sender_first(
         assoc.acceptor.supported_contexts, request.presentation_context_definition_list

@@ -18,6 +18,7 @@ from dicom_io.network.application_entity import application_entity
 from dicom_io.network.association import Association, request_association
 from dicom_io.network.errors import error_comment
 from dicom_io.network.statuses import Status, outcome_of
+from dicom_io.network.transport import tls_reason
 from dicom_io.services.answers import OnEvent
 from dicom_io.services.reply import Reply, as_reply, unreachable, why
 from dicom_io.services.storage_commitment import (
@@ -35,6 +36,8 @@ from dicom_io.services.store_request import accepted_classes, accepted_syntaxes,
 
 __all__ = ["Destination", "Reply", "Sender"]
 
+PENDING = (0xFF00, 0xFF01)  # PS3.7 C.1.3
+MOST_PENDING = 10
 PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 
 
@@ -42,14 +45,15 @@ PLAIN = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 class Destination:
     """A peer that we send to.
 
-    `tls_name` is the name that the peer's certificate must carry; "" means `host`. `sop_classes` are proposed with each
+    `tls` returns the context for each new connection; None: TLS is off. `tls_name` is the name that the peer's
+    certificate must carry; "" means `host`. `sop_classes` are proposed with each
     association; an object of another class makes the sender open a new one. `storage_commitment`: propose that too.
     """
 
     ae_title: str
     host: str
     port: int
-    tls: SSLContext | None = None
+    tls: Callable[[], SSLContext] | None = None
     tls_name: str = ""
     sop_classes: tuple[str, ...] = ()
     storage_commitment: bool = False
@@ -199,7 +203,7 @@ class Sender:
     def _open(self, contexts: Sequence[PresentationContext], roles: Sequence[Any] = ()) -> Association | Reply:
         """Return a new association, or a reply that says why there is none."""
         peer = self._destination
-        tls = (peer.tls, peer.tls_name or peer.host) if peer.tls else None
+        tls = (peer.tls(), peer.tls_name or peer.host) if peer.tls else None
         try:
             assoc = request_association(
                 self._ae, peer.ae_title, (peer.host, peer.port), contexts,
@@ -209,9 +213,14 @@ class Sender:
             return unreachable(f"host name not resolved: {error.strerror or error}")
         if assoc.is_established:
             return assoc
-        if isinstance(assoc.dul.socket.failure, SSLError):
-            self._on_event("tls-refused", {"peer_address": peer.host, "calling_ae_title": "", "error": why(assoc)})
+        failure = assoc.dul.socket.failure
+        if isinstance(failure, SSLError):
+            self._tell_of_tls(failure)
         return unreachable(why(assoc))
+
+    def _tell_of_tls(self, failure: SSLError) -> None:
+        titles = {"calling_ae_title": self._ae.ae_title, "called_ae_title": self._destination.ae_title}
+        self._on_event("tls-refused", {"peer_address": self._destination.host, **titles, "error": tls_reason(failure)})
 
     def _contexts(self) -> list[PresentationContext]:
         """Return a context for each pair of class and syntax, so that the peer cannot choose a syntax that we lack."""
@@ -233,12 +242,22 @@ class Sender:
         self._message_id = self._message_id % 0xFFFF + 1
         command = c_store_rq(sop_class_uid, uid, self._message_id)
         assoc.dimse.send_encoded(context_id, command, memoryview(data))
+        response = _final_response(assoc)
+        # one operation is outstanding, so a peer that leaves the ID at 0 can mean this one only
+        if response is None or response.MessageIDBeingRespondedTo not in (0, self._message_id):
+            return None
+        return Reply(outcome_of(response.Status), response.Status, error_comment(response.ErrorComment or ""))
+
+
+def _final_response(assoc: Association) -> Any:
+    """The next response that is valid and not Pending, which C-STORE does not have, but some peers send; else None."""
+    for _ in range(MOST_PENDING):
         _, response = assoc.dimse.get_msg(block=True)
         if response is None or not response.is_valid_response:
             return None
-        if response.MessageIDBeingRespondedTo != self._message_id:
-            return None
-        return Reply(outcome_of(response.Status), response.Status, error_comment(response.ErrorComment or ""))
+        if response.Status not in PENDING:
+            return response
+    return None
 
 
 def _end(assoc: Association) -> None:

@@ -3,9 +3,11 @@
 import contextlib
 import hashlib
 import logging
+import os
 import random
 import resource
 import socket
+import stat
 import struct
 import threading
 import time
@@ -265,6 +267,29 @@ def test_no_directory_for_data_sets_is_a700(tmp_path: Path) -> None:
             assert sent.status == Status.OUT_OF_RESOURCES
         assert sender.echo().outcome == "ACCEPTED"
         sender.close()
+
+
+def test_files_are_for_us_alone(tmp_path: Path) -> None:
+    """What arrives is readable by the daemon's user alone, from the first byte on, whatever the umask."""
+    modes = []
+
+    def look(arrived: Arrived) -> Answer:
+        modes.append(stat.S_IMODE(arrived.path.stat().st_mode))
+        return Answer(Status.SUCCESS)
+
+    before = os.umask(0)
+    try:
+        with running_scp(Recorder(look), tmp_path) as scp:
+            sender = sender_to(scp)
+            sender.echo()
+            sender._assoc.dul.socket.socket.sendall(b"".join(pdus(context_of(sender), b"\0" * 50_000)[:-1]))
+            begun = wait_for(lambda: list(tmp_path.iterdir()), what="the object's file")[0]
+            assert stat.S_IMODE(begun.stat().st_mode) == 0o600
+            sender._assoc.abort()
+            assert sender_to(scp).send(DX, "1.2.3", ExplicitVRLittleEndian, b"\0" * 8).outcome == "ACCEPTED"
+    finally:
+        os.umask(before)
+    assert modes == [0o600]
 
 
 def test_full_disk_in_mid_object_is_a700(tmp_path: Path) -> None:

@@ -101,10 +101,11 @@ def running_scp(
     limits: Limits | None = None,
     tls: Any = None,
     syntaxes: Sequence[str] = SYNTAXES,
+    accept_any_peer: bool = False,
 ) -> Iterator[StoreScp]:
     """Our SCP as HILUM on a free port of 127.0.0.1; no peers: anybody may send."""
     limits = limits or Limits()
-    admission = Admission("HILUM", peers, limits, accept_any_peer=not peers)
+    admission = Admission("HILUM", peers, limits, accept_any_peer=accept_any_peer or not peers)
     scp = start_scp(
         "HILUM", "127.0.0.1", 0, admission, limits, syntaxes, recorder.callbacks(), RADIOGRAPH_SOP_CLASSES, incoming,
         tls=tls, digest=True,

@@ -21,7 +21,8 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from daemon.cli.check import check
 from daemon.wiring import read_settings
-from dicom_io.network.tls import TlsFiles, client_context, validity
+from dicom_io.network.certificate import validity
+from dicom_io.network.tls import TlsFiles, client_context
 from dicom_io.services.store_scu import Destination, Sender
 from tests.conftest import require, wait_for
 from tests.support.authority import Authority, storescu
@@ -57,7 +58,9 @@ class Line:
         context = client_context(files)
         if version:
             context.minimum_version = context.maximum_version = version
-        return Sender("MODALITY", Destination("HILUM", "127.0.0.1", self.daemon.port, context, sop_classes=(DX,)))
+        return Sender(
+            "MODALITY", Destination("HILUM", "127.0.0.1", self.daemon.port, lambda: context, sop_classes=(DX,))
+        )
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,214 @@
+"""Whatever one peer floods us with ends by a limit or by time, and meanwhile the others are served."""
+
+import contextlib
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from pynetdicom import AE
+from pynetdicom.sop_class import Verification
+
+from dicom_io.network.admission import Limits, Peer
+from dicom_io.network.tls import Renewed, client_context, server_context
+from dicom_io.services.store_scp import StoreScp
+from tests.conftest import ROOT, require, wait_for
+from tests.support.authority import Authority
+from tests.support.peers import Recorder, running_scp, sender_to, small_limits
+from tests.support.raw_peer import ACCEPTED, CLOSED, REJECTED, read_pdu, request, said
+
+PROMPT_SECONDS = 1.0
+
+#: A process that opens connections one after the other, sends the same bytes on each, and keeps the last 200 open.
+FLOOD = """
+import collections, contextlib, socket, sys
+port, sent, held = int(sys.argv[1]), sys.stdin.buffer.read(), collections.deque(maxlen=200)
+print("begun", flush=True)
+while True:
+    with contextlib.suppress(OSError):
+        held.append(socket.create_connection(("127.0.0.1", port), 5))
+        held[-1].sendall(sent)
+"""
+
+#: What is sent on each connection: nothing, or an association request that is as large as it may be.
+WIDE = """
+from tests.support.raw_peer import *
+names = tuple(b"1.2.840.10008.1.2.4.%d" % n for n in range(60)) + (IMPLICIT,)
+contexts = b"".join(proposal(2 * n + 1, b"1.2.840.10008.5.1.4.1.1.%d" % n, names) for n in range(128))
+sys.stdout.buffer.write(request(contexts=contexts))
+"""
+DEEP = """
+from tests.support.raw_peer import *
+roles = item(0x54, b"\\0\\x11" + VERIFICATION + b"\\1\\1") * 2400
+sys.stdout.buffer.write(request(user=b"".join(item(0x50, roles) for _ in range(3))))
+"""
+FLOODS = {"half-open": "", "128 contexts with 61 syntaxes": WIDE, "user information of 180 KB": DEEP}
+
+
+@contextlib.contextmanager
+def flood(port: int, program: str, processes: int = 2) -> Iterator[None]:
+    """Run `processes` that flood the SCP at `port` with what `program` writes."""
+    made = subprocess.run([sys.executable, "-c", f"import sys\n{program}"], cwd=ROOT, capture_output=True, check=True)
+    running = []
+    try:
+        for _ in range(processes):
+            command = [sys.executable, "-c", FLOOD, str(port)]
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            assert process.stdin
+            assert process.stdout
+            running.append(process)
+            process.stdin.write(made.stdout)
+            process.stdin.close()
+            assert process.stdout.readline() == b"begun\n"
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def echo_seconds(scp: StoreScp, address: str, times: int = 9) -> list[float]:
+    """How long a new association with C-ECHO takes from `address`, each time. All are answered."""
+    ae, taken = AE("OTHER"), []
+    ae.add_requested_context(Verification)
+    for _ in range(times):
+        began = time.monotonic()
+        assoc = ae.associate("127.0.0.1", scp.port, ae_title="HILUM", bind_address=(address, 0))
+        assert assoc.is_established
+        assert assoc.send_c_echo().Status == 0
+        assoc.release()
+        taken.append(time.monotonic() - began)
+    return taken
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_a_flood_of_connections_starves_nobody(tmp_path: Path, name: str) -> None:
+    """While one address opens connections as fast as it can, C-ECHO from another is answered within a second."""
+    recorder = Recorder()
+    with running_scp(recorder, tmp_path) as scp, flood(scp.port, FLOODS[name]):
+        wait_for(lambda: recorder.kinds, 20, "the first event")
+        taken = echo_seconds(scp, "127.0.0.2")
+    assert statistics.median(taken) < PROMPT_SECONDS, taken
+    assert {"too-many-connections", "too-many-associations-of-peer"} & set(recorder.kinds)
+
+
+def test_silent_connections_give_way_to_newer_ones(tmp_path: Path) -> None:
+    """Even from the same address, two hundred connections that say nothing keep no C-ECHO out."""
+    recorder = Recorder()
+    with running_scp(recorder, tmp_path) as scp, contextlib.ExitStack() as silent:
+        connections = [silent.enter_context(socket.create_connection(("127.0.0.1", scp.port), 5)) for _ in range(200)]
+        taken = echo_seconds(scp, "127.0.0.1")
+        assert statistics.median(taken) < PROMPT_SECONDS
+        assert read_pdu(connections[0])[0] == CLOSED
+        wait_for(lambda: recorder.kinds.count("too-many-connections") >= 150, 10, "the events")
+        assert said(scp.port, request())[0] == ACCEPTED
+
+
+def test_open_associations_do_not_give_way(tmp_path: Path) -> None:
+    """A peer that was let in keeps its association, however many connections come after it."""
+    with running_scp(Recorder(), tmp_path) as scp, contextlib.ExitStack() as silent:
+        sender = sender_to(scp)
+        assert sender.echo().outcome == "ACCEPTED"
+        association = sender._assoc
+        for _ in range(200):
+            silent.enter_context(socket.create_connection(("127.0.0.1", scp.port), 5))
+        assert sender.echo().outcome == "ACCEPTED"
+        assert sender._assoc is association
+        sender.close()
+
+
+def test_silent_connections_give_way_during_the_handshake(tmp_path: Path) -> None:
+    """With TLS, too: where the peer has sent nothing of its handshake."""
+    require("openssl")
+    authority = Authority(tmp_path / "ca")
+    files, recorder = authority.issue("server"), Recorder()
+    server, client = Renewed(server_context, files), Renewed(client_context, files)
+    with running_scp(recorder, tmp_path, tls=server) as scp, contextlib.ExitStack() as silent:
+        for _ in range(200):
+            silent.enter_context(socket.create_connection(("127.0.0.1", scp.port), 5))
+        sender = sender_to(scp, tls=client)
+        began = time.monotonic()
+        assert sender.echo().outcome == "ACCEPTED"
+        assert time.monotonic() - began < PROMPT_SECONDS
+        sender.close()
+        wait_for(lambda: recorder.kinds.count("too-many-connections") >= 150, 10, "the events")
+
+
+def test_many_associations_of_one_peer_leave_room(tmp_path: Path) -> None:
+    """One AE title gets its share and no more; another, at the same address, is served at once."""
+    recorder = Recorder()
+    with running_scp(recorder, tmp_path) as scp, contextlib.ExitStack() as kept:
+        answers = []
+        for _ in range(40):
+            peer = kept.enter_context(socket.create_connection(("127.0.0.1", scp.port), 5))
+            peer.sendall(request(calling=b"GREEDY"))
+            answers.append(read_pdu(peer)[0])
+        assert answers == [ACCEPTED] * 25 + [REJECTED] * 15
+        assert statistics.median(echo_seconds(scp, "127.0.0.1")) < PROMPT_SECONDS
+    assert set(recorder.kinds) == {"too-many-associations-of-peer"}
+    assert {detail["calling_ae_title"] for _, detail in recorder.events} == {"GREEDY"}
+
+
+def test_many_names_of_one_address_leave_room(tmp_path: Path) -> None:
+    """An address that calls itself by a new AE title each time leaves a fifth of the places to the others."""
+    recorder = Recorder()
+    with running_scp(recorder, tmp_path) as scp, contextlib.ExitStack() as kept:
+        answers = []
+        for number in range(50):
+            peer = kept.enter_context(socket.create_connection(("127.0.0.1", scp.port), 5))
+            peer.sendall(request(calling=b"NAME%d" % number))
+            answers.append(read_pdu(peer)[0])
+        assert answers == [ACCEPTED] * 40 + [REJECTED] * 10
+        assert statistics.median(echo_seconds(scp, "127.0.0.2")) < PROMPT_SECONDS
+    assert set(recorder.kinds) == {"too-many-associations-of-address"}
+
+
+def drip(port: int, sent: bytes, seconds: float) -> float:
+    """Send a byte every 50 ms until the connection is closed, at most `seconds`. How long it was open."""
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port), 5) as peer, contextlib.suppress(OSError):
+        peer.settimeout(0.05)
+        for byte in sent:
+            peer.sendall(bytes([byte]))
+            with contextlib.suppress(TimeoutError):
+                if not peer.recv(1):
+                    break
+            if time.monotonic() - began > seconds:
+                break
+    return time.monotonic() - began
+
+
+def test_a_request_that_drips_is_ended(tmp_path: Path) -> None:
+    """An association request that comes a byte at a time has the same time as silence, and its sender is named."""
+    recorder = Recorder()
+    with running_scp(recorder, tmp_path, limits=small_limits(association_seconds=3.0)) as scp:
+        assert drip(scp.port, request(), 20.0) < 10.0
+        wait_for(lambda: recorder.events, 5, "the event")
+    kind, detail = recorder.events[0]
+    assert (kind, detail["error"]) == ("protocol-violation", "no association request within 3 s")
+    assert (detail["calling_ae_title"], detail["called_ae_title"]) == ("MODALITY", "HILUM")
+
+
+def test_a_handshake_that_drips_is_ended(tmp_path: Path) -> None:
+    """A TLS handshake that comes a byte at a time has the same time as silence."""
+    require("openssl")
+    recorder = Recorder()
+    server = partial(server_context, Authority(tmp_path / "ca").issue("server"))
+    with running_scp(recorder, tmp_path, tls=server, limits=small_limits(association_seconds=1.0)) as scp:
+        assert drip(scp.port, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc" + bytes(400), 15.0) < 8.0
+        wait_for(lambda: recorder.kinds == ["tls-refused"], 5, "the event")
+
+
+def test_a_small_installation_is_not_cut_short(tmp_path: Path) -> None:
+    """Where all places are for one peer, it may have them all."""
+    limits = Limits(max_associations=4, max_associations_per_peer=4)
+    with running_scp(Recorder(), tmp_path, [Peer("GATEWAY", "")], limits) as scp, contextlib.ExitStack() as kept:
+        for _ in range(4):
+            peer = kept.enter_context(socket.create_connection(("127.0.0.1", scp.port), 5))
+            peer.sendall(request(calling=b"GATEWAY"))
+            assert read_pdu(peer)[0] == ACCEPTED
