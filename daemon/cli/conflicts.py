@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from daemon.cli.database import actor, carry_out, note_reading, store_of
-from daemon.cli.options import AsJson, Config, settings_of
-from daemon.cli.tables import show
+from daemon.cli.options import AsCsv, AsJson, Config, settings_of
+from daemon.cli.tables import say, show
 from daemon.runtime.clock import now
 from storage.errors import SpoolError
 from storage.spool import Spool
@@ -34,17 +34,20 @@ def listed(
     config: Config = None,
     everything: Annotated[bool, typer.Option("--all", help="List the settled conflicts too.")] = False,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """List the conflicts that wait for a decision: who sent the other object, and who the one that counts."""
     store = store_of(config)
     rows = store.queries.conflicts(settled=everything)
     note_reading(store, context)
     columns = ["id", "state", "received_at", "calling_ae_title", "size", "held_calling_ae_title", "held_size"]
-    show(rows, [*columns, "sop_instance_uid"], as_json)
+    show(rows, [*columns, "sop_instance_uid"], as_json, as_csv)
 
 
 @conflicts.command("show")
-def shown(context: typer.Context, number: Number, config: Config = None, as_json: AsJson = False) -> None:
+def shown(
+    context: typer.Context, number: Number, config: Config = None, as_json: AsJson = False, as_csv: AsCsv = False
+) -> None:
     """Show the headers of the two objects side by side; an asterisk marks each difference."""
     store, spool = store_of(config), _spool(config)
     found = _existing(store.queries.conflict(number), number)
@@ -53,6 +56,7 @@ def shown(context: typer.Context, number: Number, config: Config = None, as_json
         _compared(_header(spool, found, "held_"), _header(spool, found)),
         ["element", "held", "other", "differs"],
         as_json,
+        as_csv,
     )
 
 
@@ -86,7 +90,7 @@ def _spool(config: Path | None) -> Spool:
 def _existing(conflict: dict[str, Any] | None, number: int) -> dict[str, Any]:
     """Return the conflict; if there is none, print a sentence on standard error and exit with status 1."""
     if conflict is None:
-        typer.echo(f"there is no conflict {number}; hilum conflicts list prints those that exist", err=True)
+        say(f"there is no conflict {number}; hilum conflicts list prints those that exist", err=True)
         raise typer.Exit(1)
     return conflict
 
@@ -99,7 +103,7 @@ def _header(spool: Spool, conflict: dict[str, Any], which: str = "") -> Header:
     try:
         return read_header(spool.verified(conflict[f"{which}spool_name"], conflict[f"{which}sha256"]))
     except (SpoolError, NoPicture) as fault:
-        typer.echo(f"the {'held' if which else 'other'} object cannot be read: {fault}", err=True)
+        say(f"the {'held' if which else 'other'} object cannot be read: {fault}", err=True)
         raise typer.Exit(1) from None
 
 
