@@ -14,7 +14,7 @@ from storage.private import open_to_others, with_contents
 from tests.support.harness import Daemon
 from tests.support.studies import at, image
 
-UMASKS = (0o000, 0o022, 0o077)
+UMASKS = (0o000, 0o022)
 
 
 @pytest.fixture(params=UMASKS, ids=oct)
@@ -26,9 +26,10 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("url", ["", "sqlite:///{}/elsewhere.db"])
-def test_what_is_made_is_closed(umask: int, url: str, tmp_path: Path) -> None:
+def test_what_is_made_is_closed(umask: int, url: str, tmp_path: Path, untrained: dict[str, str]) -> None:
     """Directory, spool, the database with its -wal and -shm, the cache: 0700 and 0600."""
-    environ = {"HILUM__STORAGE__DIRECTORY": str(tmp_path / "a/hilum"), "HILUM__STORAGE__DATABASE": url.format(tmp_path)}
+    place = {"HILUM__STORAGE__DIRECTORY": str(tmp_path / "a/hilum"), "HILUM__STORAGE__DATABASE": url.format(tmp_path)}
+    environ = {**untrained, **place}
     settings = wiring.read_settings(None, environ)
     spool, store = wiring.open_spool(settings), wiring.open_store(settings)
     store.journal.received(image(), at(0))
