@@ -27,7 +27,7 @@ RUN /opt/hilum/bin/pip install --no-deps --no-build-isolation .
 FROM python:3.11-slim
 RUN groupadd --system --gid 10001 hilum \
  && useradd --system --uid 10001 --gid hilum --home-dir /var/lib/hilum --shell /usr/sbin/nologin hilum \
- && install -d -o hilum -g hilum -m 0750 /var/lib/hilum \
+ && install -d -o hilum -g hilum -m 0700 /var/lib/hilum \
  && install -d /etc/hilum \
  && touch /etc/hilum/hilum.toml
 COPY --from=build /opt/hilum /opt/hilum

@@ -1,5 +1,7 @@
 """One class for each table of the configuration file: its keys, their types, and their defaults."""
 
+import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -11,6 +13,17 @@ AeTitle = Annotated[
 ]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0)]
+
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class Section(BaseModel):
@@ -186,9 +199,22 @@ class DeliverySettings(Section):
 
 
 class HttpSettings(Section):
+    """HTTP, and the host names under which it is asked for."""
+
     enabled: bool = True
     host: str = "127.0.0.1"
     port: Port = 8080
+    allowed_hosts: tuple[str, ...] = ()
+    timeout_seconds: Annotated[float, Field(gt=0)] = 30.0
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def hosts_alone(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse what no Host header can be equal to: a pattern, a URL, a name with a port."""
+        for host in hosts:
+            if not _HOST_NAME.fullmatch(host) and not _is_address(host):
+                raise ValueError(f"{host!r} is neither a host name nor an address; write it without scheme and port")
+        return hosts
 
 
 class LogSettings(Section):

@@ -20,6 +20,7 @@ from daemon.runtime.certificates import client_tls, server_tls
 from daemon.runtime.shared import FaultHook
 from storage import store
 from storage.errors import DatabaseError, DatabaseUnavailable, SpoolError
+from storage.private import make_directory
 from storage.spool import Spool, no_fault
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def open_store(settings: Settings, fault: FaultHook = no_fault) -> store.Store:
     Raises CannotWork if its URL cannot be used, DatabaseUnavailable if it cannot be reached now.
     """
     try:
-        settings.storage.directory.mkdir(parents=True, exist_ok=True)
+        make_directory(settings.storage.directory)
         return store.open_store(settings.storage.database_url(), settings.storage.directory, fault)
     except OSError as error:
         raise CannotWork(f"storage.directory {settings.storage.directory}: {error}") from error
@@ -115,12 +116,17 @@ def open_peer(settings: Settings, peer: PeerSettings, address: str) -> Sender:
     return Sender(settings.dicom.ae_title, to, settings.delivery.timeout_seconds)
 
 
+def cache_directory(settings: Settings) -> Path:
+    """Return the folder for compiled networks, whether it exists or not."""
+    return settings.storage.directory / "cache"
+
+
 def _cache(settings: Settings) -> Path | None:
     """Return the folder for the compiled network, or None if this user cannot write to it."""
     if not os.access(settings.storage.directory, os.W_OK):
         return None
-    directory = settings.storage.directory / "cache"
-    directory.mkdir(exist_ok=True)
+    directory = cache_directory(settings)
+    make_directory(directory)
     return directory
 
 

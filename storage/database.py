@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from storage.errors import DatabaseError, DatabaseUnavailable
 from storage.migrate import is_current, migrate
+from storage.private import make_file
 
 BUSY_SECONDS = 30
 """How long a statement waits for a lock that another process holds, before the database counts as unavailable."""
@@ -36,7 +37,12 @@ def open_database(url: str, directory: Path) -> Engine:
     Several processes may do so at the same time. Raises `DatabaseUnavailable` if it cannot be reached, `DatabaseTooNew`
     if a later version of hilum wrote it, and `DatabaseError` for a URL that names no usable database.
     """
-    engine = _engine(_complete(url, directory))
+    complete = _complete(url, directory)
+    if not complete.query:  # a URL with mode=ro makes no file
+        for file in _files(complete)[:1]:
+            with suppress(OSError):  # SQLite says what is wrong
+                make_file(file)  # SQLite gives its -wal and -shm the mode of the database
+    engine = _engine(complete)
     try:
         with reading(engine) as connection:
             current = is_current(connection)
@@ -47,6 +53,14 @@ def open_database(url: str, directory: Path) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def database_files(url: str, directory: Path) -> list[Path]:
+    """Return the files of an SQLite database, whether they exist or not; none for PostgreSQL.
+
+    Raises `DatabaseError` as `open_database` does.
+    """
+    return _files(_complete(url, directory))
 
 
 @contextmanager
@@ -111,6 +125,13 @@ def _complete(url: str, directory: Path) -> URL:
     if not parsed.database or parsed.database == ":memory:":
         raise DatabaseError("storage.database is in memory, expected a file: several processes share it")
     return parsed
+
+
+def _files(url: URL) -> list[Path]:
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return []
+    database = url.database.removeprefix("file:")
+    return [Path(database + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
 
 
 def _engine(url: URL) -> Engine:

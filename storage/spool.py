@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from storage.errors import SpoolDamaged, SpoolUnavailable, UnsafeName
+from storage.private import make_directory
 from storage.records import Spooled
 
 FAULT_POINTS = (
@@ -48,10 +49,10 @@ class Spool:
         self._fault = fault
         self._doubted: dict[str, float] = {}  # by name, the time.monotonic() of `doubt`
         with _spool_trouble():
-            self.incoming.mkdir(parents=True, exist_ok=True)
-            self._objects.mkdir(exist_ok=True)
+            for made in (directory, self.incoming, self._objects):
+                make_directory(made)
             for first in range(256):
-                (self._objects / f"{first:02x}").mkdir(exist_ok=True)
+                (self._objects / f"{first:02x}").mkdir(mode=0o700, exist_ok=True)
             _fsync_directory(self._objects)
             _fsync_directory(directory)
 

@@ -7,7 +7,7 @@ import typer
 
 from daemon.cli.database import note, note_reading, store_of
 from daemon.cli.options import AsCsv, AsJson, Config
-from daemon.cli.tables import show
+from daemon.cli.tables import say, show
 from daemon.runtime.clock import now
 
 Since = Annotated[
@@ -23,11 +23,11 @@ def _time(written: str) -> datetime | None:
     if not written:
         return None
     units = {"m": "minutes", "h": "hours", "d": "days"}
-    if written[-1] in units and written[:-1].isdigit():
-        return now() - timedelta(**{units[written[-1]]: int(written[:-1])})
     try:
+        if written[-1] in units and written[:-1].isdecimal():
+            return now() - timedelta(**{units[written[-1]]: int(written[:-1])})
         return datetime.fromisoformat(written).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise typer.BadParameter(f"{written!r} is not a time; write 2026-11-21, 2026-11-21T03:00 or 12h") from None
 
 
@@ -143,12 +143,12 @@ def verify(
     store, anchors = store_of(config), dict(map(_anchor, anchor or ()))
     (number, digest), faults = store.trail.newest(), store.trail.verify(anchors)
     for fault in faults:
-        typer.echo(f"row {fault.id}: {fault.kind}: {fault.detail}")
+        say(f"row {fault.id}: {fault.kind}: {fault.detail}")
     if faults:
         note(store, "SECURITY", {"kind": "audit-trail-altered", "faults": len(faults)})
-        typer.echo(f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'}")
+        say(f"{len(faults)} {'fault' if len(faults) == 1 else 'faults'}")
         raise typer.Exit(1)
-    typer.echo(f"the audit trail is as it was written, up to row {number}:{digest}")
+    say(f"the audit trail is as it was written, up to row {number}:{digest}")
     note_reading(store, context)
 
 

@@ -2,6 +2,9 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+from shlex import quote
 
 from config.settings import Settings
 from daemon import wiring
@@ -11,7 +14,9 @@ from daemon.runtime.clock import now
 from daemon.syslog import shipper
 from daemon.syslog.transport import SyslogUnreachable
 from dicom_io.image.codecs import readable_transfer_syntaxes
-from storage.errors import StorageError
+from storage.database import database_files
+from storage.errors import DatabaseError, StorageError
+from storage.private import open_to_others, with_contents
 
 
 def check(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -25,6 +30,7 @@ def check(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "database", _fault_of(lambda: wiring.open_store(settings).journal.counts())
     yield "decoders", _decoders()
     yield "bundle", _fault_of(lambda: wiring.open_classifier(settings).self_check())
+    yield "permissions", _permissions(settings)
     if settings.audit.syslog:
         yield "syslog", _fault_of(lambda: shipper.check_reachable(settings))
     yield from _channels(settings)
@@ -53,6 +59,26 @@ def _spool(settings: Settings) -> str:
     if free < settings.storage.min_free_bytes:
         return f"{free:,} bytes are free, but storage.min_free_bytes requires {settings.storage.min_free_bytes:,}"
     return ""
+
+
+def _permissions(settings: Settings) -> str:
+    """Name what other users may open of what hilum stores, and the command that closes it to them."""
+    directory, database = settings.storage.directory, _database_files(settings)
+    inside = (with_contents(place) for place in (directory / "spool", wiring.cache_directory(settings)))
+    found = open_to_others([directory, *chain.from_iterable(inside), *database])
+    if not found:
+        return ""
+    more = f" and {len(found) - 1} more are" if len(found) > 1 else " is"
+    elsewhere = [file for file in found if directory not in (file, *file.parents)]
+    places = elsewhere if len(elsewhere) == len(found) else [directory, *elsewhere]
+    return f"{found[0]}{more} open to other users; run chmod -R go= {' '.join(quote(str(p)) for p in places)}"
+
+
+def _database_files(settings: Settings) -> list[Path]:
+    try:
+        return database_files(settings.storage.database_url(), settings.storage.directory)
+    except (DatabaseError, OSError):
+        return []  # the check of the database says what is wrong
 
 
 def _decoders() -> str:

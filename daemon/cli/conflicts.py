@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from daemon.cli.database import actor, carry_out, note_reading, store_of
-from daemon.cli.options import AsJson, Config
+from daemon.cli.options import AsCsv, AsJson, Config
 from daemon.cli.spooled import header_of, spool_of
-from daemon.cli.tables import show
+from daemon.cli.tables import say, show
 from daemon.runtime.clock import now
 
 if TYPE_CHECKING:
@@ -32,17 +32,20 @@ def listed(
     config: Config = None,
     everything: Annotated[bool, typer.Option("--all", help="List the settled conflicts too.")] = False,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
     """List the conflicts that wait for a decision: who sent the other object, and who the one that counts."""
     store = store_of(config)
     rows = store.queries.conflicts(settled=everything)
     note_reading(store, context)
     columns = ["id", "state", "received_at", "calling_ae_title", "size", "held_calling_ae_title", "held_size"]
-    show(rows, [*columns, "sop_instance_uid"], as_json)
+    show(rows, [*columns, "sop_instance_uid"], as_json, as_csv)
 
 
 @conflicts.command("show")
-def shown(context: typer.Context, number: Number, config: Config = None, as_json: AsJson = False) -> None:
+def shown(
+    context: typer.Context, number: Number, config: Config = None, as_json: AsJson = False, as_csv: AsCsv = False
+) -> None:
     """Show the headers of the two objects side by side; an asterisk marks each difference."""
     store, spool = store_of(config), spool_of(config)
     found = _existing(store.queries.conflict(number), number)
@@ -51,6 +54,7 @@ def shown(context: typer.Context, number: Number, config: Config = None, as_json
         _compared(header_of(spool, found, "held_", "held object"), header_of(spool, found, name="other object")),
         ["element", "held", "other", "differs"],
         as_json,
+        as_csv,
     )
 
 
@@ -80,7 +84,7 @@ def discard(number: Number, config: Config = None) -> None:
 def _existing(conflict: dict[str, Any] | None, number: int) -> dict[str, Any]:
     """Return the conflict; if there is none, print a sentence on standard error and exit with status 1."""
     if conflict is None:
-        typer.echo(f"there is no conflict {number}; hilum conflicts list prints those that exist", err=True)
+        say(f"there is no conflict {number}; hilum conflicts list prints those that exist", err=True)
         raise typer.Exit(1)
     return conflict
 

@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from daemon.cli.options import settings_of
+from daemon.cli.tables import say
 from daemon.runtime.clock import now
 from daemon.runtime.person import login
 from storage.errors import DatabaseError, StorageError
@@ -21,7 +22,7 @@ def store_of(config: Path | None) -> Store:
     try:
         return open_store(settings.storage.database_url(), settings.storage.directory)
     except (StorageError, OSError) as fault:
-        typer.echo(str(fault), err=True)
+        say(str(fault), err=True)
         raise typer.Exit(2) from None
 
 
@@ -52,6 +53,6 @@ def carry_out(config: Path | None, action: Callable[[Journal], int | None], done
     try:
         number = action(store_of(config).journal)
     except StorageError as fault:
-        typer.echo(str(fault), err=True)
+        say(str(fault), err=True)
         raise typer.Exit(1) from None
-    typer.echo(done if number is None else f"{number} {done}")
+    say(done if number is None else f"{number} {done}")

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from daemon.cli import tables
 from daemon.cli.pacs import AE_TITLE, Pacs
+from daemon.runtime.visible import visible
 from dicom_io.image.part10 import Part10, read_part10
 from dicom_io.phantom.studies import phantom_studies
 from dicom_io.services.store_scu import Destination, Sender
@@ -202,4 +203,4 @@ def _stay(port: int, rows: Callable[[], list[dict[str, Any]]], shown: list[dict[
 
 
 def _say(text: str) -> None:
-    Console(soft_wrap=True, highlight=False).print(text, markup=False)
+    Console(soft_wrap=True, highlight=False).print(visible(text), markup=False, emoji=False)

@@ -1,5 +1,6 @@
 """The command `hilum`. Each command imports what it needs when it runs: `hilum audit` never loads torch."""
 
+import io
 import os
 import sys
 from enum import StrEnum
@@ -14,7 +15,9 @@ from daemon.cli.conflicts import conflicts
 from daemon.cli.model import model
 from daemon.cli.options import AsJson, Config, settings_of
 from daemon.cli.quarantine import quarantine, replay, retry
+from daemon.cli.tables import say
 from daemon.cli.training import crossvalidate, evaluate, train
+from daemon.runtime.private import close_to_others, dump_no_core
 from daemon.wiring import read_settings
 
 app = typer.Typer(
@@ -37,6 +40,10 @@ def hilum(
     ] = False,
 ) -> None:
     """Receive chest radiographs by C-STORE, analyse them, and send a Structured Report back into the same study."""
+    dump_no_core()
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal's character set lacks must not end the command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @app.command()
@@ -64,7 +71,7 @@ def check(config: Config = None) -> None:
 
     faults = 0
     for subject, fault in run(settings_of(config)):
-        typer.echo(f"{'FAULT' if fault else 'ok':5}  {subject}{': ' + fault if fault else ''}")
+        say(f"{'FAULT' if fault else 'ok':5}  {subject}{': ' + fault if fault else ''}")
         faults += bool(fault)
     raise typer.Exit(1 if faults else 0)
 
@@ -86,11 +93,12 @@ class Precision(StrEnum):
 
 @app.command()
 def predict(
-    files: Annotated[list[Path], typer.Argument(help="DICOM, PNG or JPEG files, or folders of them.", exists=True)],
+    files: Annotated[list[Path], typer.Argument(help="DICOM, PNG or JPEG files, or folders of them.")],
     config: Config = None,
     as_json: AsJson = False,
     explain: Annotated[
-        Path | None, typer.Option(help="Write heatmaps of the findings that are present to this folder.")
+        Path | None,
+        typer.Option(help="Write heatmaps of the findings that are present to this folder.", file_okay=False),
     ] = None,
     method: Annotated[
         Method, typer.Option(help="How heatmaps are made: cam is fast; occlusion is slow, and works with any network.")
@@ -101,19 +109,28 @@ def predict(
 ) -> None:
     """Print what the model finds in image files. Needs no PACS and no database.
 
-    The exit status is 1 if an image was not analysed, and 2 if the model cannot run.
+    The exit status is 1 if an image was not analysed or a folder has none, and 2 if a file does not exist or the model
+    cannot run.
     """
+    from daemon.cli.predict import fault_of, show, without_images
     from daemon.cli.predict import predict as run
-    from daemon.cli.predict import show
     from daemon.decisions import CannotWork
 
+    faults = [f"{file}: {fault}" for file in files if (fault := fault_of(file))]
+    for sentence in faults:
+        say(sentence, err=True)
+    if faults:
+        raise typer.Exit(2)
     try:
         results = run(files, settings_of(config), explain, method, precision)
     except CannotWork as fault:
-        typer.echo(str(fault), err=True)
+        say(str(fault), err=True)
         raise typer.Exit(2) from None
     show(results, as_json, one=len(files) == 1 and files[0].is_file())
-    raise typer.Exit(0 if results and all(r["analysed"] for r in results) else 1)
+    empty = without_images(files, results)
+    for folder in empty:
+        say(f"{folder}: this folder holds no DICOM, PNG or JPEG file", err=True)
+    raise typer.Exit(0 if not empty and all(r["analysed"] for r in results) else 1)
 
 
 @app.command()
@@ -134,6 +151,7 @@ def demo(
     """
     from daemon.cli.demo import demo as run
 
+    close_to_others()
     raise typer.Exit(run(input_directory, keep, stay=sys.stdout.isatty()))
 
 

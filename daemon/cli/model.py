@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from daemon.cli.tables import show
+from daemon.cli.tables import say, show
 
 model = typer.Typer(help="Show and check models, and import your own.", no_args_is_help=True)
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
@@ -30,7 +30,7 @@ def tried(action: Callable[[], Any]) -> Any:
     try:
         return action()
     except (InferenceError, FileExistsError) as fault:
-        typer.echo(str(fault), err=True)
+        say(str(fault), err=True)
         raise typer.Exit(1) from None
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from config.settings import ConfigurationError, Settings
+from daemon.cli.tables import say
 from daemon.wiring import read_settings
 
 Config = Annotated[
@@ -23,5 +24,6 @@ def settings_of(config: Path | None) -> Settings:
     try:
         return read_settings(config, os.environ)
     except ConfigurationError as fault:
-        typer.echo(str(fault), err=True)
+        for line in str(fault).split("\n"):
+            say(line, err=True)
         raise typer.Exit(2) from None

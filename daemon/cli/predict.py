@@ -1,6 +1,6 @@
 """`hilum predict`: selection, decoding and classification of files, without a PACS or a database."""
 
-import json
+import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -54,6 +54,23 @@ def predict(
     return results
 
 
+def fault_of(path: Path) -> str:
+    """Return why there is nothing to read at `path`, or "" if it is a file or a folder."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "there is no such file or folder"
+    except (OSError, ValueError) as error:
+        return f"cannot be opened: {getattr(error, 'strerror', None) or error}"
+    return "" if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "is neither a file nor a folder"
+
+
+def without_images(paths: Sequence[Path], results: Sequence[dict[str, Any]]) -> list[Path]:
+    """Return those of `paths` that are folders in which none of the `results` was found."""
+    folders = {folder for result in results for folder in Path(result["file"]).parents}
+    return [path for path in paths if path.is_dir() and path not in folders]
+
+
 def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
     """Yield each file, and whether it was named itself rather than found in a folder."""
     for path in paths:
@@ -65,6 +82,13 @@ def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
 
 def read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str]:
     """Return the picture, float32 [rows, columns] in 0..1, and ""; or None and why it is not analysed."""
+    try:
+        return _read(file, settings)
+    except OSError as error:
+        return None, f"the file cannot be read: {error.strerror or type(error).__name__}"
+
+
+def _read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str]:
     try:
         header = read_header(file)
     except NotDicom:
@@ -111,7 +135,7 @@ def write_overlays(
 def show(results: Sequence[Any], as_json: bool, one: bool = False) -> None:
     """Print the results as a table or as a JSON array. With `one`, for a single file, print its JSON object only."""
     if as_json:
-        print(json.dumps(results[0] if one else results, indent=1))
+        tables.print_json(results[0] if one else results)
         return
     rows = [
         {
@@ -124,4 +148,5 @@ def show(results: Sequence[Any], as_json: bool, one: bool = False) -> None:
         }
         for r in results
     ]
-    tables.show(rows, ["file", "pathology", "most_likely", "probability", "findings", "not_analysed_because"])
+    if rows:
+        tables.show(rows, ["file", "pathology", "most_likely", "probability", "findings", "not_analysed_because"])

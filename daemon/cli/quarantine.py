@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon.cli.database import actor, carry_out, note_reading, store_of
-from daemon.cli.options import AsJson, Config, StudyUid
+from daemon.cli.options import AsCsv, AsJson, Config, StudyUid
 from daemon.cli.spooled import header_of, spool_of
 from daemon.cli.tables import show
 from daemon.runtime.clock import now
@@ -19,31 +19,36 @@ quarantine = typer.Typer(help="List and settle the studies that need a person's 
 
 
 @quarantine.command("list")
-def quarantined(context: typer.Context, config: Config = None, as_json: AsJson = False) -> None:
+def quarantined(context: typer.Context, config: Config = None, as_json: AsJson = False, as_csv: AsCsv = False) -> None:
     """List the studies in quarantine, each with the reason."""
     store = store_of(config)
     rows = store.queries.quarantined()
     note_reading(store, context)
-    show(rows, ["accession_number", "patient_id", "reason", "received_at", "attempts", "study_instance_uid"], as_json)
+    columns = ["accession_number", "patient_id", "reason", "received_at", "attempts", "study_instance_uid"]
+    show(rows, columns, as_json, as_csv)
 
 
 @quarantine.command("show")
-def shown(context: typer.Context, study_uid: StudyUid, config: Config = None, as_json: AsJson = False) -> None:
+def shown(
+    context: typer.Context, study_uid: StudyUid, config: Config = None, as_json: AsJson = False, as_csv: AsCsv = False
+) -> None:
     """Show everything that happened to a study."""
     store = store_of(config)
     rows = store.queries.events(study_uid)
     note_reading(store, context)
-    show(rows, ["id", "at", "event", "from_state", "to_state", "actor", "detail"], as_json)
+    show(rows, ["id", "at", "event", "from_state", "to_state", "actor", "detail"], as_json, as_csv)
 
 
 @quarantine.command("images")
-def images_of(context: typer.Context, study_uid: StudyUid, config: Config = None, as_json: AsJson = False) -> None:
+def images_of(
+    context: typer.Context, study_uid: StudyUid, config: Config = None, as_json: AsJson = False, as_csv: AsCsv = False
+) -> None:
     """List the images of a study, each with what its header says of the patient."""
     store, spool = store_of(config), spool_of(config)
     rows = [{**row, **_patient(header_of(spool, row))} for row in store.queries.images(study_uid)]
     note_reading(store, context)
     columns = ["patient_id", "issuer_of_patient_id", "patient_name", "patient_birth_date", "accession_number"]
-    show(rows, [*columns, "received_at", "verdict", "sop_instance_uid"], as_json)
+    show(rows, [*columns, "received_at", "verdict", "sop_instance_uid"], as_json, as_csv)
 
 
 @quarantine.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from daemon.cli.options import settings_of
+from daemon.cli.tables import say
 from storage.errors import SpoolError
 from storage.spool import Spool
 
@@ -31,5 +32,5 @@ def header_of(spool: Spool, row: dict[str, Any], prefix: str = "", name: str = "
     try:
         return read_header(spool.verified(row[f"{prefix}spool_name"], row[f"{prefix}sha256"]))
     except (SpoolError, NoPicture) as fault:
-        typer.echo(f"the {name} cannot be read: {fault}", err=True)
+        say(f"the {name} cannot be read: {fault}", err=True)
         raise typer.Exit(1) from None

@@ -1,14 +1,25 @@
-"""Prints rows: as a table for a person, as JSON for a program, or as CSV for a spreadsheet."""
+r"""Prints rows: as a table for a person, as JSON for a program, or as CSV for a spreadsheet. And prints sentences.
+
+Values from outside stay data: in a table and in a sentence control characters are shown as escapes and nothing is taken
+for markup, and in CSV nothing is taken for a formula. JSON holds the values exactly.
+"""
 
 import csv
 import io
 import json
+import re
+import sys
+import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from daemon.runtime.visible import json_text, visible
 
 Row = dict[str, Any]
 WIDTH = 160  # columns of text, for a table that goes into a file or a pipe
@@ -18,7 +29,7 @@ NAMED = 3  # findings that one cell names
 def show(rows: Sequence[Row], columns: Sequence[str], as_json: bool = False, as_csv: bool = False) -> None:
     """Print `rows` on standard output as a table of `columns`, or with every key as a JSON array or as CSV."""
     if as_json:
-        print(json.dumps(list(rows), indent=1, ensure_ascii=False, default=str))
+        print_json(list(rows))
     elif as_csv:
         print(_csv(rows), end="")
     else:
@@ -27,12 +38,23 @@ def show(rows: Sequence[Row], columns: Sequence[str], as_json: bool = False, as_
         console.print(_table(rows, columns))
 
 
+def print_json(value: Any) -> None:
+    """Print a value as JSON, beyond ASCII only where standard output takes UTF-8."""
+    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json_text(value, ascii_only=not utf8, indent=1, default=str))
+
+
+def say(sentence: str, err: bool = False) -> None:
+    """Print a sentence on a line of its own on standard output, or with `err` on standard error."""
+    typer.echo(visible(sentence), err=err)
+
+
 def _table(rows: Sequence[Row], columns: Sequence[str]) -> Table:
     table = Table(caption=f"{len(rows)} {'row' if len(rows) == 1 else 'rows'}", caption_justify="left")
     for column in columns:
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*(text(row.get(column)) for column in columns))
+        table.add_row(*(Text(visible(text(row.get(column)))) for column in columns))
     return table
 
 
@@ -62,5 +84,26 @@ def _csv(rows: Sequence[Row]) -> str:
     writer = csv.DictWriter(out, keys, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in row.items()})
+        writer.writerow({key: _cell(value) for key, value in row.items()})
     return out.getvalue()
+
+
+# A spreadsheet computes a cell that begins like this, also after spaces; where it expects semicolons between the cells,
+# what follows one is a cell too.
+_FORMULA = re.compile(r"(?:^|(?<=;))(?=\s*[=+\-@]|[\t\r\n])")
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as a cell of CSV: text that a spreadsheet would compute gets an apostrophe in front."""
+    if isinstance(value, list | dict):
+        return json_text(value, ascii_only=True).replace(";", "\\u003b")  # JSON has one inside of strings only
+    if not isinstance(value, str):
+        return value
+    starts = [found.start() for found in _FORMULA.finditer(_plain(value))]
+    pieces = [value[start:end] for start, end in zip([0, *starts], [*starts, None], strict=True)]
+    return "'".join(map(visible, pieces))
+
+
+def _plain(value: str) -> str:
+    """Return the text with each character of another width or size, such as U+FF1D, as the usual one; same length."""
+    return "".join((unicodedata.normalize("NFKC", character) + " ")[0] for character in value)

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-import uvicorn
+from uvicorn import Server
 
 from config.settings import Settings
 from daemon import wiring
@@ -13,6 +13,7 @@ from daemon.runtime.shared import Shared
 from daemon.runtime.stopping import on_sigterm, on_stop
 from daemon.syslog.shipper import Shipper
 from daemon.web.api import application
+from daemon.web.server import http_server
 from storage.journal import Journal
 from storage.spool import Spool
 
@@ -31,7 +32,7 @@ def run(settings: Settings, _shared: Shared, _name: str) -> None:
         schedule.add_job(shipper.ship, "interval", seconds=SHIP_EVERY_SECONDS, id="audit trail")
     schedule.start()
     if settings.http.enabled:
-        _serve_http(settings, application(settings, store, spool))
+        _serve_http(settings, http_server(settings.http, application(settings, store, spool)))
     else:
         on_sigterm().wait()
     schedule.shutdown()
@@ -39,11 +40,8 @@ def run(settings: Settings, _shared: Shared, _name: str) -> None:
         shipper.finish()
 
 
-def _serve_http(settings: Settings, app: object) -> None:
+def _serve_http(settings: Settings, server: Server) -> None:
     """Serve HTTP until SIGTERM."""
-    server = uvicorn.Server(
-        uvicorn.Config(app, host=settings.http.host, port=settings.http.port, log_config=None, access_log=False)  # type: ignore[arg-type]
-    )
     on_stop(server.handle_exit)  # uvicorn raises the signal again when it ends; this keeps us alive
     log.get().info("http", host=settings.http.host, port=settings.http.port)
     server.run()

@@ -17,6 +17,7 @@ from daemon.decisions import CannotWork, place
 from daemon.retries import restart_pause
 from daemon.runtime import certificates, log
 from daemon.runtime.clock import now
+from daemon.runtime.private import close_to_others
 from daemon.runtime.shared import FaultHook, Shared
 from daemon.runtime.stopping import end_with
 from storage.spool import no_fault
@@ -59,6 +60,7 @@ def serve(settings: Settings, reload: Callable[[], Settings], fault: FaultHook =
     Returns the exit status: STOPPED, or CANNOT_WORK if a part cannot work with this configuration. The calling process
     must have only one thread, because it forks.
     """
+    close_to_others()
     log.configure(settings.log.level, "parent")
     signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
     shared, parts = Shared.of(settings, reload, fault), parts_for(settings)

@@ -1,7 +1,8 @@
 """Logs: one JSON object a line on standard error, without patient data.
 
 An event names what happened and carries row numbers of the database, counts and seconds: never a name, a patient ID, an
-accession number or a value from an image. The libraries that would print such values are silenced.
+accession number or a value from an image. The libraries that would print such values are silenced. What a peer sent,
+such as its AE title, stands there in JSON's escapes, in ASCII.
 """
 
 import logging
@@ -9,9 +10,12 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TextIO, cast
 
 import structlog
+
+from daemon.runtime.visible import json_text
 
 SILENT = ("pynetdicom", "pydicom", "highdicom", "sqlalchemy", "alembic", "apscheduler", "uvicorn", "monai", "openvino")
 
@@ -48,7 +52,7 @@ def configure(level: str, part: str) -> None:
             lambda _logger, _method, event: {**event, "part": part},
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
+            structlog.processors.JSONRenderer(partial(json_text, ascii_only=True)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(cast(TextIO, TolerantStderr())),

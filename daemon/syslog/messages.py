@@ -1,12 +1,16 @@
-"""Turns rows of the audit trail into DICOM audit messages (PS3.15 A.5), and says which rows have none."""
+"""Turns rows of the audit trail into DICOM audit messages (PS3.15 A.5), and says which rows have none.
+
+A message is one line of a log that people read on terminals. What came from outside stands there as `visible` shows it.
+"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
 from config.settings import Settings
+from daemon.runtime.visible import visible
 from dicom_io.audit.codes import (
     CREATED,
     MAJOR_FAILURE,
@@ -31,7 +35,7 @@ from dicom_io.audit.message import (
     instances_transferred,
     security_alert,
 )
-from storage.outbox import OutboxEntry
+from storage.outbox import OutboxEntry, Sendable
 
 MOST_INSTANCES = 20  # in one message, which then stays below the 8 KB that syslog servers accept by default
 
@@ -68,7 +72,7 @@ class Interpreter:
 
     def messages(self, entries: Sequence[OutboxEntry]) -> Iterator[Message]:
         """Yield the messages of these rows, in their order. Adjacent rows of one transfer become one message."""
-        for (event, *_), group in groupby(entries, key=_together):
+        for (event, *_), group in groupby(map(_shown, entries), key=_together):
             same = list(group)
             if event in TRANSFERS:
                 for start in range(0, len(same), MOST_INSTANCES):
@@ -159,6 +163,21 @@ class Interpreter:
         """PS3.15 A.5.2.1: a person is named as login name @ host name."""
         login = actor.removeprefix("operator ")
         return Participant(f"{login}@{self._host}", user_name=login)
+
+
+def _shown(value: Any) -> Any:
+    """Return a row, or a value in it, with every text as `visible` shows it."""
+    match value:
+        case str():
+            return visible(value)
+        case dict():
+            return {key: _shown(inner) for key, inner in value.items()}
+        case tuple() | list():
+            return type(value)(map(_shown, value))
+        case OutboxEntry() | Sendable():
+            return replace(value, **{field.name: _shown(getattr(value, field.name)) for field in fields(value)})
+        case _:
+            return value
 
 
 def _together(entry: OutboxEntry) -> tuple[Any, ...]:

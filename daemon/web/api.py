@@ -3,11 +3,14 @@
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Query, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from config.settings import Settings
 from daemon.runtime import certificates
+from daemon.runtime.visible import json_text
 from daemon.syslog.shipper import READER
+from daemon.web.guard import Guard
 from daemon.web.metrics import render
 from storage.errors import DatabaseUnavailable
 from storage.queries import Queries
@@ -15,17 +18,37 @@ from storage.spool import Spool
 from storage.store import Store
 
 
-def application(settings: Settings, store: Store, spool: Spool) -> FastAPI:
-    """Return the web application, with every route."""
-    app = FastAPI(title="hilum", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+class ExactJson(JSONResponse):
+    """JSON that reads back exactly, and that can be looked at on a terminal."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the body."""
+        return json_text(content, separators=(",", ":"), allow_nan=False).encode()
+
+
+def application(settings: Settings, store: Store, spool: Spool) -> Guard:
+    """Return the web application, with every route, behind the guard that answers for our hosts alone."""
+    app = FastAPI(
+        title="hilum",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        default_response_class=ExactJson,
+    )
 
     @app.exception_handler(DatabaseUnavailable)
     def database_unavailable(_request: Any, _error: Exception) -> JSONResponse:
         return JSONResponse({"error": "the database cannot be reached"}, status_code=503)
 
+    @app.exception_handler(RequestValidationError)
+    def not_understood(_request: Any, error: RequestValidationError) -> JSONResponse:
+        """Say what is wrong with which parameter, without its value, which may be a patient's."""
+        faults = [f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors()]
+        return JSONResponse({"error": "; ".join(faults)}, status_code=422)
+
     app.include_router(_monitoring(settings, store, spool))
     app.include_router(_studies(store.queries), prefix="/api/v1")
-    return app
+    return Guard(app, [settings.http.host, *settings.http.allowed_hosts])
 
 
 def _monitoring(settings: Settings, store: Store, spool: Spool) -> APIRouter:

@@ -95,8 +95,10 @@ def _save(model: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.stem}.{os.getpid()}.xml")
     openvino.save_model(model, part, compress_to_fp16=False)
-    part.with_suffix(".bin").replace(path.with_suffix(".bin"))
-    part.replace(path)
+    for suffix in (".bin", ".xml"):
+        written = part.with_suffix(suffix)
+        written.chmod(0o600)  # whatever the umask: nobody else has to do with it
+        written.replace(path.with_suffix(suffix))
 
 
 def _convert(bundle: Bundle) -> Any:

@@ -33,7 +33,7 @@ def client(tmp_path: Path) -> TestClient:
     journal.analysed(study, outcome(study, report("1.2.1.9", "pacs"), instances=verdicts), at(61))
     journal.received(image("1.2.1", 3), at(70))
     settings = load(None, {"HILUM__STORAGE__DIRECTORY": str(tmp_path), "HILUM__STORAGE__MIN_FREE_BYTES": "1"})
-    return TestClient(application(settings, store, spool))
+    return TestClient(application(settings, store, spool), base_url="http://localhost")
 
 
 def test_each_image_has_its_result_or_its_reason(client: TestClient) -> None:
@@ -68,5 +68,6 @@ def test_health_says_why_not(client: TestClient, tmp_path: Path) -> None:
     assert client.get("/health").json()["status"] == "ok"
     settings = load(None, {"HILUM__STORAGE__DIRECTORY": str(tmp_path), "HILUM__STORAGE__MIN_FREE_BYTES": str(10**18)})
     store = open_store("", tmp_path)
-    full = TestClient(application(settings, store, Spool(tmp_path / "spool"))).get("/health")
+    served = application(settings, store, Spool(tmp_path / "spool"))
+    full = TestClient(served, base_url="http://localhost").get("/health")
     assert (full.status_code, json.loads(full.text)["status"]) == (503, "spool is full")

@@ -1,6 +1,7 @@
 """`hilum predict`: what a data scientist sees, and what a program reads."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from daemon.cli.main import app
+from daemon.runtime.visible import visible
 from dicom_io.phantom.studies import draw_thorax
 from inference.bundle import Bundle
 from tests.dicom_io.test_decode import write
@@ -125,9 +127,52 @@ def test_refused_images_get_no_overlay(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("option", ["--json", "--method=cam"])
+def test_a_folder_without_an_image_is_named(folder: Path, option: str) -> None:
+    """An empty folder, and one with nothing but other files: a sentence on standard error, no empty table, status 1."""
+    for name, file in (("empty", ""), ("texts", "deep/notes.txt")):
+        (folder / name).mkdir()
+        if file:
+            (folder / name / file).parent.mkdir()
+            (folder / name / file).write_text("nothing to see")
+        done = run(option, folder / name, status=1)
+        assert done.stderr == f"{folder / name}: this folder holds no DICOM, PNG or JPEG file\n"
+        assert done.stdout.strip() == ("[]" if option == "--json" else "")
+    done = run(option, folder / "a.dcm", folder / "empty", status=1)
+    assert "empty: this folder holds no" in done.stderr
+    assert "a.dcm" in done.stdout
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_gets_its_reason(folder: Path) -> None:
+    """It does not end the command; the others get their answers."""
+    (folder / "b.jpg").chmod(0)
+    found = answers(run("--json", folder / "b.jpg", folder / "a.dcm", status=1))
+    assert found["b.jpg"]["reason"] == "the file cannot be read: Permission denied"
+    assert found["a.dcm"]["analysed"]
+
+
+@pytest.mark.parametrize(
+    "name", ["[bold]x[/]", "[/boom]", "a\x1b[31m\nb", "\u202ea", "=1", b"\xff\x9b".decode("utf-8", "surrogateescape")]
+)
+def test_the_name_of_a_file_is_data(folder: Path, name: str) -> None:
+    """A table shows it as it is and without what steers a terminal; JSON holds it exactly; so for folders."""
+    file = folder / name / f"{name}.dcm"
+    file.parent.mkdir()
+    (folder / "a.dcm").rename(file)
+    table = run(file.parent).stdout
+    assert visible(file.name) in table.replace("\n", "") or len(visible(file.name)) > 20
+    assert all(c.isprintable() for line in table.splitlines() for c in line)
+    assert json.loads(run("--json", file).stdout)["file"] == str(file)
+
+
 def test_what_is_asked_for_wrongly(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is not there, a grid that is none: status 2. A model that cannot run: status 2 and a sentence."""
-    run(folder / "absent.dcm", status=2)
+    assert run(folder / "absent.dcm", status=2).stderr == f"{folder}/absent.dcm: there is no such file or folder\n"
+    os.mkfifo(folder / "pipe.dcm")
+    assert run(folder / "pipe.dcm", status=2).stderr == f"{folder}/pipe.dcm: is neither a file nor a folder\n"
+    assert "a" * 300 in run(folder / ("a" * 300), status=2).stderr
+    run("--explain", folder / "a.dcm", folder / "b.jpg", status=2)
     run("--precision", "extreme", folder / "a.dcm", status=2)
     monkeypatch.setenv("HILUM__MODEL__DIGEST", "sha256:" + "0" * 64)
     assert "is pinned" in run(folder / "a.dcm", status=2).stderr

@@ -234,4 +234,5 @@ def test_the_unit_runs_the_daemon_without_rights() -> None:
     assert service["ExecStart"].endswith("/hilum serve --config /etc/hilum/hilum.toml")
     assert service["User"] == "hilum"
     assert (service["NoNewPrivileges"], service["ProtectSystem"]) == ("yes", "strict")
+    assert (service["LimitCORE"], service["UMask"], service["StateDirectoryMode"]) == ("0", "0077", "0700")
     assert float(service["TimeoutStopSec"].removesuffix("s")) > STOP_SECONDS
