@@ -1,5 +1,7 @@
 """HTTP for other programs: health, metrics, and under /api/v1 read-only queries of the audit database."""
 
+import time
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Query, Response
@@ -7,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from config.settings import Settings
 from daemon.runtime import certificates
+from daemon.runtime.vitals import Vital
 from daemon.syslog.shipper import READER
 from daemon.web.metrics import render
 from storage.errors import DatabaseUnavailable
@@ -15,31 +18,37 @@ from storage.spool import Spool
 from storage.store import Store
 
 
-def application(settings: Settings, store: Store, spool: Spool) -> FastAPI:
-    """Return the web application, with every route."""
+def application(settings: Settings, store: Store, spool: Spool, vitals: Mapping[str, Vital] | None = None) -> FastAPI:
+    """Return the web application, with every route. `vitals` are the signs of life of the daemon's processes."""
     app = FastAPI(title="hilum", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
 
     @app.exception_handler(DatabaseUnavailable)
     def database_unavailable(_request: Any, _error: Exception) -> JSONResponse:
         return JSONResponse({"error": "the database cannot be reached"}, status_code=503)
 
-    app.include_router(_monitoring(settings, store, spool))
+    app.include_router(_monitoring(settings, store, spool, vitals or {}))
     app.include_router(_studies(store.queries), prefix="/api/v1")
     return app
 
 
-def _monitoring(settings: Settings, store: Store, spool: Spool) -> APIRouter:
+def _monitoring(settings: Settings, store: Store, spool: Spool, vitals: Mapping[str, Vital]) -> APIRouter:
     router = APIRouter()
     expiries = certificates.expiries(settings)  # of the files that the daemon read when it started or reloaded
 
     @router.get("/health")
     def health() -> JSONResponse:
-        """200 while new studies can be received: the database answers and the spool has room. Otherwise 503."""
-        store.journal.counts()
-        free = spool.free_bytes()
-        room = free >= settings.storage.min_free_bytes
-        body = {"status": "ok" if room else "spool is full", "spool_free_bytes": free}
-        return JSONResponse(body, status_code=200 if room else 503)
+        """200 while every process works, the database answers and the spool has room. Otherwise 503."""
+        parts = {name: vital.trouble(time.monotonic()) for name, vital in vitals.items()}
+        faults = [f"{name} {trouble}" for name, trouble in parts.items() if trouble]
+        body: dict[str, Any] = {"parts": {name: trouble or "works" for name, trouble in parts.items()}}
+        try:
+            store.journal.counts()
+        except DatabaseUnavailable:
+            faults.append("the database cannot be reached")
+        body["spool_free_bytes"] = free = spool.free_bytes()
+        if free < settings.storage.min_free_bytes:
+            faults.append("spool is full")
+        return JSONResponse({"status": "; ".join(faults) or "ok", **body}, status_code=503 if faults else 200)
 
     @router.get("/metrics")
     def metrics() -> Response:

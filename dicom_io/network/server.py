@@ -92,6 +92,7 @@ class ScpServer(AssociationServer):  # type: ignore[misc]
         self.admission, self.limits, self.intake, self.on_event = admission, limits, intake, on_event
         self.handlers = handlers
         self.stop = StopSignal()
+        self.last_turn = time.monotonic()
         self._lock = threading.Lock()
         self._associations: set[Accepted] = set()
         super().__init__(ae, address, ae.ae_title, list(contexts))
@@ -130,7 +131,8 @@ class ScpServer(AssociationServer):  # type: ignore[misc]
         self.on_event("connection-failed", {"peer_address": client_address[0], "calling_ae_title": ""})
 
     def service_actions(self) -> None:
-        """Do nothing. pynetdicom would run the garbage collector here; we leave that to the interpreter."""
+        """Note that the loop goes round. pynetdicom would collect garbage here; we leave that to the interpreter."""
+        self.last_turn = time.monotonic()
 
     def shutdown(self, grace_seconds: float = 30.0) -> None:
         """Stop listening, give all associations `grace_seconds` to finish their messages, and break what is left."""
