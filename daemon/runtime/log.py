@@ -9,7 +9,6 @@ import os
 import select
 import socket
 import stat
-import sys
 import warnings
 from functools import cache
 from typing import Any, TextIO, cast
@@ -18,6 +17,7 @@ import structlog
 
 SILENT = ("pynetdicom", "pydicom", "highdicom", "sqlalchemy", "alembic", "apscheduler", "uvicorn", "monai", "openvino")
 PATIENCE_SECONDS = 1.0
+STANDARD_ERROR = 2
 
 
 class PatientStderr:
@@ -28,7 +28,8 @@ class PatientStderr:
     """
 
     def __init__(self, descriptor: int):
-        self._descriptor, self._socket = descriptor, None
+        self._descriptor = descriptor
+        self._socket: socket.socket | None = None
         self.lost = 0
         self._torn = False
         mode = os.fstat(descriptor).st_mode
@@ -80,7 +81,7 @@ def _unblocked(pipe: int) -> int:
 
 @cache
 def _stderr() -> PatientStderr:
-    return PatientStderr(sys.stderr.fileno())
+    return PatientStderr(STANDARD_ERROR)
 
 
 def configure(level: str, part: str) -> None:
