@@ -40,7 +40,14 @@ PREFIX = "HILUM__"
 
 
 class ConfigurationError(Exception):
-    """The configuration cannot be used; the text has one line for each fault, with the key's name."""
+    """The configuration cannot be used; the text has one line for each fault, with the key's name.
+
+    `keys` are the names alone, as the text may quote a value.
+    """
+
+    def __init__(self, text: str, keys: Collection[str] = ()):
+        super().__init__(text)
+        self.keys = tuple(keys)
 
 
 @dataclass(frozen=True)
@@ -132,7 +139,9 @@ def load(path: Path | None, environ: Mapping[str, str], offer: Offer = Offer()) 
     try:
         return Settings.model_validate(data, context=offer)
     except ValidationError as error:
-        raise ConfigurationError("\n".join(_sentence(path, fault) for fault in error.errors())) from error
+        faults = error.errors()
+        text = "\n".join(_sentence(path, fault) for fault in faults)
+        raise ConfigurationError(text, sorted({_key(fault) for fault in faults})) from error
 
 
 def _override(data: dict[str, Any], keys: list[str], text: str) -> None:
@@ -144,8 +153,12 @@ def _override(data: dict[str, Any], keys: list[str], text: str) -> None:
         data[keys[-1]] = text
 
 
+def _key(fault: Any) -> str:
+    return ".".join(str(part) for part in fault["loc"]) or "the file"
+
+
 def _sentence(path: Path | None, fault: Any) -> str:
-    key = ".".join(str(part) for part in fault["loc"]) or "the file"
+    key = _key(fault)
     if fault["type"] == "extra_forbidden":
         return f"{path or 'environment'}: {key}: no such key; config/example.toml lists them all"
     found = f", found {fault['input']!r}" if isinstance(fault["input"], str | int | float | bool) else ""

@@ -11,11 +11,13 @@ from daemon.delivery.dicom import DicomChannel
 from daemon.runtime import log
 from daemon.runtime.clock import now
 from daemon.runtime.doorbell import Doorbell
+from daemon.runtime.vitals import DATABASE_SECONDS, WAITING_SECONDS, Vital
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
 from storage.records import Attempt, Delivery, Sending
 
 BATCH = 16
+STEPS = 20  # of one attempt, each within `delivery.timeout_seconds`: connect, associate, send the PDUs of an object
 POLL_SECONDS = 1.0  # how often the journal is asked for work that no bell announced
 
 
@@ -30,15 +32,18 @@ class Courier:
         journal: Journal,
         bell: Doorbell,
         stop: threading.Event,
+        vital: Vital,
     ):
         self._policy, self._destination, self._channel = policy, destination, channel
-        self._journal, self._bell, self._stop = journal, bell, stop
+        self._journal, self._bell, self._stop, self._vital = journal, bell, stop, vital
 
     def work(self) -> None:
         """Until `stop` is set, deliver what is due and then wait for the bell. Closes the channel at the end."""
         while not self._stop.is_set():
+            self._vital.beat(self._longest_attempt())
             try:
                 if not self.deliver_due() and not self._ask_to_commit():
+                    self._vital.beat(self._longest_wait() + WAITING_SECONDS)
                     self._bell.wait(self._longest_wait())
                     self._channel.rest()
             except DatabaseUnavailable:
@@ -64,6 +69,7 @@ class Courier:
 
     def _deliver(self, delivery: Delivery) -> Attempt:
         """Send one object, and record and log how that ended."""
+        self._vital.beat(self._longest_attempt())
         began = now()
         sent = pipeline.deliver(delivery, self._channel)
         attempt = retries.after_sending(delivery, sent, now(), self._policy)
@@ -94,6 +100,11 @@ class Courier:
         if not isinstance(self._channel, DicomChannel) or not self._destination.commits:
             return False
         return commitment.ask(self._policy, self._journal, self._destination.name, self._channel)
+
+    def _longest_attempt(self) -> float:
+        """Return the seconds that one attempt may take, with the pause after it; each step has its own time limit."""
+        policy = self._policy
+        return DATABASE_SECONDS + STEPS * policy.timeout_seconds + policy.first_retry_seconds
 
     def _longest_wait(self) -> float:
         return POLL_SECONDS if self._channel.awaits_reports else self._policy.idle_release_seconds

@@ -18,9 +18,10 @@ from config.settings import Settings
 from daemon import pipeline, wiring
 from daemon.decisions import Quarantine, Wait, decide, place
 from daemon.runtime import log
-from daemon.runtime.clock import now
+from daemon.runtime.clock import Settling, now
 from daemon.runtime.shared import Shared
 from daemon.runtime.stopping import on_sigterm
+from daemon.runtime.vitals import DATABASE_SECONDS, WAITING_SECONDS, Vital
 from inference.serving.classifier import Classifier
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
@@ -40,18 +41,24 @@ def run(settings: Settings, shared: Shared, name: str) -> None:
     worker = f"{name}@{shared.run_id}"
     journal.forgive_claims(shared.run_id)
     journal.release_claims(worker)
-    analyser = Analyser(settings, shared, journal, spool, classifier)
+    vital = shared.vitals[name]
+    analyser = Analyser(settings, shared, journal, spool, classifier, vital)
+    settling = Settling(settings.study.settle_seconds, now(), time.monotonic())
     log.get().info("ready to analyse", engine=classifier.engine.name, model=classifier.bundle.name)
     while not stop.is_set():
+        vital.beat(DATABASE_SECONDS)
         try:
-            studies = journal.settled(now(), settings.study.settle_seconds, settings.model.batch, worker)
+            settle_seconds = settling.seconds(now(), time.monotonic())
+            studies = journal.settled(now(), settle_seconds, settings.model.batch, worker)
         except DatabaseUnavailable:
             log.get().warning("the database cannot be reached")
-            until_written(partial(journal.release_claims, worker))  # the claims may have been committed all the same
+            release = partial(journal.release_claims, worker)  # the claims may have been committed all the same
+            until_written(release, vital)
             continue
         if studies:
             analyser.analyse(studies)
         else:
+            vital.beat()
             shared.analyse.wait(SETTLING_SECONDS if settings.study.settle_seconds else IDLE_SECONDS)
 
 
@@ -78,8 +85,16 @@ def limited(seconds: float) -> Iterator[None]:
 class Analyser:
     """Runs the middle of the pipeline, from selection to the encoded results, on studies that were claimed together."""
 
-    def __init__(self, settings: Settings, shared: Shared, journal: Journal, spool: Spool, classifier: Classifier):
-        self._settings, self._shared = settings, shared
+    def __init__(
+        self,
+        settings: Settings,
+        shared: Shared,
+        journal: Journal,
+        spool: Spool,
+        classifier: Classifier,
+        vital: Vital,
+    ):
+        self._settings, self._shared, self._vital = settings, shared, vital
         self._journal, self._spool, self._classifier = journal, spool, classifier
 
     def analyse(self, studies: Sequence[Study]) -> None:
@@ -90,7 +105,7 @@ class Analyser:
         started = now().astimezone()  # local time, in which the hospital reads its reports
         examined = [(study, images) for study in studies if (images := self._read_images(study)) is not None]
         try:
-            with limited(self._settings.model.time_limit_seconds):
+            with self._limited():
                 outcomes = self._outcomes(examined, started)
             self._journal.analysed_many(outcomes, now())
         except Exception as error:  # any fault of a decoder, the model or a writer: `decide` has a row for all
@@ -106,10 +121,19 @@ class Analyser:
                 seconds=round((now() - started).total_seconds(), 3),
             )
 
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        """Limit the block to `model.time_limit_seconds`; for that time, no sign of life is expected."""
+        limit = self._settings.model.time_limit_seconds
+        self._vital.beat(limit + WAITING_SECONDS if limit else float("inf"))
+        with limited(limit):
+            yield
+        self._vital.beat(DATABASE_SECONDS)
+
     def _read_images(self, study: Study) -> tuple[pipeline.ExaminedImage, ...] | None:
         """Return the study's images, selected and decoded, or None if that failed."""
         try:
-            with limited(self._settings.model.time_limit_seconds):
+            with self._limited():
                 return pipeline.read_images(study, self._spool, self._settings)
         except Exception as error:  # any fault of a decoder: `decide` has a row for all
             self._failed([study], error)
@@ -145,14 +169,15 @@ class Analyser:
             match decision:
                 case Wait(seconds, reason):
                     until = now() + timedelta(seconds=seconds)
-                    until_written(partial(self._journal.unclaim, study.id, now(), until, reason))
+                    until_written(partial(self._journal.unclaim, study.id, now(), until, reason), self._vital)
                 case Quarantine(reason, kind):
-                    until_written(partial(self._journal.quarantine, study.id, reason, now(), kind))
+                    until_written(partial(self._journal.quarantine, study.id, reason, now(), kind), self._vital)
 
 
-def until_written(write: Callable[[], object]) -> None:
+def until_written(write: Callable[[], object], vital: Vital) -> None:
     """Call `write`, which writes to the journal, again and again until the database can be reached."""
     while True:
+        vital.beat(DATABASE_SECONDS)
         try:
             write()
             return

@@ -1,16 +1,22 @@
 """The housekeeping part: purging the spool, sending the audit trail to syslog, warning of certificates, and HTTP."""
 
+import time
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
+from apscheduler.schedulers.background import BackgroundScheduler
 from uvicorn import Server
 
 from config.settings import Settings
 from daemon import wiring
 from daemon.runtime import certificates, log
-from daemon.runtime.clock import now
-from daemon.runtime.schedule import scheduler
+from daemon.runtime.addresses import listen
+from daemon.runtime.clock import ClockWatch, now
+from daemon.runtime.schedule import scheduler, start_again
 from daemon.runtime.shared import Shared
 from daemon.runtime.stopping import on_sigterm, on_stop
+from daemon.runtime.vitals import Vital
 from daemon.syslog.shipper import Shipper
 from daemon.web.api import application
 from daemon.web.server import http_server
@@ -19,9 +25,10 @@ from storage.spool import Spool
 
 PURGE_EVERY_MINUTES = 10
 SHIP_EVERY_SECONDS = 1
+TURN_SECONDS = 1.0
 
 
-def run(settings: Settings, _shared: Shared, _name: str) -> None:
+def run(settings: Settings, shared: Shared, name: str) -> None:
     """Do the scheduled jobs and serve HTTP until SIGTERM."""
     store, spool = wiring.open_store(settings), wiring.open_spool(settings)
     schedule = scheduler()
@@ -31,20 +38,33 @@ def run(settings: Settings, _shared: Shared, _name: str) -> None:
     if shipper:
         schedule.add_job(shipper.ship, "interval", seconds=SHIP_EVERY_SECONDS, id="audit trail")
     schedule.start()
+    turn = partial(_turn, schedule, ClockWatch(now(), time.monotonic()), shared.vitals[name])
     if settings.http.enabled:
-        _serve_http(settings, http_server(settings.http, application(settings, store, spool)))
+        app = application(settings, store, spool, shared.vitals)
+        _serve_http(settings, http_server(settings.http, app, turn), turn)
     else:
-        on_sigterm().wait()
+        stop = on_sigterm()
+        while not stop.wait(TURN_SECONDS):
+            turn()
     schedule.shutdown()
     if shipper:
         shipper.finish()
 
 
-def _serve_http(settings: Settings, server: Server) -> None:
-    """Serve HTTP until SIGTERM."""
+def _turn(schedule: BackgroundScheduler, watch: ClockWatch, vital: Vital) -> None:
+    """Give a sign of life, and see to it that the jobs run on time although the clock was set."""
+    vital.beat()
+    if watch.step(now(), time.monotonic()):
+        start_again(schedule)
+
+
+def _serve_http(settings: Settings, server: Server, turn: Callable[[], None]) -> None:
+    """Serve HTTP until SIGTERM. Raises CannotWork if the address cannot be used."""
+    listener = listen(settings.http.host, settings.http.port)
     on_stop(server.handle_exit)  # uvicorn raises the signal again when it ends; this keeps us alive
-    log.get().info("http", host=settings.http.host, port=settings.http.port)
-    server.run()
+    log.get().info("http", host=settings.http.host, port=listener.getsockname()[1])
+    turn()
+    server.run(sockets=[listener])
 
 
 def warn_of_certificates(settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """The receiving part: listens for associations, and acknowledges each object only once it is durable."""
 
+import errno
 import gc
 import os
 import signal
@@ -17,7 +18,8 @@ from daemon.runtime.clock import now
 from daemon.runtime.events import Events
 from daemon.runtime.person import login
 from daemon.runtime.shared import Shared
-from daemon.runtime.stopping import next_signal
+from daemon.runtime.stopping import is_running, next_signal
+from daemon.runtime.vitals import WAITING_SECONDS, Vital
 from dicom_io.image.no_picture import NoPicture, NotDicom
 from dicom_io.network.errors import CannotUnderstand, OutOfResources
 from dicom_io.network.statuses import Status
@@ -27,22 +29,56 @@ from storage.journal import Journal
 from storage.spool import Spool
 
 URGENT = 0  # the DIMSE priority HIGH, as `Arrived.priority` has it
+SIGN_SECONDS = 1.0  # how often a sign of life is given
+TAKE_OVER_SECONDS, TAKE_OVER_PAUSE_SECONDS = 10.0, 0.02  # how long, and how often, a taken port is tried
 ROOM_SECONDS = 1.0  # how old the measured free space of the spool may be
 
 
-def run(settings: Settings, shared: Shared, _name: str) -> None:
-    """Receive until SIGTERM. Raises CannotWork if the address or the spool cannot be used."""
+def run(settings: Settings, shared: Shared, name: str) -> None:
+    """Receive until SIGTERM. Raises CannotWork if the address or the spool cannot be used.
+
+    With a predecessor that still listens, its port is taken over; it is asked to go only when all else is ready.
+    """
     journal, spool = wiring.open_store(settings, shared.fault).journal, wiring.open_spool(settings, shared.fault)
-    swept = spool.sweep(journal.knows)
+    inherits = is_running(shared.predecessor)
+    swept = [] if inherits else spool.sweep(journal.knows)  # the predecessor still writes to its spool
     reception = Reception(settings, journal, spool, shared)
-    scp = wiring.open_scp(settings, reception.callbacks, spool.incoming)
+    scp = (
+        _take_over(settings, reception, spool, shared.predecessor) if inherits else _listen(settings, reception, spool)
+    )
     exclude_from_collection()
     log.get().info("ready", port=scp.port, ae_title=settings.dicom.ae_title, swept=len(swept))
     reception.events.note("STARTED", {"port": scp.port, "pid": os.getpid(), "user": login()})
-    while next_signal() == signal.SIGHUP:
-        _reload(scp, reception, shared)
+    _work(scp, reception, shared, shared.vitals[name])
     scp.shutdown()
     reception.events.note("STOPPED", {"pid": os.getpid(), "user": login()})
+
+
+def _work(scp: StoreScp, reception: "Reception", shared: Shared, vital: Vital) -> None:
+    """Until SIGTERM, reload when told to, and give signs of life as long as connections are accepted."""
+    while (heard := next_signal(SIGN_SECONDS)) in (0, signal.SIGHUP):
+        if heard:
+            _reload(scp, reception, shared)
+        vital.promise(scp.last_turn + WAITING_SECONDS)
+
+
+def _listen(settings: Settings, reception: "Reception", spool: Spool) -> StoreScp:
+    return wiring.open_scp(settings, reception.callbacks, spool.incoming)
+
+
+def _take_over(settings: Settings, reception: "Reception", spool: Spool, predecessor: int) -> StoreScp:
+    """Listen where the predecessor may be listening. If it is in the way, it is asked to go, and we wait for that."""
+    deadline = time.monotonic() + TAKE_OVER_SECONDS
+    while True:
+        try:
+            return _listen(settings, reception, spool)
+        except CannotWork as fault:
+            taken = isinstance(fault.__cause__, OSError) and fault.__cause__.errno == errno.EADDRINUSE
+            if not taken or time.monotonic() > deadline:
+                raise
+        if is_running(predecessor):
+            os.kill(predecessor, signal.SIGTERM)
+        time.sleep(TAKE_OVER_PAUSE_SECONDS)
 
 
 def exclude_from_collection() -> None:

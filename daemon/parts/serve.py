@@ -1,189 +1,218 @@
 """`hilum serve`: one parent process that starts the parts as child processes and keeps them running.
 
-The parent does no work itself and opens no database: it forks, waits, and forks again when a part has ended. A part
-that a bad image kills is started again. A part that exits with EX_CONFIG, because it cannot work with this
-configuration, ends the daemon.
+The parent does no work itself and opens no database: it forks, waits, and forks again when a part has ended or hangs.
+A part that a bad image kills is started again. A part that exits with EX_CONFIG, because it cannot work with this
+configuration, ends the daemon; but once every part has worked, nothing ends reception any more.
 """
 
-import importlib
 import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from config.settings import ConfigurationError, Settings
-from daemon.decisions import CannotWork, place
-from daemon.retries import restart_pause
-from daemon.runtime import certificates, log
-from daemon.runtime.clock import now
+from daemon.parts import changes
+from daemon.parts.changes import ANALYSER, DELIVERER, HOUSE, RECEIVER, Configuration
+from daemon.parts.part import Part, fork
+from daemon.runtime import log
+from daemon.runtime.person import sender
 from daemon.runtime.private import close_to_others
 from daemon.runtime.shared import FaultHook, Shared
-from daemon.runtime.stopping import end_with
+from daemon.runtime.vitals import WAITING_SECONDS
 from storage.spool import no_fault
 
-RECEIVER, HOUSE = "receive", "house"
+PARENT = "parent"
 HEARD = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 LONGEST_WAIT_SECONDS = 1.0  # a SIGCHLD may have been used up by `_end` while it waited for other parts
-STEADY_SECONDS = 60.0  # after this long, the end of a part counts as its first failure again
+AWAY_SECONDS = 5.0  # longer than that between two rounds, and the whole machine or the process group was stopped
+TRIAL_SECONDS = 600.0  # the time that a new configuration has to prove itself: a large model is compiled
 STOP_SECONDS = 60.0  # the time that the other parts have to finish what is in flight
 STOP_HOUSE_SECONDS = 20.0  # the time that the house has after them
 STOPPED, CANNOT_WORK = 0, 1  # exit statuses of the daemon
 
 
-@dataclass
-class Part:
-    """A process of the daemon. Times are in seconds of the monotonic clock."""
-
-    name: str
-    module: str
-    """The module whose `run` it executes; imported in the child alone, so that the receiver does not load torch."""
-    pid: int = 0
-    """0 while it does not run."""
-    started: float = 0.0
-    failures: int = 0
-    """How many times in a row it ended."""
-    due: float = 0.0
-    """When to start it, if it does not run."""
-
-
-def parts_for(settings: Settings) -> list[Part]:
-    """Return the parts of a daemon with these settings; none is started yet."""
-    analysers = [Part(f"analyse-{n}", "daemon.parts.analyse") for n in range(settings.model.workers)]
-    others = [Part(name, f"daemon.parts.{name}") for name in (RECEIVER, "deliver", HOUSE)]
-    return [*others, *analysers]
+def names_for(settings: Settings) -> list[str]:
+    """Return the names of the parts of a daemon with these settings."""
+    return [RECEIVER, DELIVERER, HOUSE, *(f"{ANALYSER}-{number}" for number in range(settings.model.workers))]
 
 
 def serve(settings: Settings, reload: Callable[[], Settings], fault: FaultHook = no_fault) -> int:
-    """Run the daemon until SIGTERM or SIGINT. SIGHUP has it read the configuration again with `reload`: see `_reload`.
+    """Run the daemon until SIGTERM or SIGINT. SIGHUP has it read the configuration again with `reload`.
 
     Returns the exit status: STOPPED, or CANNOT_WORK if a part cannot work with this configuration. The calling process
     must have only one thread, because it forks.
     """
     close_to_others()
-    log.configure(settings.log.level, "parent")
+    log.configure(settings.log.level, PARENT)
     signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
-    shared, parts = Shared.of(settings, reload, fault), parts_for(settings)
-    while True:
-        for part in parts:
-            _start_if_due(part, settings, shared)
-        heard = signal.sigtimedwait(HEARD, _pause(parts))
-        if os.EX_CONFIG in [_reap(part) for part in parts]:
-            _stop(parts)
-            return CANNOT_WORK
-        if heard and heard.si_signo in (signal.SIGTERM, signal.SIGINT):
-            _stop(parts)
-            return STOPPED
-        if heard and heard.si_signo == signal.SIGHUP:
-            try:
-                old, settings = settings, _read_again(reload)
-            except ConfigurationError as refused:
-                log.get().error("configuration refused, the old one stays", fault=str(refused))
-                continue
-            shared, parts = shared.for_new_parts(settings), _reload(parts, old, settings)
+    return Parent(settings, reload, fault).run()
 
 
-def _read_again(reload: Callable[[], Settings]) -> Settings:
-    """Return the new settings. Raises ConfigurationError if they, or a TLS file that they name, cannot be used."""
-    settings = reload()
-    faults = certificates.faults(settings, now())
-    if faults:
-        raise ConfigurationError("\n".join(faults))
-    return settings
+@dataclass
+class RunningTrial:
+    """A new configuration whose trial is under way."""
+
+    new: Configuration
+    pid: int
+    deadline: float
 
 
-def _reload(parts: list[Part], old: Settings, new: Settings) -> list[Part]:
-    """Stop the parts and return those to run instead.
+class Parent:
+    """The parent process: its parts, and the configuration that they work with."""
 
-    Unless [dicom] or [storage] changed, the receiver keeps running, with its port and associations open, and takes over
-    peers and certificates by itself.
-    """
-    keep = (old.dicom, old.storage) == (new.dicom, new.storage)
-    kept = {part.name: part for part in parts if keep and part.pid and part.name == RECEIVER}
-    for part in kept.values():
-        os.kill(part.pid, signal.SIGHUP)
-    _stop([part for part in parts if part.name not in kept])
-    log.configure(new.log.level, "parent")
-    log.get().info("configuration reloaded")
-    return [kept.get(part.name, part) for part in parts_for(new)]
+    def __init__(self, settings: Settings, reload: Callable[[], Settings], fault: FaultHook):
+        names = names_for(settings)
+        self._configuration, self._reload = Configuration.of(settings), reload
+        self._shared = Shared.of(settings, reload, fault, [PARENT, *names])
+        self._parts = [self._part(name) for name in names]
+        self._trial: RunningTrial | None = None
+        self._asked_by = ""  # who asked for a reload that has not begun
+        self._established = False
+        self._turned = time.monotonic()
+
+    def _part(self, name: str) -> Part:
+        return Part(name, f"daemon.parts.{name.split('-')[0]}", self._shared.vitals[name])
+
+    def run(self) -> int:
+        """Start the parts and keep them running until the end; return the exit status."""
+        while True:
+            self._start_parts()
+            heard = signal.sigtimedwait(HEARD, self._pause())
+            codes = self._look_after_parts(time.monotonic())
+            if os.EX_CONFIG in codes and not self._established:
+                self._stop()
+                return CANNOT_WORK
+            if heard and heard.si_signo in (signal.SIGTERM, signal.SIGINT):
+                self._stop()
+                return STOPPED
+            if heard and heard.si_signo == signal.SIGHUP:
+                self._asked_by = f"operator {sender(heard)}"
+            if self._trial:
+                self._end_trial(self._trial)
+            elif self._asked_by:
+                self._begin_trial()
+
+    def _start_parts(self) -> None:
+        """Start the parts that are due.
+
+        One waits until those of its kind that leave are gone, because it takes up their work. The receiver does not: it
+        asks its predecessor to go once it is ready itself.
+        """
+        leaving = [part for part in self._parts if part.leaves_by is not None and part.pid]
+        modules = {part.module for part in leaving if part.name != RECEIVER}
+        predecessor = next((part.pid for part in leaving if part.name == RECEIVER), 0)
+        for part in self._parts:
+            if not part.pid and part.leaves_by is None and part.module not in modules and time.monotonic() >= part.due:
+                part.start(self._configuration.settings, replace(self._shared, predecessor=predecessor))
+
+    def _pause(self) -> float:
+        """Return the seconds until the next part is due to start, at most LONGEST_WAIT_SECONDS."""
+        waiting = (part.due - time.monotonic() for part in self._parts if not part.pid)
+        return min([LONGEST_WAIT_SECONDS, *(seconds for seconds in waiting if seconds > 0)])
+
+    def _look_after_parts(self, at: float) -> list[int | None]:
+        """Notice which parts ended and kill those that hang; return the exit codes of those that ended."""
+        codes = [part.reap() for part in self._parts]
+        self._parts = [part for part in self._parts if part.pid or part.leaves_by is None]
+        if at - self._turned > AWAY_SECONDS:
+            for vital in self._shared.vitals.values():
+                vital.excuse()
+        self._turned = at
+        self._shared.vitals[PARENT].promise(at + WAITING_SECONDS)
+        for part in self._parts:
+            part.kill_if_hanging(at)
+        self._dismiss_receiver()
+        self._established = self._established or all(part.vital.works for part in self._parts)
+        return codes
+
+    def _dismiss_receiver(self) -> None:
+        """Set a limit for the old receiver to leave by, once the new one works."""
+        receivers = [part for part in self._parts if part.name == RECEIVER]
+        if any(part.leaves_by is None and part.vital.works for part in receivers):
+            for part in receivers:
+                if part.leaves_by == float("inf"):
+                    part.leave(STOP_SECONDS)
+
+    # --- SIGHUP ---
+
+    def _begin_trial(self) -> None:
+        """Read the configuration again, and have another process prove that every part can work with it."""
+        actor, self._asked_by = self._asked_by, ""
+        old = self._configuration
+        try:
+            new, refused = Configuration.of(self._reload()), None
+        except ConfigurationError as error:
+            new, refused = old, error
+
+        def work() -> int:
+            from daemon.parts import trial  # here, because it loads what the parent does without
+
+            return trial.refuse(old.settings, refused, actor) if refused else trial.run(old, new, actor)
+
+        pid = fork("reload", old.settings.log.level, work)
+        self._trial = RunningTrial(new, pid, time.monotonic() + TRIAL_SECONDS)
+
+    def _end_trial(self, trial: RunningTrial) -> None:
+        """If the trial has ended, put the new configuration into force, or leave the old one."""
+        pid, status = os.waitpid(trial.pid, os.WNOHANG)
+        if not pid:
+            if time.monotonic() > trial.deadline:
+                os.kill(trial.pid, signal.SIGKILL)
+            return
+        self._trial = None
+        code = os.waitstatus_to_exitcode(status)
+        if code == os.EX_OK:
+            self._put_into_force(trial.new)
+        elif code != os.EX_CONFIG:  # otherwise it has said why
+            log.get().error("configuration refused, the old one stays", fault=f"its trial ended with status {code}")
+
+    def _put_into_force(self, new: Configuration) -> None:
+        """Replace the parts that changed sections concern; have the others go on."""
+        keys = changes.changed_keys(self._configuration, new)
+        sections, names = changes.sections_of(keys), names_for(new.settings)
+        present = [part for part in self._parts if part.leaves_by is None]
+        replaced = [part for part in present if part.name not in names or changes.restarts(part.name, sections)]
+        kept = {part.name: part for part in present if part not in replaced}
+        _dismiss(replaced)
+        self._shared = self._shared.for_new_parts(new.settings, [PARENT, *names], {part.name for part in replaced})
+        self._configuration, self._established = new, True
+        for part in kept.values():
+            if part.pid and changes.takes_over(part.name, sections):
+                os.kill(part.pid, signal.SIGHUP)
+        self._parts += [self._part(name) for name in names if name not in kept]
+        log.configure(new.settings.log.level, PARENT)
+        log.get().info("configuration reloaded", keys=keys, restarted=[part.name for part in replaced])
+
+    # --- the end ---
+
+    def _stop(self) -> None:
+        """Have every part finish what is in flight, and wait for it.
+
+        The house ends last, so that it can still send to the syslog server that the others ended.
+        """
+        if self._trial:
+            os.kill(self._trial.pid, signal.SIGKILL)
+        _end([part for part in self._parts if part.name != HOUSE], STOP_SECONDS)
+        _end([part for part in self._parts if part.name == HOUSE], STOP_HOUSE_SECONDS)
+        log.get().info("stopped")
 
 
-def _start_if_due(part: Part, settings: Settings, shared: Shared) -> None:
-    if part.pid or time.monotonic() < part.due:
-        return
-    part.started, parent = time.monotonic(), os.getpid()
-    part.pid = os.fork()
-    if not part.pid:
-        end_with(parent)
-        _run_as_child(part, settings, shared)
-
-
-def _run_as_child(part: Part, settings: Settings, shared: Shared) -> None:
-    """Run the part in this process, a child, and exit with its status; never returns."""
-    status = os.EX_SOFTWARE
-    try:
-        log.configure(settings.log.level, part.name)
-        log.get().info("started", pid=os.getpid())
-        importlib.import_module(part.module).run(settings, shared, part.name)
-        status = os.EX_OK
-    except CannotWork as fault:
-        log.get().error("cannot work", fault=str(fault))
-        status = os.EX_CONFIG
-    except Exception as error:  # whatever it was, the parent starts the part again; the text may hold patient data
-        log.get().error("unhandled exception", error=type(error).__name__, place=place(error))
-    finally:
-        os._exit(status)
-
-
-def _pause(parts: list[Part]) -> float:
-    """Return the seconds until the next part is due to start, at most LONGEST_WAIT_SECONDS."""
-    return max(0.0, min([LONGEST_WAIT_SECONDS, *(part.due - time.monotonic() for part in parts if not part.pid)]))
-
-
-def _reap(part: Part) -> int | None:
-    """If the part's process ended, plan when to start it again and return its exit code; otherwise return None.
-
-    The exit code is negative where a signal ended the process: minus the signal's number.
-    """
-    pid, status = os.waitpid(part.pid, os.WNOHANG) if part.pid else (0, 0)
-    if not pid:
-        return None
-    part.pid = 0
-    code = os.waitstatus_to_exitcode(status)
-    _plan_restart(part, code)
-    return code
-
-
-def _plan_restart(part: Part, code: int) -> None:
-    """Set when the part is started again, after a pause that grows with each failure, and log why it ended."""
-    steady = time.monotonic() - part.started > STEADY_SECONDS
-    part.failures = 1 if steady else part.failures + 1
-    pause = restart_pause(part.failures)
-    part.due = time.monotonic() + pause
-    cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-    log.get().error("part ended", of=part.name, cause=cause, again_in_seconds=round(pause, 1))
-
-
-def _stop(parts: list[Part]) -> None:
-    """Have every part finish what is in flight, and wait for it.
-
-    The house ends last, so that it can still send to the syslog server that the others ended.
-    """
-    _end([part for part in parts if part.name != HOUSE], STOP_SECONDS)
-    _end([part for part in parts if part.name == HOUSE], STOP_HOUSE_SECONDS)
-    log.get().info("stopped")
+def _dismiss(parts: list[Part]) -> None:
+    """Have these parts leave. A receiver that works stays until the new one takes over its port."""
+    for part in parts:
+        if part.name == RECEIVER and part.pid and part.vital.works:
+            part.leaves_by = float("inf")
+        else:
+            part.leave(STOP_SECONDS)
 
 
 def _end(parts: list[Part], seconds: float) -> None:
-    """Send SIGTERM and wait until all have ended; after `seconds`, send SIGKILL to those that have not."""
+    """Have all these parts leave, and wait until they have."""
     for part in parts:
-        if part.pid:
-            os.kill(part.pid, signal.SIGTERM)
-    deadline = time.monotonic() + seconds
+        part.leave(seconds)
     while any(part.pid for part in parts):
         signal.sigtimedwait({signal.SIGCHLD}, 0.2)
         for part in parts:
-            if part.pid and time.monotonic() > deadline:
-                os.kill(part.pid, signal.SIGKILL)
-            if part.pid and os.waitpid(part.pid, os.WNOHANG)[0]:
-                part.pid = 0
+            part.reap()
+            part.kill_if_hanging(time.monotonic())

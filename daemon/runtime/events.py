@@ -30,10 +30,10 @@ class Events:
         log.get().warning("security", kind=kind, held_back=held_back, **detail)
         self.note("SECURITY", {"kind": kind, "held_back": held_back, **detail})
 
-    def note(self, event: str, detail: dict[str, Any]) -> None:
+    def note(self, event: str, detail: dict[str, Any], actor: str = "hilum") -> None:
         """Add a row to the audit trail. If the database cannot be reached, only the log says so."""
         try:
-            self._journal.record(event, now(), detail=detail)
+            self._journal.record(event, now(), actor=actor, detail=detail)
         except DatabaseUnavailable:
             log.get().error("security event not journaled", kind=detail.get("kind", event))
 

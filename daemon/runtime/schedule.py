@@ -4,6 +4,7 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MISSED, JobExecutionEv
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from daemon.runtime import log
+from daemon.runtime.clock import now
 
 
 def scheduler() -> BackgroundScheduler:
@@ -13,6 +14,12 @@ def scheduler() -> BackgroundScheduler:
     )
     schedule.add_listener(_log_failure, EVENT_JOB_ERROR | EVENT_JOB_MISSED)
     return schedule
+
+
+def start_again(schedule: BackgroundScheduler) -> None:
+    """Have every job run now, and from then on at its interval: after the clock was set back, all are far ahead."""
+    for job in schedule.get_jobs():
+        job.modify(next_run_time=now())
 
 
 def _log_failure(event: JobExecutionEvent) -> None:

@@ -22,6 +22,15 @@ def end_with(parent: int) -> None:
         os._exit(os.EX_OK)
 
 
+def is_running(pid: int) -> bool:
+    """Whether there is such a process; 0 stands for none."""
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return pid > 0
+
+
 # A part starts with these signals blocked. None is delivered before the part is ready, nor to a library's thread.
 STOPS = {signal.SIGTERM, signal.SIGINT}
 
@@ -33,6 +42,13 @@ def on_stop(handler: Callable[[int, Any], None]) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
+def end_on_stop() -> None:
+    """Have SIGTERM and SIGINT end this process at once, which has nothing to finish."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+
+
 def on_sigterm() -> threading.Event:
     """Return an event that SIGTERM and SIGINT set."""
     stop = threading.Event()
@@ -40,6 +56,10 @@ def on_sigterm() -> threading.Event:
     return stop
 
 
-def next_signal() -> int:
-    """Wait for SIGTERM, SIGINT or SIGHUP and return its number; for a part that can reload its configuration."""
-    return signal.sigwait(STOPS | {signal.SIGHUP})
+def next_signal(seconds: float) -> int:
+    """Wait for SIGTERM, SIGINT or SIGHUP and return its number, or 0 after `seconds`.
+
+    For a part that can reload its configuration while it runs.
+    """
+    heard = signal.sigtimedwait(STOPS | {signal.SIGHUP}, seconds)
+    return heard.si_signo if heard else 0

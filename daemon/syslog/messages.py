@@ -41,7 +41,7 @@ MOST_INSTANCES = 20  # in one message, which then stays below the 8 KB that sysl
 
 TRANSFERS = ("RECEIVED", "DUPLICATE", "SENT")
 ANALYSES = ("ANALYSED", "IGNORED", "ANALYSED_BEFORE")
-OTHERS = ("STARTED", "STOPPED", "AUDIT_READ", "SECURITY", "QUARANTINED")
+OTHERS = ("STARTED", "STOPPED", "AUDIT_READ", "SECURITY", "QUARANTINED", "RELOADED", "RELOAD_REFUSED")
 SILENT = (
     "DELIVERED", "COMMITTED", "RELEASED", "DISCARDED", "RETRIED", "REPLAYED", "EXPIRED", "COMMIT_REQUESTED",
     "COMMIT_REPORT", "COMMIT_ASKED", "COMMIT_ANSWERED", "CONFLICT_TAKEN", "CONFLICT_DISCARDED", "CORRECTED",
@@ -88,6 +88,10 @@ class Interpreter:
                 reader, event = self._person(entry.actor), _event(entry)
                 xml = audit_log_used(event, self._source, reader, str(entry.detail.get("command", "")))
                 yield Message(entry.at, SUCCESS, xml)
+            case "RELOADED":
+                yield self._configured(entry, "configuration-reloaded", SUCCESS)
+            case "RELOAD_REFUSED":
+                yield self._configured(entry, "configuration-refused", MINOR_FAILURE)
             case "SECURITY":
                 yield self._refused(entry)
             case "QUARANTINED" if entry.detail.get("kind"):
@@ -143,11 +147,17 @@ class Interpreter:
         subject = Subject(STUDY_INSTANCE_UID, entry.study_instance_uid)
         return self._alert(entry, str(entry.detail["kind"]), MAJOR_FAILURE, None, subject)
 
+    def _configured(self, entry: OutboxEntry, kind: str, outcome: int) -> Message:
+        """An alert that only informs: somebody had the configuration read again."""
+        return self._alert(entry, kind, outcome, self._person(entry.actor), Subject(NODE_ID, self._host))
+
     def _alert(
         self, entry: OutboxEntry, kind: str, outcome: int, performer: Participant | None, subject: Subject
     ) -> Message:
         """PS3.15 A.5.3.11, Security Alert."""
-        said = {key: entry.detail[key] for key in ("error", "status", "reason", "faults") if entry.detail.get(key)}
+        said = {
+            key: entry.detail[key] for key in ("error", "status", "reason", "faults", "keys") if entry.detail.get(key)
+        }
         held_back = entry.detail.get("held_back") or 0
         more = [f"{key}: {value}" for key, value in said.items()] + [f"{held_back} more of them"] * bool(held_back)
         xml = security_alert(

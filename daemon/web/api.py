@@ -1,5 +1,7 @@
 """HTTP for other programs: health, metrics, and under /api/v1 read-only queries of the audit database."""
 
+import time
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Query, Response
@@ -9,6 +11,7 @@ from fastapi.responses import JSONResponse
 from config.settings import Settings
 from daemon.runtime import certificates
 from daemon.runtime.visible import json_text
+from daemon.runtime.vitals import Vital
 from daemon.syslog.shipper import READER
 from daemon.web.guard import Guard
 from daemon.web.metrics import render
@@ -26,8 +29,11 @@ class ExactJson(JSONResponse):
         return json_text(content, separators=(",", ":"), allow_nan=False).encode()
 
 
-def application(settings: Settings, store: Store, spool: Spool) -> Guard:
-    """Return the web application, with every route, behind the guard that answers for our hosts alone."""
+def application(settings: Settings, store: Store, spool: Spool, vitals: Mapping[str, Vital] | None = None) -> Guard:
+    """Return the web application, with every route, behind the guard that answers for our hosts alone.
+
+    `vitals` are the signs of life of the daemon's processes.
+    """
     app = FastAPI(
         title="hilum",
         docs_url=None,
@@ -46,23 +52,29 @@ def application(settings: Settings, store: Store, spool: Spool) -> Guard:
         faults = [f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors()]
         return JSONResponse({"error": "; ".join(faults)}, status_code=422)
 
-    app.include_router(_monitoring(settings, store, spool))
+    app.include_router(_monitoring(settings, store, spool, vitals or {}))
     app.include_router(_studies(store.queries), prefix="/api/v1")
     return Guard(app, [settings.http.host, *settings.http.allowed_hosts])
 
 
-def _monitoring(settings: Settings, store: Store, spool: Spool) -> APIRouter:
+def _monitoring(settings: Settings, store: Store, spool: Spool, vitals: Mapping[str, Vital]) -> APIRouter:
     router = APIRouter()
     expiries = certificates.expiries(settings)  # of the files that the daemon read when it started or reloaded
 
     @router.get("/health")
     def health() -> JSONResponse:
-        """200 while new studies can be received: the database answers and the spool has room. Otherwise 503."""
-        store.journal.counts()
-        free = spool.free_bytes()
-        room = free >= settings.storage.min_free_bytes
-        body = {"status": "ok" if room else "spool is full", "spool_free_bytes": free}
-        return JSONResponse(body, status_code=200 if room else 503)
+        """200 while every process works, the database answers and the spool has room. Otherwise 503."""
+        parts = {name: vital.trouble(time.monotonic()) for name, vital in vitals.items()}
+        faults = [f"{name} {trouble}" for name, trouble in parts.items() if trouble]
+        body: dict[str, Any] = {"parts": {name: trouble or "works" for name, trouble in parts.items()}}
+        try:
+            store.journal.counts()
+        except DatabaseUnavailable:
+            faults.append("the database cannot be reached")
+        body["spool_free_bytes"] = free = spool.free_bytes()
+        if free < settings.storage.min_free_bytes:
+            faults.append("spool is full")
+        return JSONResponse({"status": "; ".join(faults) or "ok", **body}, status_code=503 if faults else 200)
 
     @router.get("/metrics")
     def metrics() -> Response:

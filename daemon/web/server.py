@@ -1,6 +1,7 @@
 """The HTTP server: a client that is slow, silent or greedy loses its connection, and holds up nobody."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -14,13 +15,19 @@ MOST_CONNECTIONS = 100
 MOST_HEADER_BYTES = 16_384
 
 
-def http_server(settings: HttpSettings, app: ASGIApp) -> uvicorn.Server:
-    """Return a server for `app` at the address of the settings; its `run` serves until `handle_exit` is called."""
+def http_server(settings: HttpSettings, app: ASGIApp, turn: Callable[[], None] = lambda: None) -> uvicorn.Server:
+    """Return a server for `app`. Its `run` serves until `handle_exit` is called, and calls `turn` every second."""
+
+    async def notify() -> None:
+        turn()
+
     return uvicorn.Server(
         uvicorn.Config(
             app,
             host=settings.host,
             port=settings.port,
+            callback_notify=notify,
+            timeout_notify=1,
             http=TimedProtocol,
             ws="none",
             h11_max_incomplete_event_size=MOST_HEADER_BYTES,

@@ -25,10 +25,11 @@ AUDIT_LOG_USED = AuditCode("110101", "Audit Log Used")
 BEGIN_TRANSFERRING = AuditCode("110102", "Begin Transferring DICOM Instances")
 INSTANCES_TRANSFERRED = AuditCode("110104", "DICOM Instances Transferred")
 SECURITY_ALERT = AuditCode("110113", "Security Alert")
-# CID 401, Audit Event Type Code; the last three also belong to CID 403, Security Alert Type Code
+# CID 401, Audit Event Type Code; the last four also belong to CID 403, Security Alert Type Code
 APPLICATION_START = AuditCode("110120", "Application Start")
 APPLICATION_STOP = AuditCode("110121", "Application Stop")
 NODE_AUTHENTICATION = AuditCode("110126", "Node Authentication")
+SOFTWARE_CONFIGURATION = AuditCode("110131", "Software Configuration")
 USE_OF_RESTRICTED_FUNCTION = AuditCode("110132", "Use of Restricted Function")
 OBJECT_SECURITY_ATTRIBUTES_CHANGED = AuditCode("110135", "Object Security Attributes Changed")
 # CID 402, Audit Active Participant Role ID Code
@@ -45,10 +46,13 @@ URI = AuditCode("12", "URI", "RFC-3881")
 # kinds of security events in which a node was not an expected one, or could not prove that it was
 _NOT_AUTHENTICATED = {"called-ae-title-not-recognised", "peer-not-listed", "tls-refused"}
 _ALTERED = {"spool-damaged", "audit-trail-altered"}
+_CONFIGURED = {"configuration-reloaded", "configuration-refused"}
 
 
 def alert_code(kind: str) -> AuditCode:
     """Return the EventTypeCode (CID 403) for a kind of security event; by default Use of Restricted Function."""
     if kind in _NOT_AUTHENTICATED:
         return NODE_AUTHENTICATION
+    if kind in _CONFIGURED:
+        return SOFTWARE_CONFIGURATION
     return OBJECT_SECURITY_ATTRIBUTES_CHANGED if kind in _ALTERED else USE_OF_RESTRICTED_FUNCTION

@@ -119,6 +119,7 @@ class ScpServer(AssociationServer):  # type: ignore[misc]
         self.handlers = handlers
         self.tls: Callable[[], SSLContext] | None = None
         self.stop = StopSignal()
+        self.last_turn = time.monotonic()
         self._lock = threading.Lock()
         self._associations: dict[Accepted, None] = {}  # in the order in which they came
         super().__init__(ae, address, ae.ae_title, list(contexts))
@@ -181,7 +182,8 @@ class ScpServer(AssociationServer):  # type: ignore[misc]
         self._report_unknown("connection-failed", client_address)
 
     def service_actions(self) -> None:
-        """Do nothing. pynetdicom would run the garbage collector here; we leave that to the interpreter."""
+        """Note that the loop goes round. pynetdicom would collect garbage here; we leave that to the interpreter."""
+        self.last_turn = time.monotonic()
 
     def shutdown(self, grace_seconds: float = 30.0) -> None:
         """Stop listening, give all associations `grace_seconds` to finish their messages, and break what is left."""

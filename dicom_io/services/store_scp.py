@@ -89,6 +89,12 @@ class StoreScp:
         return int(self._server.server_address[1])
 
     @property
+    def last_turn(self) -> float:
+        """When the loop that accepts connections last went round, on the monotonic clock; it does so ten times a
+        second, unless it hangs or has ended."""
+        return self._server.last_turn
+
+    @property
     def open_associations(self) -> int:
         return self._server.admission.open_associations
 

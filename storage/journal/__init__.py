@@ -7,12 +7,14 @@
     commitments.py   storage commitment in both roles
     conflicts.py     take, discard_conflict
     retention.py     expired, counts
+    clock_steps.py   bring_forward, set_forward
 
 Every change is one transaction together with its audit row. Every method may be called again after
 `DatabaseUnavailable`.
 """
 
 from storage.journal.arrivals import Arrivals
+from storage.journal.clock_steps import ClockSteps
 from storage.journal.commitments import Commitments
 from storage.journal.conflicts import Conflicts
 from storage.journal.deliveries import Deliveries
@@ -21,7 +23,7 @@ from storage.journal.retention import Retention
 from storage.journal.studies import Studies
 
 
-class Journal(Arrivals, Studies, Outcomes, Deliveries, Commitments, Conflicts, Retention):
+class Journal(Arrivals, Studies, Outcomes, Deliveries, Commitments, Conflicts, Retention, ClockSteps):
     """The state of every study, and the methods that change it.
 
     `Journal(engine, fault)`: `engine` comes from `open_database`; `fault` is called with a name before and after each

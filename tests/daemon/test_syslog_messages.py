@@ -52,6 +52,8 @@ def record_life(journal: Journal) -> None:
     ):  # fmt: skip
         journal.record(event, at(0), detail=detail)
     journal.record("AUDIT_READ", at(0), actor="operator jörg", detail={"command": "audit studies --patient=PÄT1"})
+    for event in ("RELOADED", "RELOAD_REFUSED"):
+        journal.record(event, at(0), actor="operator jörg", detail={"keys": ["model.digest"]})
     analysed(journal, "1.1", "pacs", "gone", committing=("pacs",))
     journal.received(image("1.1"), at(62))  # the same bytes
     held = image("1.1").spooled.sha256
@@ -142,6 +144,8 @@ def test_the_messages_are_those_of_the_standard(engine: Engine) -> None:
     found = {event: codes(messages) for event, messages in by_event(Outbox(engine).pending("syslog", 1000)).items()}
     assert found["STARTED"] == [("110100", "110120", "E", "0")]
     assert found["STOPPED"] == [("110100", "110121", "E", "0")]
+    assert found["RELOADED"] == [("110113", "110131", "E", "0")]
+    assert found["RELOAD_REFUSED"] == [("110113", "110131", "E", "4")]
     assert found["AUDIT_READ"] == [("110101", "R", "0")]
     assert found["SECURITY"] == [
         ("110113", "110126", "E", "4"), ("110113", "110126", "E", "4"), ("110113", "110135", "E", "12"),
