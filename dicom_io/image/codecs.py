@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom import uid
 
+from dicom_io.image.jpeg2000 import codestream_start, decompositions
 from dicom_io.image.no_picture import NoDecoder, Undecodable, Unsupported
 
 Samples = NDArray[np.generic]  # as the decoder returns them: [rows, columns] or [rows, columns, samples]
@@ -146,7 +147,8 @@ def _rle(frame: bytes, shape: FrameShape, halvings: int) -> Samples:
     for segment, (start, end) in enumerate(zip(header[1 : number + 1], ends, strict=True)):
         if not 64 <= start < end <= len(frame):
             raise Undecodable(f"RLE segment {segment} lies from {start} to {end} in {len(frame)} bytes")
-        decoded = np.frombuffer(imagecodecs.packbits_decode(frame[start:end]), np.uint8)
+        room = np.empty(planes.shape[1] + _PADDING, np.uint8)  # PackBits grows 64 times: never beyond what is expected
+        decoded = np.frombuffer(imagecodecs.packbits_decode(frame[start:end], out=room), np.uint8)
         if not 0 <= len(decoded) - planes.shape[1] <= _PADDING:
             raise Undecodable(
                 f"RLE segment {segment} holds {len(decoded)} bytes, the header calls for {planes.shape[1]}"
@@ -199,35 +201,25 @@ def _sof(frame: bytes) -> Codestream:
         if marker == 0xFFF7 or (0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC)):
             precision, rows, columns, samples = struct.unpack_from(">BHHB", frame, at + 4)
             return Codestream(rows, columns, samples, precision)
-        if marker < 0xFF01 or length < 2:
+        alone = marker == 0xFF01 or 0xFFD0 <= marker <= 0xFFD7  # TEM and RSTn have no length
+        if marker < 0xFF01 or (length < 2 and not alone and marker != 0xFFFF):
             break
-        at += 1 if marker == 0xFFFF else 2 + length  # 0xFF may be repeated as fill
+        at += 1 if marker == 0xFFFF else 2 if alone else 2 + length  # 0xFF may be repeated as fill
     raise Undecodable("not a JPEG codestream: no frame header found")
 
 
 def _siz(frame: bytes) -> Codestream:
     """Read SIZ and COD (ISO/IEC 15444-1 A.5.1, A.6.1) of a JPEG 2000 codestream, bare or inside a JP2 file."""
-    start = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
-    if start < 0 or len(frame) < start + 43:
+    start = codestream_start(frame)
+    if len(frame) < start + 43:
         raise Undecodable("not a JPEG 2000 codestream: no SIZ marker found")
     x1, y1, x0, y0 = struct.unpack_from(">4L", frame, start + 8)
     tile_x, tile_y, tile_x0, tile_y0 = struct.unpack_from(">4L", frame, start + 24)
     if not (tile_x0 <= x0 < min(x1, tile_x0 + tile_x) and tile_y0 <= y0 < min(y1, tile_y0 + tile_y)):
         raise Undecodable("the JPEG 2000 codestream's tiles do not lie on its image")  # A.5.1
     samples, precision = struct.unpack_from(">HB", frame, start + 40)
-    return Codestream(y1 - y0, x1 - x0, samples, (precision & 0x7F) + 1, _decompositions(frame, start + 2))
-
-
-def _decompositions(frame: bytes, at: int) -> int:
-    """Read the number of decomposition levels from COD; 0 if the main header has none. `at`: where SIZ begins."""
-    while at + 12 <= len(frame):
-        marker, length = struct.unpack_from(">HH", frame, at)
-        if marker == 0xFF52:  # COD
-            return frame[at + 9]
-        if marker == 0xFF90 or length < 2:  # SOT: the main header ends
-            break
-        at += 2 + length
-    return 0
+    levels = decompositions(frame, start + 2, y1 - y0, x1 - x0)
+    return Codestream(y1 - y0, x1 - x0, samples, (precision & 0x7F) + 1, levels)
 
 
 def _has(name: str) -> Callable[[], bool]:

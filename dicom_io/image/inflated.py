@@ -1,4 +1,4 @@
-"""The data set of a deflated file as a stream: some kilobytes can inflate to gigabytes, so nothing is held in memory."""
+"""The data set of a deflated file as a stream: kilobytes can inflate to gigabytes, so nothing is held in memory."""
 
 import zlib
 from io import SEEK_CUR, SEEK_SET, BufferedReader, RawIOBase, UnsupportedOperation
