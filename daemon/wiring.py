@@ -120,7 +120,7 @@ def _cache(settings: Settings) -> Path | None:
     if not os.access(settings.storage.directory, os.W_OK):
         return None
     directory = settings.storage.directory / "cache"
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(mode=0o700, exist_ok=True)
     return directory
 
 
