@@ -22,7 +22,7 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from dicom_io.image.codecs import readable_transfer_syntaxes
+from dicom_io.image.compression.codecs import readable_transfer_syntaxes
 from dicom_io.image.decode import decode
 from dicom_io.phantom.studies import draw_thorax, part10
 

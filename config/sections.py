@@ -42,6 +42,7 @@ class DicomSettings(Section):
     max_pdu_bytes: int = Field(1_048_576, ge=4096)
     max_object_bytes: int = Field(500_000_000, ge=1)
     max_pixels: int = Field(120_000_000, ge=1)
+    memory_limit_bytes: int = Field(2_000_000_000, ge=0)
     association_timeout_seconds: Seconds = 30.0
     dimse_timeout_seconds: Seconds = 30.0
     idle_timeout_seconds: Seconds = 120.0

@@ -65,7 +65,7 @@ def open_store(settings: Settings, fault: FaultHook = no_fault) -> store.Store:
 
 def open_scp(settings: Settings, callbacks: Callbacks, incoming: Path) -> StoreScp:
     """Our SCP, which writes what it receives to `incoming`. Raises CannotWork where the address cannot be used."""
-    from dicom_io.image.codecs import readable_transfer_syntaxes
+    from dicom_io.image.compression.codecs import readable_transfer_syntaxes
     from dicom_io.network.admission import Admission, Limits
     from dicom_io.radiographs import RADIOGRAPH_SOP_CLASSES
     from dicom_io.services.store_scp import start_scp

@@ -35,7 +35,8 @@ from pathlib import Path
 from typing import Any
 
 from inference.allowed import vet
-from inference.errors import BundleError, BundleNotFound, DigestMismatch
+from inference.errors import BundleError, BundleForbidden, BundleNotFound, DigestMismatch
+from inference.files.vetting import UnsafeFile, blocks, ensure_safe, plain_files
 
 PACKAGED = Path(__file__).resolve().parent / "bundles"
 DEFAULT = PACKAGED / "default"
@@ -100,6 +101,11 @@ def load_bundle(directory: Path | str, pinned: str | None = None) -> Bundle:
     if not (directory / "configs/metadata.json").is_file():
         mlflow = "; `hilum model import` copies a bundle out of MLflow" if directory.parts[:1] == ("models:",) else ""
         raise BundleNotFound(f"{directory} is not a bundle: it has no configs/metadata.json{mlflow}")
+    try:
+        for path in plain_files(directory):
+            ensure_safe(path)
+    except UnsafeFile as fault:
+        raise BundleForbidden(str(fault)) from fault
     actual = digest(directory)
     expected = pinned or package_pin(directory)
     if expected and expected.lower().removeprefix("sha256:") != actual.removeprefix("sha256:"):
@@ -139,17 +145,23 @@ def pin_packaged(name: str = "default") -> str:
 def digest(directory: Path) -> str:
     """Return "sha256:..." over the files of a bundle, as this module's docstring defines it.
 
-    Raises BundleError on a link.
+    Raises BundleForbidden on a link, a pipe or a device, and BundleError if a file changes meanwhile.
     """
     state = sha256()
-    for path in sorted(directory.rglob("*"), key=lambda p: p.relative_to(directory).as_posix()):
-        name = path.relative_to(directory).as_posix()
-        if path.is_symlink():
-            raise BundleError(f"{path} is a link, but a bundle may hold plain files only")
-        if path.is_dir() or name.startswith("docs/"):
-            continue
-        content = path.read_bytes()
-        state.update(name.encode() + b"\0" + len(content).to_bytes(8, "big") + content)
+    try:
+        for path in plain_files(directory):
+            name, size = path.relative_to(directory).as_posix(), path.stat().st_size
+            if name.startswith("docs/"):
+                continue
+            state.update(name.encode() + b"\0" + size.to_bytes(8, "big"))
+            read = 0
+            for block in blocks(path):
+                state.update(block)
+                read += len(block)
+            if read != size:
+                raise BundleError(f"{path} changed while it was read")
+    except UnsafeFile as fault:
+        raise BundleForbidden(str(fault)) from fault
     return f"sha256:{state.hexdigest()}"
 
 

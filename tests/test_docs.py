@@ -14,7 +14,7 @@ from config.settings import Settings
 from daemon.cli.main import app
 from daemon.delivery.destinations import TYPES
 from dicom_io.composite import codes
-from dicom_io.image.codecs import readable_transfer_syntaxes
+from dicom_io.image.compression.codecs import readable_transfer_syntaxes
 from dicom_io.network import application_entity, errors
 from dicom_io.network.admission import CALLED_AE_TITLE, CALLING_AE_TITLE, CONGESTED, TOO_MANY
 from dicom_io.network.statuses import Status

@@ -42,10 +42,11 @@ PLACES = {
         "phantom": {"."},
     },
     "inference": {
-        ".": set(),
+        "files": set(),
+        ".": {"files"},
         "serving": {"."},
         "bundle_writer": {"serving", "."},
-        "importing": {"bundle_writer", "."},
+        "importing": {"bundle_writer", "files", "."},
         "evaluation": {"serving", "."},
         "training": {"importing", "evaluation", "serving", "bundle_writer", "."},
     },

@@ -13,7 +13,7 @@ from daemon.runtime import certificates
 from daemon.runtime.clock import now
 from daemon.syslog import shipper
 from daemon.syslog.transport import SyslogUnreachable
-from dicom_io.image.codecs import readable_transfer_syntaxes
+from dicom_io.image.compression.codecs import readable_transfer_syntaxes
 from storage.database import database_files
 from storage.errors import DatabaseError, StorageError
 from storage.private import open_to_others, with_contents

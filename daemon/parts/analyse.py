@@ -6,7 +6,6 @@ hangs it or exhausts the memory ends this process and not the daemon; a study to
 quarantined.
 """
 
-import resource
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from daemon import pipeline, wiring
 from daemon.decisions import Quarantine, Wait, decide, place
 from daemon.runtime import log
 from daemon.runtime.clock import Settling, now
+from daemon.runtime.limits import limit_memory
 from daemon.runtime.shared import Shared
 from daemon.runtime.stopping import on_sigterm
 from daemon.runtime.vitals import DATABASE_SECONDS, WAITING_SECONDS, Vital
@@ -60,12 +60,6 @@ def run(settings: Settings, shared: Shared, name: str) -> None:
         else:
             vital.beat()
             shared.analyse.wait(SETTLING_SECONDS if settings.study.settle_seconds else IDLE_SECONDS)
-
-
-def limit_memory(limit: int) -> None:
-    """Limit this process's data segment to `limit` bytes, beyond which it gets MemoryError; 0: no limit."""
-    if limit:
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 @contextmanager

@@ -16,11 +16,12 @@ from daemon.delivery import commitment
 from daemon.runtime import certificates, log
 from daemon.runtime.clock import now
 from daemon.runtime.events import Events
+from daemon.runtime.limits import limit_memory
 from daemon.runtime.person import login
 from daemon.runtime.shared import Shared
 from daemon.runtime.stopping import is_running, next_signal
 from daemon.runtime.vitals import WAITING_SECONDS, Vital
-from dicom_io.image.no_picture import NoPicture, NotDicom
+from dicom_io.image.no_picture import NoPicture
 from dicom_io.network.errors import CannotUnderstand, OutOfResources
 from dicom_io.network.statuses import Status
 from dicom_io.services.store_scp import Answer, Arrived, Callbacks, StoreScp
@@ -47,6 +48,7 @@ def run(settings: Settings, shared: Shared, name: str) -> None:
         _take_over(settings, reception, spool, shared.predecessor) if inherits else _listen(settings, reception, spool)
     )
     exclude_from_collection()
+    limit_memory(settings.dicom.memory_limit_bytes)
     log.get().info("ready", port=scp.port, ae_title=settings.dicom.ae_title, swept=len(swept))
     reception.events.note("STARTED", {"port": scp.port, "pid": os.getpid(), "user": login()})
     _work(scp, reception, shared, shared.vitals[name])
@@ -131,10 +133,8 @@ class Reception:
         try:
             self._spool.settle(self._journal.knows)
             answer = pipeline.receive(arrived, self._spool, self._journal, now())
-        except NotDicom as refusal:
-            raise CannotUnderstand(refusal.reason) from refusal
         except NoPicture as refusal:
-            raise CannotUnderstand("the header cannot be read") from refusal
+            raise CannotUnderstand(refusal.reason) from refusal
         except (DatabaseUnavailable, SpoolUnavailable) as trouble:
             raise OutOfResources("cannot store now, try again later") from trouble
         self._shared.analyse.ring()

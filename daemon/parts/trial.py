@@ -79,7 +79,7 @@ def prove(old: Settings, new: Settings, changed: set[str]) -> None:
 
 def _prove_model(new: Settings) -> None:
     """Load the model, as an analysing part does; imported here, because this takes long."""
-    from daemon.parts.analyse import limit_memory
+    from daemon.runtime.limits import limit_memory
 
     wiring.open_classifier(new)
     limit_memory(new.model.memory_limit_bytes)

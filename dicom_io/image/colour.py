@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_io.image.codecs import JPEG_DCT, FrameShape
+from dicom_io.image.compression.codecs import JPEG_DCT, FrameShape
 from dicom_io.image.header import Header
 from dicom_io.image.pixel_data import read_native
 

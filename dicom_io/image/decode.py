@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_io.image import codecs
-from dicom_io.image.codecs import FrameShape
-from dicom_io.image.codestream import Codestream, ensure_end_marker
 from dicom_io.image.colour import luminance, read_native_luminance
+from dicom_io.image.compression import codecs
+from dicom_io.image.compression.codecs import FrameShape
+from dicom_io.image.compression.codestream import Codestream, ensure_end_marker
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.levels import Levels, StoredValues, levels_of_cells, levels_of_samples, with_padding
 from dicom_io.image.luts import display_table

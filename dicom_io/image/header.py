@@ -1,23 +1,20 @@
 """The elements before Pixel Data, read tolerantly: hospitals send missing, empty and malformed values."""
 
-import io
-import warnings
-import zlib
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import BinaryIO
 
-import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filereader import read_dataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from dicom_io.image.data_elements import read_elements
 from dicom_io.image.elements import element_items, element_numbers, element_text
-from dicom_io.image.no_picture import NoPicture, NotDicom, TooLarge
+from dicom_io.image.inflated import open_inflated
+from dicom_io.image.no_picture import NoPicture, NotDicom
 
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})  # Float, Double Float and Pixel Data
-INFLATED_LIMIT = 1 << 30  # bytes; the limit is needed because some kilobytes can inflate to gigabytes
+INFLATED_LIMIT = 64 << 20  # bytes before Pixel Data in a deflated data set
 _PREAMBLE, _GROUP_LENGTH_ELEMENT = 132, 12  # PS3.10 7.1: preamble and prefix, then (0002,0000) UL
 
 
@@ -25,7 +22,8 @@ _PREAMBLE, _GROUP_LENGTH_ELEMENT = 132, 12  # PS3.10 7.1: preamble and prefix, t
 class Header:
     """The header of one object. None of its methods and properties raises.
 
-    `dataset` holds the elements before Pixel Data as raw bytes. `pixel_offset` is the position of Pixel Data, or the
+    `dataset` holds the elements before Pixel Data as raw bytes, but private ones and large values of bulk data, which
+    nothing here reads (`data_elements`). `pixel_offset` is the position of Pixel Data, or one at or beyond the
     end where it is absent, in bytes from the start of the file; in a deflated file, of the inflated data set.
     """
 
@@ -117,19 +115,19 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read the elements before Pixel Data.
+    """Read the elements before Pixel Data, those that the data dictionary knows.
 
-    Raises NotDicom, TooLarge for a data set that inflates beyond 1 GiB, and OSError if the file cannot be read.
+    Raises NotDicom, TooLarge where they are beyond the limits of `data_elements` or of a deflated data set, and OSError
+    if the file cannot be read.
     """
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # malformed values are common and are kept as they are
-            dataset, offset = _read_deflated(file) if _is_deflated(file) else _read(file)
+        with path.open("rb") as file:
+            dataset, offset = _read(file)
     except NoPicture:
         raise
-    except Exception as error:  # fuzzing found that pydicom's parser raises many kinds
+    except Exception as error:  # the last resort: whatever the bytes are, they are not to raise anything else
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the file system failed; pydicom's own OSError, for a truncated file, has no errno
+            raise  # the file system failed
         raise NotDicom(f"not a readable DICOM Part 10 file ({type(error).__name__} while parsing)") from error
     meta = dataset.file_meta
     for keyword, fallback in (
@@ -142,49 +140,35 @@ def read_header(path: Path) -> Header:
 
 
 def open_data_set(header: Header) -> BinaryIO:
-    """Open the stream in which `pixel_offset` counts: the file, or the inflated data set."""
+    """Open the stream in which `pixel_offset` counts: the file, or the data set as it is inflated.
+
+    A damaged deflated data set raises NotDicom while it is read.
+    """
     file = header.path.open("rb")
     if header.transfer_syntax_uid != DeflatedExplicitVRLittleEndian:
         return file
-    with file:
-        _read_meta(file)
-        return io.BytesIO(_inflate(file.read()))
+    _read_meta(file)
+    return open_inflated(file)
 
 
 def _read(file: BinaryIO) -> tuple[Dataset, int]:
-    dataset = pydicom.dcmread(file, stop_before_pixels=True)
-    return dataset, file.tell()  # pydicom seeks back to the start of the element at which it stopped
-
-
-def _is_deflated(file: BinaryIO) -> bool:
-    head = file.read(1024)
-    file.seek(0)
-    return DeflatedExplicitVRLittleEndian.encode() in head
-
-
-def _read_deflated(file: BinaryIO) -> tuple[Dataset, int]:
+    """Return the data set with its File Meta Information, and the position at which reading stopped."""
     meta = _read_meta(file)
-    if element_text(meta, "TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
-        file.seek(0)
-        return _read(file)
-    stream = io.BytesIO(_inflate(file.read()))
-    dataset = read_dataset(stream, False, True, stop_when=lambda tag, _vr, _length: tag in PIXEL_TAGS)
-    dataset.file_meta = meta
-    return dataset, stream.tell()
+    syntax = element_text(meta, "TransferSyntaxUID")
+    if syntax == DeflatedExplicitVRLittleEndian:
+        file = open_inflated(file, INFLATED_LIMIT)
+    implicit = syntax in ("", ImplicitVRLittleEndian)
+    dataset = read_elements(file, implicit, syntax != ExplicitVRBigEndian, PIXEL_TAGS.__contains__)
+    dataset.file_meta = FileMetaDataset(meta)
+    return dataset, file.tell()
 
 
-def _read_meta(file: BinaryIO) -> FileMetaDataset:
-    """Read File Meta Information and leave the file at the first byte after it (PS3.10 7.1)."""
-    file.seek(_PREAMBLE)
-    meta = FileMetaDataset(read_dataset(file, False, True, stop_when=lambda tag, _vr, _length: tag >= 0x00030000))
-    file.seek(_PREAMBLE + _GROUP_LENGTH_ELEMENT + int(meta.FileMetaInformationGroupLength))
+def _read_meta(file: BinaryIO) -> Dataset:
+    """Read File Meta Information and leave the file at the first byte after it (PS3.10 7.1). Raises NotDicom."""
+    if file.read(_PREAMBLE)[-4:] != b"DICM":
+        raise NotDicom("not a DICOM Part 10 file: no DICM after the preamble")
+    meta = read_elements(file, False, True, lambda tag: tag >> 16 != 2)
+    if element_text(meta, "TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        # what follows are no elements, so that only the length tells where it begins
+        file.seek(_PREAMBLE + _GROUP_LENGTH_ELEMENT + int(meta.FileMetaInformationGroupLength))
     return meta
-
-
-def _inflate(data: bytes) -> bytes:
-    """Inflate a data set (PS3.5 A.5: without a zlib header). Raises TooLarge beyond INFLATED_LIMIT."""
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = inflater.decompress(data, INFLATED_LIMIT)
-    if inflater.unconsumed_tail:
-        raise TooLarge(f"the deflated data set grows beyond {INFLATED_LIMIT} bytes")
-    return inflated

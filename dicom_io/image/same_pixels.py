@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dicom_io.image import codecs
+from dicom_io.image.compression import codecs
 from dicom_io.image.decode import read_stored_levels
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.no_picture import NoPicture

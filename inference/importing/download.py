@@ -62,7 +62,7 @@ def _receive(answer: HTTPResponse, file: Path, have: int, url: str, limit: int, 
         _forget(file)
         raise PullFailed(f"{url} sent another range than was requested; the next attempt starts over")
     length = answer.headers.get("Content-Length", "")
-    total = start + int(length) if length.isdigit() else None
+    total = start + int(length) if length.isascii() and length.isdecimal() else None
     if not start:
         _forget(file)
         note.write_text(json.dumps(asdict(_Note(url, _validator(answer), total))), encoding="utf-8")

@@ -19,6 +19,7 @@ from inference.arrays import StateDict
 from inference.bundle import Bundle, is_ours, load_bundle
 from inference.bundle_writer import LABELS, base_metadata, write_bundle
 from inference.errors import BundleError, EngineError, ImportRefused
+from inference.files.vetting import UnsafeFile, ensure_plain, ensure_safe, plain_files
 from inference.importing.densenet_names import network_def, to_monai
 from inference.importing.foreign import read_foreign_state
 from inference.importing.monai_bundles import read_monai
@@ -60,6 +61,7 @@ def import_model(source: Path, directory: Path, wanted: Wanted = Wanted()) -> Bu
         raise ImportRefused(f"{source} does not exist")
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise ImportRefused(f"{directory} exists already: name a new directory")
+    _vet(source)
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".import-") as folder:
         made = Path(folder, "bundle")
@@ -72,6 +74,16 @@ def import_model(source: Path, directory: Path, wanted: Wanted = Wanted()) -> Bu
             raise ImportRefused(f"{source.name} does not give a working bundle: {said}") from error
         made.replace(directory)
     return load_bundle(directory)
+
+
+def _vet(source: Path) -> None:
+    """Raise ImportRefused for what must not even be read."""
+    try:
+        for path in plain_files(source) if source.is_dir() else [source]:
+            ensure_plain(path)
+            ensure_safe(path)
+    except UnsafeFile as fault:
+        raise ImportRefused(str(fault)) from fault
 
 
 def _kind(source: Path, wanted: Wanted) -> Any:

@@ -10,10 +10,12 @@ import re
 from collections.abc import Callable
 from hashlib import file_digest
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from inference.bundle import Bundle
 from inference.errors import DigestMismatch, ImportRefused, PullFailed, Unreachable
+from inference.files.vetting import UnsafeFile, blocks
 from inference.importing.catalogue import CatalogueEntry
 from inference.importing.download import Progress, download
 from inference.importing.importer import Wanted, import_model
@@ -41,22 +43,22 @@ def pull(
         raise ImportRefused(f"{folder / entry.name} exists already: remove it, or name another folder with --into")
     folder.mkdir(parents=True, exist_ok=True)
     expected = _plain(sha256) or remembered(folder).get(entry.name, {}).get("sha256", "")
-    arrived = file or folder / entry.file_name
-    url = "" if file else _fetch(entry, arrived, report)
-    found = sha256_of(arrived)
-    if expected and expected != found:
-        why = "is expected" if sha256 else "was recorded at an earlier pull (--sha256 overrides that)"
-        kept = "" if file else f", and the file was renamed to {_set_aside(arrived)}"
-        raise DigestMismatch(
-            f"{arrived.name} has the SHA-256 {found}, but {expected} {why}: nothing was imported{kept}"
-        )
-    if not expected and not confirm(arrived, found):
-        raise ImportRefused(f"{arrived}, SHA-256 {found}, was not confirmed: once you know that it is the right "
-                            f"file, give --sha256 {found}")  # fmt: skip
-    row = {"url": url, "bytes": arrived.stat().st_size, "sha256": found}
-    bundle = _import(entry, arrived, folder, trust_pickle)
-    _remember(folder, entry.name, row | {"bundle": bundle.digest})
-    if not file:
+    with TemporaryDirectory(dir=folder, prefix=".pull-") as private:
+        arrived = _copied(file, Path(private)) if file else folder / entry.file_name
+        url = "" if file else _fetch(entry, arrived, report)
+        found = sha256_of(arrived)
+        if expected and expected != found:
+            why = "is expected" if sha256 else "was recorded at an earlier pull (--sha256 overrides that)"
+            kept = "" if file else f", and the file was renamed to {_set_aside(arrived)}"
+            raise DigestMismatch(
+                f"{arrived.name} has the SHA-256 {found}, but {expected} {why}: nothing was imported{kept}"
+            )
+        if not expected and not confirm(file or arrived, found):
+            raise ImportRefused(f"{file or arrived}, SHA-256 {found}, was not confirmed: once you know that it is the "
+                                f"right file, give --sha256 {found}")  # fmt: skip
+        row = {"url": url, "bytes": arrived.stat().st_size, "sha256": found}
+        bundle = _import(entry, arrived, folder, trust_pickle)
+        _remember(folder, entry.name, row | {"bundle": bundle.digest})
         arrived.unlink()
     return bundle
 
@@ -90,6 +92,20 @@ def sha256_of(file: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with file.open("rb") as content:
         return file_digest(content, "sha256").hexdigest()
+
+
+def _copied(file: Path, folder: Path) -> Path:
+    """Copy a file that others may be able to write, so that what is hashed is what is imported.
+
+    Raises ImportRefused if it is no plain file.
+    """
+    copy = folder / file.name
+    try:
+        with copy.open("wb") as out:
+            out.writelines(blocks(file.resolve()))
+    except (OSError, UnsafeFile) as error:
+        raise ImportRefused(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    return copy
 
 
 def _fetch(entry: CatalogueEntry, file: Path, report: Progress) -> str:

@@ -14,6 +14,7 @@ from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from inference.arrays import Array
 from inference.bundle import Bundle
 from inference.errors import EngineError, WeightsMismatch
+from inference.files.vetting import is_private
 from inference.networks import mapped
 from inference.outputs import Outputs, join
 
@@ -26,7 +27,7 @@ class OpenVinoEngine:
     """Runs a bundle's network in OpenVINO. `device`: auto, cpu, gpu ...; `threads` 0: as many as OpenVINO chooses.
 
     `precision`: auto (bf16 if the processor supports it), f32 or bf16. `cache`: a directory for converted networks,
-    which saves seconds at the next start; other users must not be able to write there. Raises EngineError,
+    which saves seconds at the next start; it is not used where other users can write. Raises EngineError,
     WeightsMismatch, and what reading the weights raises.
     """
 
@@ -74,12 +75,15 @@ class OpenVinoEngine:
 
 
 def _converted(core: Any, bundle: Bundle, cache: Path | None) -> Any:
-    """Return the network as OpenVINO's model, from the cache if it is there. Raises EngineError for a damaged cache."""
-    if cache is None:
+    """Return the network as OpenVINO's model, from the cache if it is there and nobody else could have written it.
+
+    No digest covers the cache. Raises EngineError for a damaged one.
+    """
+    if cache is None or not is_private(cache):
         return _convert(bundle)
     name = f"{bundle.digest.removeprefix('sha256:')[:32]}-{openvino.__version__.split('-')[0]}"
     path = cache / f"{name}.xml"
-    if not path.is_file():
+    if not (is_private(path) and is_private(path.with_suffix(".bin"))):
         _save(_convert(bundle), path)
     try:
         return core.read_model(path)
@@ -92,7 +96,6 @@ def _save(model: Any, path: Path) -> None:
 
     Several processes may do this at the same time: each writes files of its own and then renames them.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.stem}.{os.getpid()}.xml")
     openvino.save_model(model, part, compress_to_fp16=False)
     for suffix in (".bin", ".xml"):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from pydicom import uid
 
-from dicom_io.image.codestream import ensure_end_marker
+from dicom_io.image.compression.codestream import ensure_end_marker
 from dicom_io.image.decode import decode
 from dicom_io.image.no_picture import NoPicture, Truncated
 from dicom_io.phantom.studies import compressed, draw_thorax

@@ -1,6 +1,7 @@
 """dicom_io.image.decode: the picture that a radiologist sees, or NoPicture with its reason; never anything between."""
 
 import os
+import resource
 import struct
 from contextlib import suppress
 from functools import cache
@@ -21,7 +22,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
-from dicom_io.image import codecs
+from dicom_io.image.compression import codecs
 from dicom_io.image.decode import decode
 from dicom_io.image.header import read_header
 from dicom_io.image.no_picture import (
@@ -494,6 +495,62 @@ def test_a_bomb_is_not_allocated(tmp_path: Path) -> None:
     struct.pack_into(">2L", frame, 8, 65535, 65535)
     path = write(tmp_path / "bomb.dcm", bytes(frame), uid.JPEG2000Lossless, Rows=64, Columns=64, BitsStored=12)
     assert "65535" in refused(TooLarge, path)
+
+
+def codestream_of(rows: int, columns: int, tile: int, coding: bytes | None = None) -> bytes:
+    """A JPEG 2000 codestream of a hundred bytes that claims this size, these tiles and, in COD, this coding."""
+    frame = imagecodecs.jpeg2k_encode(np.zeros((64, 64), np.uint16), level=0, reversible=True, codecformat="j2k")
+    made = bytearray(frame)
+    struct.pack_into(">2L", made, 8, columns, rows)
+    struct.pack_into(">2L", made, 24, tile, tile)
+    at = made.index(b"\xff\x52")
+    end = at + 2 + struct.unpack_from(">H", made, at + 2)[0]
+    return bytes(made[:at]) + (coding or bytes(made[at:end])) + bytes(made[end:])
+
+
+def cod(levels: int, code_block: int, precinct: int) -> bytes:
+    """COD with code-blocks of 2 ** code_block a side and precincts of 2 ** precinct a side."""
+    sizes = bytes([precinct * 17] * (levels + 1))
+    body = bytes([1, 0, 0, 1, 0, levels, code_block - 2, code_block - 2, 0, 1]) + sizes
+    return b"\xff\x52" + struct.pack(">H", len(body) + 2) + body
+
+
+@pytest.mark.parametrize(("side", "tile", "coding", "what"), [
+    (1000, 1, None, "too many tiles"), (1000, 1000, cod(5, 6, 1), "precincts"),
+    (8000, 8000, cod(0, 2, 15), "code-blocks"),
+])  # fmt: skip
+@pytest.mark.parametrize("syntax", [uid.JPEG2000Lossless, uid.HTJ2KLossless])
+def test_a_codestream_of_countless_parts_is_refused(
+    tmp_path: Path, side: int, tile: int, coding: bytes | None, what: str, syntax: str
+) -> None:
+    """A hundred bytes that ask for millions of tiles, precincts or code-blocks are refused before they are decoded."""
+    frame = codestream_of(side, side, tile, coding)
+    path = write(tmp_path / "bomb.dcm", frame, syntax, Rows=side, Columns=side, BitsStored=12)
+    assert what in refused(TooLarge, path)
+
+
+def test_a_decoy_before_the_codestream_is_not_believed(tmp_path: Path) -> None:
+    """The size is read where the decoder reads it, and not from another marker before that."""
+    small, large = codestream_of(64, 64, 64), codestream_of(50_000, 50_000, 50_000)
+    signature = bytes.fromhex("0000000c6a5020200d0a870a")
+    boxes = struct.pack(">L4s", 8 + len(small), b"free") + small + struct.pack(">L4s", 0, b"jp2c")
+    path = write(tmp_path / "a.dcm", signature + boxes + large, uid.JPEG2000, Rows=64, Columns=64, BitsStored=12)
+    assert "50000" in refused(TooLarge, path)
+    jpeg = imagecodecs.jpeg8_encode(np.zeros((64, 64), np.uint8))
+    real = bytearray(jpeg[2:])
+    struct.pack_into(">2H", real, real.index(b"\xff\xc0") + 5, 60_000, 60_000)
+    frame = jpeg[:2] + b"\xff\x01" + bytes(real)
+    path = write(tmp_path / "b.dcm", frame, uid.JPEGBaseline8Bit, Rows=64, Columns=64, BitsAllocated=8, BitsStored=8)
+    assert "60000" in refused(TooLarge, path)
+
+
+def test_an_rle_segment_never_grows_beyond_the_picture(tmp_path: Path) -> None:
+    """Two bytes of PackBits can be 128: a segment that is longer than its plane is refused, and not held."""
+    frame = struct.pack("<16L", 1, 64, *[0] * 14) + b"\x81\0" * 1_000_000
+    path = write(tmp_path / "a.dcm", frame, uid.RLELossless, Rows=64, Columns=64, BitsAllocated=8, BitsStored=8)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused(Undecodable, path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60_000  # KiB, of 125 000
 
 
 def test_eight_bit_jpeg_under_a_twelve_bit_header_is_refused(tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ import importlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,10 +17,20 @@ from inference.allowed import ALLOWED, vet
 from inference.bundle import DEFAULT, Bundle, digest, load_bundle
 from inference.efficientnet_lite import EfficientNetLite
 from inference.ensemble import Ensemble
-from inference.errors import BundleError, BundleForbidden, BundleNotFound, DigestMismatch, WeightsMismatch
+from inference.errors import (
+    BundleError,
+    BundleForbidden,
+    BundleNotFound,
+    DigestMismatch,
+    ImportRefused,
+    WeightsMismatch,
+)
+from inference.files.onnx_wire import names_other_files
+from inference.importing.importer import import_model
 from inference.networks import build_network
 from inference.preprocess import CentreSquare
 from tests.support.bundles import LABELS, small_bundle
+from tests.support.onnx_writer import field, write_classifier
 
 
 @pytest.fixture(scope="module")
@@ -203,3 +215,66 @@ def test_no_bundle(tmp_path: Path) -> None:
     """An empty directory is refused as a bundle."""
     with pytest.raises(BundleNotFound):
         load_bundle(tmp_path)
+
+
+def pipe_in(directory: Path) -> None:
+    os.mkfifo(directory / "models/pipe")
+
+
+def link_in(directory: Path) -> None:
+    (directory / "docs").mkdir(exist_ok=True)
+    (directory / "docs/secret").symlink_to("/etc/passwd")
+
+
+def huge_table(directory: Path) -> None:
+    (directory / "models/model.safetensors").write_bytes((50_000_000).to_bytes(8, "little") + bytes(50_000_000))
+
+
+def compressed_weights(directory: Path) -> None:
+    (directory / "models/model.safetensors").unlink()
+    with zipfile.ZipFile(directory / "models/model.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(100_000_000))
+
+
+def weights_elsewhere(directory: Path) -> None:
+    """A tensor with external_data (13) { key "location" value "../../weights" } and data_location (14) EXTERNAL."""
+    (directory / "models/model.safetensors").unlink()
+    entry = field(1, "location") + field(2, "../../weights")
+    tensor = field(1, 4) + field(2, 1) + field(8, "w") + field(13, entry) + field(14, 1)
+    (directory / "models/model.onnx").write_bytes(field(7, field(5, tensor)))
+
+
+def countless_files(directory: Path) -> None:
+    (directory / "docs").mkdir(exist_ok=True)
+    for number in range(10_001):
+        (directory / f"docs/{number}").touch()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "craft", [pipe_in, link_in, huge_table, compressed_weights, weights_elsewhere, countless_files]
+)
+def test_a_crafted_bundle_is_refused(copy: Path, tmp_path: Path, craft: Callable[[Path], None]) -> None:
+    """What leads out of the folder, never ends, or grows when it is read is refused, loaded and imported alike."""
+    craft(copy)
+    with pytest.raises(BundleForbidden):
+        load_bundle(copy)
+    with pytest.raises(ImportRefused):
+        import_model(copy, tmp_path / "imported")
+    assert not (tmp_path / "imported").exists()
+
+
+def test_an_onnx_file_is_followed_to_its_tensors(tmp_path: Path) -> None:
+    """Tensors in attributes, in graphs of nodes and in functions are found; a whole file names no other."""
+    conv, head = np.ones((8, 1, 3, 3)), np.ones((3, 8))
+    write_classifier(tmp_path / "whole.onnx", conv, head, np.ones(3), 64, True)
+    assert not names_other_files(tmp_path / "whole.onnx")
+    outside = field(8, "w") + field(14, 1)
+    for where in (
+        field(7, field(1, field(5, field(5, outside)))),  # graph, node, attribute, tensor
+        field(7, field(1, field(5, field(6, field(5, outside))))),  # graph, node, attribute, graph, tensor
+        field(25, field(7, field(5, field(5, outside)))),  # function, node, attribute, tensor
+        field(7, field(15, field(1, outside))),  # graph, sparse tensor, values
+    ):
+        (tmp_path / "m.onnx").write_bytes(where)
+        assert names_other_files(tmp_path / "m.onnx")

@@ -153,6 +153,7 @@ def test_cache(bundle: Bundle, tmp_path: Path) -> None:
     """The second start reads the converted network and gives the same answers; a damaged file is reported."""
     image = noise(1)
     first = Classifier(bundle, "openvino", cache=tmp_path).predict(image)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
     files = sorted(path.suffix for path in tmp_path.iterdir())
     assert files == [".bin", ".xml"]
     assert Classifier(bundle, "openvino", cache=tmp_path).predict(image) == first

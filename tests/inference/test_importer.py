@@ -290,7 +290,8 @@ def test_what_is_run_all_the_same_reaches_nothing(tmp_path: Path, listener: sock
     calls = {
         "connect": Ran(socket.create_connection, listener.getsockname(), 5), "mkdir": Ran(os.mkdir, f"{tmp_path}/ran"),
         "open": Ran(open, f"{tmp_path}/ran", "a"), "unlink": Ran(os.unlink, f"{tmp_path}/kept"),
-        "run": Ran(os.execv, "/bin/true", ["true"]),
+        "run": Ran(os.execv, "/bin/true", ["true"]), "kill": Ran(os.kill, os.getpid(), 0),
+        "pidfd": Ran(os.pidfd_open, os.getpid()),
     }  # fmt: skip
     (tmp_path / "kept").touch()
     for name, call in calls.items():

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +17,7 @@ from dicom_io.network.tls import TlsFiles
 from inference.bundle import load_bundle
 from inference.errors import DigestMismatch, ImportRefused, PullFailed, Unreachable
 from inference.importing.catalogue import CatalogueEntry, find_entry, read_catalogue
-from inference.importing.download import download
+from inference.importing.download import _receive, download
 from inference.importing.importer import XRAYVISION
 from inference.importing.pull import Confirm, pull, remembered
 from tests.conftest import require
@@ -212,6 +213,34 @@ def test_a_file_fetched_elsewhere(weights: bytes, tmp_path: Path) -> None:
     made = pull(entry("https://x"), tmp_path / "models", NOBODY, sha256=hexdigest(weights), file=file)
     assert made.labels == XRAYVISION
     assert file.read_bytes() == weights
+
+
+def test_what_was_confirmed_is_imported(weights: bytes, tmp_path: Path) -> None:
+    """A file that somebody exchanges while its digest is looked at does not get in; a pipe is not waited for."""
+    file = tmp_path / "brought.pt"
+    file.write_bytes(weights)
+
+    def exchanging(shown: Path, digest: str) -> bool:
+        shown.write_bytes(b"something else")
+        return digest == hexdigest(weights)
+
+    made = pull(entry("https://x"), tmp_path / "models", exchanging, file=file)
+    assert made.labels == XRAYVISION
+    assert remembered(tmp_path / "models")["mine"]["sha256"] == hexdigest(weights)
+    assert {path.name for path in (tmp_path / "models").iterdir()} == {"mine", "pulled.json"}
+    os.mkfifo(tmp_path / "pipe.pt")
+    with pytest.raises(ImportRefused, match="no plain file"):
+        pull(entry("https://x"), tmp_path / "other", NOBODY, file=tmp_path / "pipe.pt")
+
+
+def test_a_length_that_is_no_number(tmp_path: Path) -> None:
+    """Content-Length may hold what Python calls a digit and cannot read; it counts as unknown."""
+
+    class Answer(io.BytesIO):
+        status, headers = 200, {"Content-Length": "\u00b2"}
+
+    _receive(Answer(b"abc"), tmp_path / "file", 0, "https://x", 100, lambda *_: None)  # type: ignore[arg-type]
+    assert (tmp_path / "file.part").read_bytes() == b"abc"
 
 
 def test_a_pickled_module_needs_trust(server: Publisher, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def _varint(value: int) -> bytes:
     return out + bytes([value])
 
 
-def _field(number: int, value: int | float | str | bytes) -> bytes:
+def field(number: int, value: int | float | str | bytes) -> bytes:
     if isinstance(value, int):
         return _varint(number << 3) + _varint(value)
     if isinstance(value, float):
@@ -25,21 +25,21 @@ def _field(number: int, value: int | float | str | bytes) -> bytes:
 
 
 def _tensor(name: str, array: np.ndarray) -> bytes:
-    dims = b"".join(_field(1, int(side)) for side in array.shape)
-    return dims + _field(2, 1) + _field(8, name) + _field(9, array.astype("<f4").tobytes())
+    dims = b"".join(field(1, int(side)) for side in array.shape)
+    return dims + field(2, 1) + field(8, name) + field(9, array.astype("<f4").tobytes())
 
 
 def _value(name: str, shape: Iterable[int | str]) -> bytes:
-    dims = b"".join(_field(1, _field(1 if isinstance(side, int) else 2, side)) for side in shape)
-    return _field(1, name) + _field(2, _field(1, _field(1, 1) + _field(2, dims)))
+    dims = b"".join(field(1, field(1 if isinstance(side, int) else 2, side)) for side in shape)
+    return field(1, name) + field(2, field(1, field(1, 1) + field(2, dims)))
 
 
 def _node(kind: str, inputs: list[str], output: str, **attributes: list[int] | int) -> bytes:
-    body = b"".join(_field(1, name) for name in inputs) + _field(2, output) + _field(4, kind)
+    body = b"".join(field(1, name) for name in inputs) + field(2, output) + field(4, kind)
     for name, value in attributes.items():
         many = isinstance(value, list)
-        numbers = b"".join(_field(8, v) for v in value) if isinstance(value, list) else _field(3, value)
-        body += _field(5, _field(1, name) + numbers + _field(20, 7 if many else 2))
+        numbers = b"".join(field(8, v) for v in value) if isinstance(value, list) else field(3, value)
+        body += field(5, field(1, name) + numbers + field(20, 7 if many else 2))
     return body
 
 
@@ -59,7 +59,7 @@ def write_classifier(
     ]
     nodes += [_node("Sigmoid", ["e"], "y")] if sigmoid else []
     tensors = {"conv": conv, "head": head, "bias": bias}
-    graph = b"".join(_field(1, node) for node in nodes) + _field(2, "classifier")
-    graph += b"".join(_field(5, _tensor(name, array)) for name, array in tensors.items())
-    graph += _field(11, _value("x", ["n", conv.shape[1], side, side])) + _field(12, _value("y", ["n", len(head)]))
-    path.write_bytes(_field(1, 8) + _field(8, _field(1, "") + _field(2, 17)) + _field(7, graph))
+    graph = b"".join(field(1, node) for node in nodes) + field(2, "classifier")
+    graph += b"".join(field(5, _tensor(name, array)) for name, array in tensors.items())
+    graph += field(11, _value("x", ["n", conv.shape[1], side, side])) + field(12, _value("y", ["n", len(head)]))
+    path.write_bytes(field(1, 8) + field(8, field(1, "") + field(2, 17)) + field(7, graph))

@@ -4,6 +4,7 @@ import re
 import struct
 from dataclasses import dataclass
 
+from dicom_io.image.compression.jpeg2000 import codestream_start, decompositions
 from dicom_io.image.no_picture import Truncated, Undecodable
 
 _END = b"\xff\xd9"  # EOI of JPEG and JPEG-LS, EOC of JPEG 2000
@@ -35,26 +36,27 @@ def read_sof(frame: bytes) -> Codestream:
         if marker == 0xFFF7 or (0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC)):
             precision, rows, columns, samples = struct.unpack_from(">BHHB", frame, at + 4)
             return Codestream(rows, columns, samples, precision)
-        if marker < 0xFF01 or length < 2:
+        alone = marker == 0xFF01 or 0xFFD0 <= marker <= 0xFFD7  # TEM and RSTn have no length
+        if marker < 0xFF01 or (length < 2 and not alone and marker != 0xFFFF):
             break
-        at += 1 if marker == 0xFFFF else 2 + length  # 0xFF may be repeated as fill
+        at += 1 if marker == 0xFFFF else 2 if alone else 2 + length  # 0xFF may be repeated as fill
     raise Undecodable("not a JPEG codestream: no frame header found")
 
 
 def read_siz(frame: bytes) -> Codestream:
     """Read SIZ and COD (ISO/IEC 15444-1 A.5.1, A.6.1) of a JPEG 2000 codestream, bare or inside a JP2 file.
 
-    Raises Undecodable.
+    Raises Undecodable, and TooLarge where a decoder would have to allocate far more than the picture.
     """
-    start = _start_of_codestream(frame)
-    if start < 0 or len(frame) < start + 43:
+    start = codestream_start(frame)
+    if len(frame) < start + 43:
         raise Undecodable("not a JPEG 2000 codestream: no SIZ marker found")
     x1, y1, x0, y0 = struct.unpack_from(">4L", frame, start + 8)
     tile_x, tile_y, tile_x0, tile_y0 = struct.unpack_from(">4L", frame, start + 24)
     if not (tile_x0 <= x0 < min(x1, tile_x0 + tile_x) and tile_y0 <= y0 < min(y1, tile_y0 + tile_y)):
         raise Undecodable("the JPEG 2000 codestream's tiles do not lie on its image")  # A.5.1
     samples, precision = struct.unpack_from(">HB", frame, start + 40)
-    resolutions = _main_header(frame, start + 2)[0]
+    resolutions = decompositions(frame, start + 2, y1 - y0, x1 - x0)
     return Codestream(y1 - y0, x1 - x0, samples, (precision & 0x7F) + 1, precision >= 0x80, resolutions)
 
 
@@ -76,20 +78,14 @@ def _start_of_codestream(frame: bytes) -> int:
     return frame.find(b"\xff\x4f\xff\x51", 0, 4096)
 
 
-def _main_header(frame: bytes, at: int) -> tuple[int, int]:
-    """Return the decomposition levels that COD gives, 0 without one, and where the main header ends.
-
-    `at`: where SIZ begins.
-    """
-    levels = 0
+def _end_of_main_header(frame: bytes, at: int) -> int:
+    """Return where the main header ends, from where SIZ begins."""
     while at + 12 <= len(frame):
         marker, length = struct.unpack_from(">HH", frame, at)
-        if marker == 0xFF52:  # COD
-            levels = frame[at + 9]
         if marker == 0xFF90 or length < 2:  # SOT: the main header ends
             break
         at += 2 + length
-    return levels, at
+    return at
 
 
 def _tile_parts_end(frame: bytes, start: int) -> bool:
@@ -97,7 +93,7 @@ def _tile_parts_end(frame: bytes, start: int) -> bool:
 
     A length of 0 means "up to EOC". The packets in between cannot hold the marker (B.10.1).
     """
-    at = _main_header(frame, start + 2)[1]
+    at = _end_of_main_header(frame, start + 2)
     while frame[at : at + 2] == b"\xff\x90" and at + _SOT_LENGTH <= len(frame):
         length = struct.unpack_from(">L", frame, at + 6)[0]
         at += max(length, _SOT_LENGTH)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom import uid
 
-from dicom_io.image.codestream import Codestream, read_siz, read_sof
+from dicom_io.image.compression.codestream import Codestream, read_siz, read_sof
 from dicom_io.image.no_picture import NoDecoder, Undecodable, Unsupported
 
 Samples = NDArray[np.generic]  # as the decoder returns them: [rows, columns] or [rows, columns, samples]
@@ -136,7 +136,9 @@ def _rle(frame: bytes, shape: FrameShape, halvings: int) -> Samples:
     for segment, (start, end) in enumerate(zip(header[1 : number + 1], ends, strict=True)):
         if not 64 <= start < end <= len(frame):
             raise Undecodable(f"RLE segment {segment} lies from {start} to {end} in {len(frame)} bytes")
-        decoded = np.frombuffer(imagecodecs.packbits_decode(frame[start:end]), np.uint8)
+        room = np.empty(planes.shape[1] + _PADDING, np.uint8)  # PackBits grows 64 times: never beyond what is expected
+        plane = imagecodecs.packbits_decode(frame[start:end], out=room)  # type: ignore[arg-type]
+        decoded = np.frombuffer(plane, np.uint8)
         if not 0 <= len(decoded) - planes.shape[1] <= _PADDING:
             raise Undecodable(
                 f"RLE segment {segment} holds {len(decoded)} bytes, the header calls for {planes.shape[1]}"

@@ -1,0 +1,1 @@
+"""Compressed frames: what their own headers say, and their decoders."""

@@ -1,0 +1,1 @@
+"""Files of models as strangers may have made them: what is refused before anything reads them."""
