@@ -153,7 +153,7 @@ def test_a_file_that_may_not_be_read_gets_its_reason(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["[bold]x[/]", "[/boom]", "a\x1b[31m\nb", "\u202ea", "=1", b"\xff\x9b".decode("utf-8", "surrogateescape")]
+    "name", ["[bold]x", "[red]y", "a\x1b[31m\nb", "\u202ea", "=1", b"\xff\x9b".decode("utf-8", "surrogateescape")]
 )
 def test_the_name_of_a_file_is_data(folder: Path, name: str) -> None:
     """A table shows it as it is and without what steers a terminal; JSON holds it exactly; so for folders."""
