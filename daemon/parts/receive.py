@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +28,9 @@ from storage.journal import Journal
 from storage.spool import Spool
 
 URGENT = 0
+# how long one association's thread computes before another may: with the interpreter's own 5 ms, a flood of large
+# association requests delays everybody else several times as long
+SWITCH_SECONDS = 0.0002
 LOOK_SECONDS = 1.0  # how old the answer to "is there room?" may be
 
 
@@ -37,6 +41,7 @@ def run(settings: Settings, shared: Shared, _name: str) -> None:
     reception = Reception(settings, journal, spool, shared)
     scp = wiring.open_scp(settings, reception.callbacks, spool.incoming)
     leave_to_collector()
+    sys.setswitchinterval(SWITCH_SECONDS)
     log.get().info("ready", port=scp.port, ae_title=settings.dicom.ae_title, swept=len(swept))
     reception.events.note("STARTED", {"port": scp.port, "pid": os.getpid(), "user": login()})
     while next_signal() == signal.SIGHUP:
