@@ -4,6 +4,7 @@ import errno
 import gc
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,6 +34,9 @@ URGENT = 0  # the DIMSE priority HIGH, as `Arrived.priority` has it
 SIGN_SECONDS = 1.0  # how often a sign of life is given
 TAKE_OVER_SECONDS, TAKE_OVER_PAUSE_SECONDS = 10.0, 0.02  # how long, and how often, a taken port is tried
 ROOM_SECONDS = 1.0  # how old the measured free space of the spool may be
+# how long one association's thread computes before another may: with the interpreter's own 5 ms, a flood of large
+# association requests delays everybody else several times as long
+SWITCH_SECONDS = 0.0002
 
 
 def run(settings: Settings, shared: Shared, name: str) -> None:
@@ -49,6 +53,7 @@ def run(settings: Settings, shared: Shared, name: str) -> None:
     )
     exclude_from_collection()
     limit_memory(settings.dicom.memory_limit_bytes)
+    sys.setswitchinterval(SWITCH_SECONDS)
     log.get().info("ready", port=scp.port, ae_title=settings.dicom.ae_title, swept=len(swept))
     reception.events.note("STARTED", {"port": scp.port, "pid": os.getpid(), "user": login()})
     _work(scp, reception, shared, shared.vitals[name])

@@ -107,8 +107,7 @@ class Association(PynetdicomAssociation):  # type: ignore[misc]
         self.dul.start()
         request = self.dul.receive_pdu(wait=True, timeout=self.acse_timeout)
         if isinstance(request, A_ASSOCIATE):
-            with self.turn:
-                self._negotiate(request)
+            self._negotiate(request)
             if self.is_established:
                 self.serve_peer()
         self.kill()
@@ -120,7 +119,8 @@ class Association(PynetdicomAssociation):  # type: ignore[misc]
         else:
             evt.trigger(self, evt.EVT_REQUESTED, {})
         if not self.is_rejected:
-            self.acse.negotiate_association()
+            with self.turn:
+                self.acse.negotiate_association()
 
     def admit(self) -> bool:
         """Decide by `titles` whether the association may be opened, before its request is read to the end."""
