@@ -32,10 +32,10 @@ class Courier:
         journal: Journal,
         bell: Doorbell,
         stop: threading.Event,
-        vital: Vital,
+        vital: Vital | None = None,
     ):
         self._policy, self._destination, self._channel = policy, destination, channel
-        self._journal, self._bell, self._stop, self._vital = journal, bell, stop, vital
+        self._journal, self._bell, self._stop, self._vital = journal, bell, stop, vital or Vital()
 
     def work(self) -> None:
         """Until `stop` is set, deliver what is due and then wait for the bell. Closes the channel at the end."""

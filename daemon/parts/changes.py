@@ -51,7 +51,7 @@ class Configuration:
 
 def _digest(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""  # a pipe would not end
     except OSError:
         return ""
 

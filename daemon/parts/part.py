@@ -78,8 +78,7 @@ class Part:
         self.failures = 1 if steady else self.failures + 1
         pause = restart_pause(self.failures)
         self.due = time.monotonic() + pause
-        cause = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        log.get().error("part ended", of=self.name, cause=cause, again_in_seconds=round(pause, 1))
+        log.get().error("part ended", of=self.name, cause=cause_of(code), again_in_seconds=round(pause, 1))
 
     def leave(self, seconds: float) -> None:
         """Have the process finish what it has begun and end, within `seconds`; it is not started again."""
@@ -97,6 +96,11 @@ class Part:
             self.vital.excuse()  # until its end is noticed
         elif self.leaves_by is not None and at > self.leaves_by:
             os.kill(self.pid, signal.SIGKILL)
+
+
+def cause_of(code: int) -> str:
+    """Return how a process with this exit code ended: by which signal, or with which exit status."""
+    return signal.Signals(-code).name if code < 0 else f"exit status {code}"
 
 
 def fork(name: str, level: str, work: Callable[[], int | None]) -> int:

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from config.settings import ConfigurationError, Settings
+from daemon.decisions import place
 from daemon.parts import changes
 from daemon.parts.changes import ANALYSER, DELIVERER, HOUSE, RECEIVER, Configuration
-from daemon.parts.part import Part, fork
+from daemon.parts.part import Part, cause_of, fork
 from daemon.runtime import log
 from daemon.runtime.person import sender
 from daemon.runtime.private import close_to_others
@@ -54,6 +55,10 @@ class RunningTrial:
     """A new configuration whose trial is under way."""
 
     new: Configuration
+    actor: str
+    """Who asked for it."""
+    refused: ConfigurationError | None
+    """Why it is refused without a trial: then the process only records that."""
     pid: int
     deadline: float
 
@@ -139,11 +144,16 @@ class Parent:
     def _begin_trial(self) -> None:
         """Read the configuration again, and have another process prove that every part can work with it."""
         actor, self._asked_by = self._asked_by, ""
-        old = self._configuration
         try:
-            new, refused = Configuration.of(self._reload()), None
-        except ConfigurationError as error:
-            new, refused = old, error
+            self._fork_trial(Configuration.of(self._reload()), actor, None)
+        except ConfigurationError as refused:
+            self._fork_trial(self._configuration, actor, refused)
+        except Exception as error:  # nothing that is in a file may end the daemon
+            refused = ConfigurationError(f"unexpected {type(error).__name__} in {place(error)}")
+            self._fork_trial(self._configuration, actor, refused)
+
+    def _fork_trial(self, new: Configuration, actor: str, refused: ConfigurationError | None) -> None:
+        old = self._configuration
 
         def work() -> int:
             from daemon.parts import trial  # here, because it loads what the parent does without
@@ -151,7 +161,7 @@ class Parent:
             return trial.refuse(old.settings, refused, actor) if refused else trial.run(old, new, actor)
 
         pid = fork("reload", old.settings.log.level, work)
-        self._trial = RunningTrial(new, pid, time.monotonic() + TRIAL_SECONDS)
+        self._trial = RunningTrial(new, actor, refused, pid, time.monotonic() + TRIAL_SECONDS)
 
     def _end_trial(self, trial: RunningTrial) -> None:
         """If the trial has ended, put the new configuration into force, or leave the old one."""
@@ -164,8 +174,10 @@ class Parent:
         code = os.waitstatus_to_exitcode(status)
         if code == os.EX_OK:
             self._put_into_force(trial.new)
-        elif code != os.EX_CONFIG:  # otherwise it has said why
-            log.get().error("configuration refused, the old one stays", fault=f"its trial ended with status {code}")
+        elif code != os.EX_CONFIG and trial.refused is None:  # otherwise it has said why
+            fault = f"the process that tried it ended with {cause_of(code)}"
+            keys = changes.changed_keys(self._configuration, trial.new)
+            self._fork_trial(self._configuration, trial.actor, ConfigurationError(fault, keys))
 
     def _put_into_force(self, new: Configuration) -> None:
         """Replace the parts that changed sections concern; have the others go on."""
