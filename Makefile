@@ -1,7 +1,7 @@
 # `make` alone prints what can be made: the comments after ##.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test unit system contract test-newest check lint lock audit image bench fuzz chaos soak clean
+.PHONY: help demo test unit system contract test-newest check lint lock audit image bench fuzz attack chaos soak clean
 
 VENV := .venv
 TOOLS := .venv-tools
@@ -68,6 +68,9 @@ bench: $(VENV)/.ready ## studies a second; BENCH=options
 
 fuzz: $(VENV)/.ready ## mutated objects and conversations against the running daemon; FUZZ=count
 	$(BIN)/python -m tests.system.fuzz --count $(or $(FUZZ),20000)
+
+attack: $(VENV)/.ready ## floods, bombs and crafted models against the running daemon; ATTACK=options
+	$(BIN)/python -m tests.system.attack $(ATTACK)
 
 chaos: $(VENV)/.ready ## senders, a PACS on its bad days and a killer at once; CHAOS=seconds
 	$(BIN)/python -m tests.system.chaos --seconds $(or $(CHAOS),300)
