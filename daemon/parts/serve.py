@@ -149,8 +149,8 @@ class Parent:
         except ConfigurationError as refused:
             self._fork_trial(self._configuration, actor, refused)
         except Exception as error:  # nothing that is in a file may end the daemon
-            refused = ConfigurationError(f"unexpected {type(error).__name__} in {place(error)}")
-            self._fork_trial(self._configuration, actor, refused)
+            fault = ConfigurationError(f"unexpected {type(error).__name__} in {place(error)}")
+            self._fork_trial(self._configuration, actor, fault)
 
     def _fork_trial(self, new: Configuration, actor: str, refused: ConfigurationError | None) -> None:
         old = self._configuration

@@ -127,6 +127,7 @@ def test_no_bad_reload_ends_reception(tmp_path: Path, site: Site) -> None:
         ("tls", f"[tls]\n{tls}", {}, ["tls.ca", "tls.certificate", "tls.key"]),
         ("No such file", f"[storage]\ndatabase_file = '{tmp_path}/none'\n", {}, ["storage.database_file"]),
         ("no TOML", "[", {}, []),
+        ("unexpected RecursionError", f"deep = {'[' * 5000}\n", {}, []),
         ("keep_days", "[storage]\nkeep_days = -1\n", {}, ["storage.keep_days"]),
     ]
     parts = site.daemon.parts()
