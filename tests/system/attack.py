@@ -1,8 +1,8 @@
 """A daemon under attack by one peer, on this machine alone: what each attack costs it, and what the others feel.
 
 `python -m tests.system.attack`, or `make attack`; `--short` for smaller numbers. While an attack runs, another peer
-sends C-ECHO again and again. The table shows the growth of each part's memory (the most it had, RSS), the longest C-ECHO, and
-how the attack was answered. The exit status is 1 if a limit was exceeded.
+sends C-ECHO again and again. The table shows the growth of each part's memory (the most it had, RSS), the longest
+C-ECHO, and how the attack was answered. The exit status is 1 if a limit was exceeded.
 """
 
 import argparse
@@ -294,9 +294,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="hilum-attack-") as name:
         settings = as_settings(small_bundle(Path(name) / "bundle"))
         figures = attack_all(Path(name), settings, 0.05 if arguments.short else 1.0, arguments.echo_seconds)
-    print(
-        "| attack | seconds | longest C-ECHO of another peer, s (number) | memory, MiB | answers |\n|---|---|---|---|---|"
-    )
+    print("| attack | seconds | longest C-ECHO of another peer, s (number) | memory, MiB | answers |")
+    print("|---|---|---|---|---|")
     for one in figures:
         print(one.row())
     faults = [f"{one.name}: {fault}" for one in figures for fault in one.faults]

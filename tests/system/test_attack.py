@@ -1,4 +1,4 @@
-"""What one hostile peer does to the daemon and to the other peers: `attack.py` says what is asserted. More: make attack."""
+"""What one hostile peer does to the daemon and to the other peers; `attack.py` says what is asserted."""
 
 from pathlib import Path
 
