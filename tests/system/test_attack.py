@@ -1,4 +1,4 @@
-"""What one hostile peer does to the daemon and to the other peers; `attack.py` says what is asserted."""
+"""What one hostile peer does to the daemon and to other peers: `attack.py` says what is asserted. More: make attack."""
 
 from pathlib import Path
 
