@@ -44,7 +44,7 @@ PLACES = {
     "inference": {
         "files": set(),
         ".": {"files"},
-        "serving": {"."},
+        "serving": {"files", "."},
         "bundle_writer": {"serving", "."},
         "importing": {"bundle_writer", "files", "."},
         "evaluation": {"serving", "."},
