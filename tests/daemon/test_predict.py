@@ -84,7 +84,7 @@ def test_a_folder(folder: Path) -> None:
     assert [name for name, a in found.items() if a["analysed"]] == ["a.dcm", "b.jpg", "a.png"]
     assert "truncated" in found["cut.png"]["reason"]
     assert "bytes" in found["cut.dcm"]["reason"]
-    assert "HAND" in found["hand.dcm"]["reason"]
+    assert found["hand.dcm"]["reason"] == "another part: hand (Body Part Examined)"
     assert found["empty.dcm"]["reason"] == "neither DICOM, PNG nor JPEG"
     assert set(found["cut.png"]) == {"file", "analysed", "reason", "model"}
 

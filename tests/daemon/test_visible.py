@@ -30,6 +30,7 @@ from dicom_io.image.part10 import read_part10
 from dicom_io.services.store_scu import Destination, Reply, Sender
 from storage.records import Sent
 from storage.store import Store
+from tests.conftest import wait_for
 from tests.support.peers import dx_file
 from tests.support.studies import at, deliver, outcome, report
 
@@ -133,12 +134,19 @@ def node(settings: Settings, tmp_path: Path) -> Iterator[Node]:
     made.store.close()
 
 
-def test_a_value_from_outside_stays_data(node: Node, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_value_from_outside_stays_data(capfd: pytest.CaptureFixture[str], node: Node, value: str) -> None:
     """From C-STORE to every table, CSV, JSON, log line, syslog message, HTTP answer and error text."""
     uid = live_through(node, value)
-    logged = capsys.readouterr().err
-    assert clean(logged)
-    assert {json.loads(line)["event"] for line in logged.splitlines()} >= {"received"}
+    events: list[str] = []
+
+    def told() -> bool:
+        """The receiver answers first and logs afterwards, in a thread of its own."""
+        logged = capfd.readouterr().err
+        assert clean(logged)
+        events.extend(json.loads(line)["event"] for line in logged.splitlines())
+        return "received" in events
+
+    wait_for(told, what="the line of what was received")
     stored = node.store.queries.studies()[0]["patient_id"]
     assert stored.strip() == value.strip()
     check_commands(stored, uid)

@@ -58,7 +58,7 @@ def test_a_late_image_makes_a_second_report_that_names_the_first(
 
         send(daemon, first)  # the same bytes again: no new work
         other = pydicom.dcmread(second)
-        other.PatientComments = "changed"
+        other.PixelData = bytes(255 - value for value in other.PixelData)
         other.save_as(tmp_path / "other.dcm")
         assert "with status ERROR    : 1" in send(daemon, tmp_path / "other.dcm")
         assert len(pacs.files()) == 2
