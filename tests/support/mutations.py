@@ -199,6 +199,9 @@ CHANGES: tuple[Change, ...] = (
 )  # fmt: skip
 """A value is changed more often than the encoding: what still parses goes farther."""
 
+PATIENT = {(0x0010, 0x0010): b"MUTATED", (0x0010, 0x0020): b"M1", (0x0010, 0x0030): b"19700101"}
+"""Name, ID and Birth Date of the patient of every mutated object."""
+
 _NUMBERS = {
     0x0002: (0, 2, 3, 4, 0xFFFF), 0x0004: (), 0x0006: (1, 7), 0x0008: (), 0x0010: (0, 1, 63, 65, 128, 0x7FFF, 0xFFFF),
     0x0011: (0, 1, 63, 65, 128, 0x7FFF, 0xFFFF),
@@ -229,14 +232,16 @@ def _image_element(data: bytearray, elements: list[Element], order: str, chance:
 
 
 def mutated(seed: Seed, chance: random.Random, study: str = "", instance: str = "") -> Seed:
-    """One to four changes to a data set. `study` and `instance` replace its UIDs first, so that it is a new object."""
+    """One to four changes to a data set. `study` and `instance` replace its UIDs first, so that it is a new object; with
+    `study` it also becomes one of the same patient as all others, since a study has one."""
     implicit = seed.transfer_syntax_uid == uid.ImplicitVRLittleEndian
     order = ">" if seed.transfer_syntax_uid == uid.ExplicitVRBigEndian else "<"
     deflated = seed.transfer_syntax_uid == uid.DeflatedExplicitVRLittleEndian
     data = bytearray(zlib.decompress(seed.data, -zlib.MAX_WBITS) if deflated else seed.data)
-    for tag, value in (((0x0008, 0x0018), instance), ((0x0020, 0x000D), study)):
+    identity = {(0x0008, 0x0018): instance.encode(), (0x0020, 0x000D): study.encode(), **(PATIENT if study else {})}
+    for tag, value in identity.items():
         for e in [e for e in walk(data, implicit, order) if e.tag == tag][:1] if value else []:
-            replace_value(data, e, order, value.encode())
+            replace_value(data, e, order, value)
     for _ in range(chance.choice([1, 1, 1, 2, 4])):
         elements = list(walk(data, implicit, order))
         if not elements:
