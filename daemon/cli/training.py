@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.model import AsJson, model, tried
+from daemon.cli.model import AsJson, TrackingUri, model, tried
 
 if TYPE_CHECKING:
     from inference.training.recipe import Recipe
@@ -24,9 +24,7 @@ def train(
     folds: Annotated[int, typer.Option(help="How many folds.")] = 10,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
-    tracking_uri: Annotated[
-        str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow's store; default: the file mlruns.db here.")
-    ] = "",
+    tracking_uri: TrackingUri = "",
     track: Annotated[bool, typer.Option(help="Track the run with MLflow.")] = True,
 ) -> None:
     """Train a network on radiographs and write a calibrated bundle."""
