@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import bindparam, exists, insert, or_, select
 
 from storage.database import reading
-from storage.journal.transactions import Book, Transaction, begin_study
+from storage.journal.transactions import FINISHED, Book, Transaction, begin_study
 from storage.journal.versions import is_superseded, supersede
 from storage.records import Arrival, Compared, Held, Likeness, ReceivedObject, State
 from storage.schema import conflict, instance, study
@@ -28,8 +28,6 @@ _KNOWN = select(
         exists().where(conflict.c.spool_name == bindparam("name")),
     )
 )
-
-FINISHED = (State.ANALYSED, State.DELIVERED, State.COMMITTED, State.IGNORED)
 
 
 class Arrivals(Book):
