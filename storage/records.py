@@ -219,7 +219,7 @@ class Attempt:
     delivery_id: int
     sent: Sent
     next_attempt_at: datetime | None = None
-    """When the next attempt is due; required after UNREACHABLE, and None after every other outcome."""
+    """When the next attempt is due; required after FAILED and UNREACHABLE, and not used after any other outcome."""
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,8 @@ class ConflictRow(Base):
     peer_address: Mapped[str]
     received_at: Mapped[datetime]
     state: Mapped[str] = mapped_column(server_default="OPEN")
-    """OPEN: it waits for a person to decide. REPLACED: it was in use until a person took the other object."""
+    """OPEN: it waits for a person to decide. REPLACED: it was in use until a person took the other object.
+    SUPERSEDED: it was in use until a correction took its place."""
 
 
 class ObjectRow(Base):

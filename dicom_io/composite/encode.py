@@ -12,6 +12,8 @@ from struct import pack
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
+from dicom_io.printable import printable
+
 SHORT_VR_MAXIMUM = 0xFFFE  # the largest even number that fits in a length of 16 bits
 
 
@@ -85,4 +87,4 @@ def plain(text: str, length: int) -> str:
 
     The backslash separates values. Blanks around the result are removed.
     """
-    return "".join(c if " " <= c <= "~" and c != "\\" else "?" for c in text)[:length].strip()
+    return printable(text)[:length].strip()

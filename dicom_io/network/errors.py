@@ -20,6 +20,7 @@ Their texts must not contain patient data, because they go to the peer and into 
 """
 
 from dicom_io.network.statuses import Status
+from dicom_io.printable import printable
 
 ERROR_COMMENT_LENGTH = 64  # PS3.7 C.4.2: Error Comment (0000,0902) is LO
 
@@ -93,8 +94,7 @@ class TlsFault(DicomError):
 
 def error_comment(text: str) -> str:
     """`text` as Error Comment can hold it: at most 64 characters of printable ASCII, no backslash; "?" for others."""
-    clean = "".join(c if " " <= c <= "~" and c != "\\" else "?" for c in text)
-    return clean[:ERROR_COMMENT_LENGTH].strip()
+    return printable(text)[:ERROR_COMMENT_LENGTH].strip()
 
 
 def as_failure(error: Exception) -> RequestFailure:

@@ -13,6 +13,7 @@ from struct import error as StructError
 from struct import pack, unpack_from
 
 from dicom_io.network.errors import ProtocolError
+from dicom_io.printable import printable
 
 A_ASSOCIATE_RQ, A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ABORT = 0x01, 0x02, 0x03, 0x07
 FIXED_FIELDS = 74  # in bytes, PS3.8 Table 9-11: what stands before the items
@@ -45,8 +46,7 @@ def ae_titles(pdu: bytes) -> Titles:
 
 def _title(field: bytes) -> str:
     """An AE title: old devices end it by NUL or pad it with NUL, PS3.8 Table 9-11 pads it with spaces."""
-    text = field.partition(b"\0")[0].decode("latin-1").strip()
-    return "".join(c if " " <= c <= "~" and c != "\\" else "?" for c in text)
+    return printable(field.partition(b"\0")[0].decode("latin-1").strip())
 
 
 def protocol_version_fault(pdu: bytes) -> str:

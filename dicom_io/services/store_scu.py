@@ -224,16 +224,19 @@ class Sender:
 
     def _contexts(self) -> list[PresentationContext]:
         """Return a context for each pair of class and syntax, so that the peer cannot choose a syntax that we lack."""
+        return [build_context(uid, syntax) for uid, syntax in self._pairs()]
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        """Return the pairs of SOP class and transfer syntax that a new association proposes, each once."""
         pairs: list[tuple[str, str]] = [(uid, syntax) for uid in self._destination.sop_classes for syntax in PLAIN]
         pairs += [(Verification, ImplicitVRLittleEndian), *self._extra]
         if self._destination.storage_commitment:
             pairs += [(StorageCommitmentPushModel, syntax) for syntax in PLAIN]
-        return [build_context(uid, syntax) for uid, syntax in dict.fromkeys(pairs)]
+        return list(dict.fromkeys(pairs))
 
     def _propose(self, sop_class_uid: str, transfer_syntax_uid: str) -> None:
         """Propose this class and syntax from now on; an association that was opened without them is closed."""
-        known = {(c.abstract_syntax, c.transfer_syntax[0]) for c in self._contexts()}
-        if (sop_class_uid, transfer_syntax_uid) not in known:
+        if (sop_class_uid, transfer_syntax_uid) not in self._pairs():
             self._extra.append((sop_class_uid, transfer_syntax_uid))
             self.close()
 

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import bindparam, exists, insert, or_, select
 
 from storage.database import reading
-from storage.journal.transactions import Book, Transaction, begin_study
-from storage.journal.versions import is_superseded, supersede
+from storage.journal.transactions import FINISHED, Book, Transaction, begin_study
+from storage.journal.versions import IDENTITY, is_superseded, supersede
 from storage.records import Arrival, Compared, Held, Likeness, ReceivedObject, State
 from storage.schema import conflict, instance, study
 
@@ -28,8 +28,6 @@ _KNOWN = select(
         exists().where(conflict.c.spool_name == bindparam("name")),
     )
 )
-
-FINISHED = (State.ANALYSED, State.DELIVERED, State.COMMITTED, State.IGNORED)
 
 
 class Arrivals(Book):
@@ -117,7 +115,7 @@ def _extend_study(tx: Transaction, row: Any, obj: ReceivedObject, now: datetime)
         values["revision"] = row.revision + 1
     if late:
         values.update(state=State.RECEIVED, reason="", attempts=0, not_before=None)
-    for name in ("patient_id", "accession_number", "study_date", "modality"):
+    for name in IDENTITY:
         if not getattr(row, name) and getattr(obj, name):
             values[name] = getattr(obj, name)
     tx.change(row.id, **values)

@@ -65,10 +65,11 @@ class Deliveries(Book):
             return connection.execute(query).scalar()
 
     def sent(self, attempt: Attempt, now: datetime) -> None:
-        """Record how an attempt ended. After UNREACHABLE the delivery stays pending until `attempt.next_attempt_at`.
+        """Record how an attempt ended.
 
+        After FAILED and UNREACHABLE the delivery stays pending until `attempt.next_attempt_at`.
         After the last delivery of a study, the study becomes DELIVERED, or QUARANTINED if a delivery was refused.
-        Raises ValueError for UNREACHABLE without `next_attempt_at`.
+        Raises ValueError for either of the two without `next_attempt_at`.
         """
         self.sent_many([attempt], now)
 

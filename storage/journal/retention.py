@@ -5,11 +5,10 @@ from datetime import datetime
 from sqlalchemy import bindparam, delete, exists, func, or_, select, text, update
 
 from storage.database import reading
-from storage.journal.transactions import Book
+from storage.journal.transactions import FINISHED, Book
 from storage.records import State
 from storage.schema import SPOOLED, commit_request, conflict, delivery, instance, study
 
-_FINISHED = (State.ANALYSED, State.DELIVERED, State.COMMITTED, State.IGNORED)
 _REMOVED = update(instance).where(instance.c.id == bindparam("key")).values(spool_name="")
 
 
@@ -31,7 +30,7 @@ class Retention(Book):
             .join(study, study.c.id == instance.c.study_id)
             .where(text(SPOOLED), instance.c.received_at < older_than, study.c.last_received_at < older_than)
             .where(or_(instance.c.held_until.is_(None), instance.c.held_until <= now))
-            .where(study.c.state.in_(_FINISHED), ~waiting)
+            .where(study.c.state.in_(FINISHED), ~waiting)
             .limit(limit)
         )
         with self._transaction("expired") as tx:

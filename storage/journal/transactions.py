@@ -26,6 +26,9 @@ _DELIVERIES = (
     .order_by(delivery.c.id)
 )
 
+FINISHED = (State.ANALYSED, State.DELIVERED, State.COMMITTED, State.IGNORED)
+"""The states of a study whose analysis is done, whatever becomes of its deliveries."""
+
 FAULT_VERBS = ("received", "settled", "analysed", "sent")
 """Methods that every study passes; `fault` is called with "journal.<method>:before-commit" and ":after-commit"."""
 
@@ -101,7 +104,7 @@ def conclude_deliveries(tx: Transaction, row: Row[Any], now: datetime) -> None:
 
     An IGNORED study, which may have a report to deliver, keeps its state unless it has to be quarantined.
     """
-    if row.state not in (State.ANALYSED, State.DELIVERED, State.COMMITTED, State.IGNORED):
+    if row.state not in FINISHED:
         return
     rows = tx.sql.execute(_DELIVERIES, {"key": row.id}).all()
     state, reason = _state_by(rows)

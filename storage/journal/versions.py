@@ -12,7 +12,8 @@ from storage.schema import conflict, instance, study
 
 #: What an instance and a conflict both say of the file that they stand for.
 ORIGIN = ("spool_name", "size", "sha256", "calling_ae_title", "peer_address", "received_at")
-_IDENTITY = ("patient_id", "accession_number", "study_date", "modality")
+#: What a study takes over from the headers of its objects.
+IDENTITY = ("patient_id", "accession_number", "study_date", "modality")
 
 
 def is_superseded(tx: Transaction, obj: ReceivedObject) -> bool:
@@ -54,7 +55,7 @@ def put_into_use(
     values |= {name: getattr(obj, name) for name in ("series_instance_uid", "sop_class_uid", "transfer_syntax_uid")}
     blank = {"verdict": "", "reason": "", "result": None, "excluded": 0}
     tx.sql.execute(update(instance).where(instance.c.id == held.id).values(study_id=new_id, **values, **blank))
-    tx.change(new_id, last_received_at=now, **{name: getattr(obj, name) for name in _IDENTITY})
+    tx.change(new_id, last_received_at=now, **{name: getattr(obj, name) for name in IDENTITY})
     analyse_again(tx, tx.study(new_id), event, now, actor, held.sop_instance_uid, detail)
     if new_id != old.id:
         _leave(tx, old, event, actor, held.sop_instance_uid, detail, now)
