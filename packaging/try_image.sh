@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the image of the Dockerfile without a container engine, and runs one whole job in it. Needs root on Debian or
-# Ubuntu, and buildah, crun and mmdebstrap. All that it makes lies in one temporary folder, which is removed at the end.
+# Builds the image of the Dockerfile without a container engine, and runs one whole job in it. Needs root on Debian,
+# and buildah, crun and mmdebstrap. All that it makes lies in one temporary folder, which is removed at the end.
 #
 # The base is a Debian with Python under the name that the Dockerfile asks for, since a registry need not be in reach.
 # What this cannot show: limits of memory, published ports, the health check, and compose.yaml.
