@@ -103,6 +103,13 @@ def test_a_room_imports_only_what_it_may(path: Path) -> None:
     assert not tops & FOREIGN[room]
 
 
+@pytest.mark.parametrize("path", MODULES, ids=label)
+def test_imports_name_the_whole_path(path: Path) -> None:
+    """A relative import would pass by the tables."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    assert [node.lineno for node in nodes if isinstance(node, ast.ImportFrom) and node.level] == []
+
+
 @pytest.mark.parametrize("path", [p for p in MODULES if p.relative_to(ROOT).parts[0] in PLACES], ids=label)
 def test_a_folder_imports_only_what_it_may(path: Path) -> None:
     """Inside a room imports run one way, as the table says."""

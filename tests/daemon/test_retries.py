@@ -1,13 +1,20 @@
 """When what failed is tried again."""
 
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from config.sections import DeliverySettings
+from config.sections import DeliverySettings, DestinationSettings
 from daemon import retries
+from daemon.channel import Channel
+from daemon.delivery.courier import Courier
+from daemon.runtime.doorbell import Doorbell
 from storage.records import Delivery, Sent
+from storage.store import open_store
+from tests.support.studies import analysed
 
 BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 AWAY = Sent("UNREACHABLE", None, "no answer")
@@ -61,3 +68,28 @@ def test_an_object_that_is_always_answered_with_a_failure_goes_to_a_person(
 def test_a_part_that_keeps_ending_waits_longer_and_longer() -> None:
     """0.1 s after the first end, at most 30 s."""
     assert [retries.restart_pause(n) for n in (1, 2, 3, 9, 10, 99)] == [0.1, 0.2, 0.4, 25.6, 30.0, 30.0]
+
+
+class PickyChannel(Channel):
+    """A destination that answers the object of the first study with a failure and accepts every other."""
+
+    def send(self, delivery: Delivery) -> Sent:
+        return Sent("FAILED", 0x0110, "no") if delivery.data == b"1.2.3.9" else Sent("ACCEPTED", 0x0000)
+
+    def test(self) -> str:
+        return ""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_a_failure_holds_back_no_other_object(tmp_path: Path) -> None:
+    """The object that was answered with a failure waits; those that stand after it are sent in the same round."""
+    journal = open_store("", tmp_path).journal
+    for study in ("1.2.3", "1.2.4", "1.2.5"):
+        analysed(journal, study, "pacs")
+    policy = DeliverySettings(first_retry_seconds=0.05, give_up_after_seconds=0)
+    destination = DestinationSettings(type="dicom", name="pacs")
+    courier = Courier(policy, destination, PickyChannel(), journal, Doorbell(), threading.Event())
+    assert courier.deliver_due() == 3
+    assert journal.counts()["DELIVERED"] == 2
