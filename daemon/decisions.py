@@ -2,6 +2,7 @@
 
 database, spool or system call failed   wait, then try again; does not count as an attempt
 the spool lost or altered an object     quarantine: a person must look
+the images are of several patients      quarantine: a person says which belong to the study
 memory ran out                          quarantine
 any other exception                     quarantine; its text is not kept, because it may hold patient data
 """

@@ -232,8 +232,9 @@ def _image_element(data: bytearray, elements: list[Element], order: str, chance:
 
 
 def mutated(seed: Seed, chance: random.Random, study: str = "", instance: str = "") -> Seed:
-    """One to four changes to a data set. `study` and `instance` replace its UIDs first, so that it is a new object; with
-    `study` it also becomes one of the same patient as all others, since a study has one."""
+    """One to four changes to a data set. `study` and `instance` replace its UIDs first, so that it is a new object.
+
+    With `study` it also becomes an object of `PATIENT`, since all images of a study are of one patient."""
     implicit = seed.transfer_syntax_uid == uid.ImplicitVRLittleEndian
     order = ">" if seed.transfer_syntax_uid == uid.ExplicitVRBigEndian else "<"
     deflated = seed.transfer_syntax_uid == uid.DeflatedExplicitVRLittleEndian
