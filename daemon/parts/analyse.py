@@ -163,7 +163,7 @@ class Analyser:
             match decision:
                 case Wait(seconds, reason):
                     until = now() + timedelta(seconds=seconds)
-                    until_written(partial(self._journal.unclaim, study.id, now(), until, reason), self._vital)
+                    until_written(partial(self._journal.unclaim, study.id, until, reason), self._vital)
                 case Quarantine(reason, kind):
                     until_written(partial(self._journal.quarantine, study.id, reason, now(), kind), self._vital)
 

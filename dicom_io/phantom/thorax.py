@@ -85,8 +85,8 @@ def _optical_depth(body: Body, finding: DrawnFinding, rng: np.random.Generator) 
         fluid = _fluid(x, y, side, body) if finding == "effusion" and side == body.side else 0.0
         lung = np.maximum(cavity * (1 - fluid) - heart, 0.0)
         if finding == "pneumothorax" and side == body.side:
-            air += _free_air(x, y, side, body, lung)
-            vessels = np.where(side * x > 0, vessels * _collapsed(x, y, side, body), vessels)
+            air += _free_air(x, y, side, lung)
+            vessels = np.where(side * x > 0, vessels * _collapsed(x, y, side), vessels)
         air += lung * (1 - _LUNG_DENSITY)
     filled = np.clip(air / 4.0, 0.0, 1.0)  # vessels are visible where lung surrounds them
     soft = np.maximum(trunk - air, 0.0) + vessels * filled
@@ -110,14 +110,14 @@ def _fluid(x: Map, y: Map, side: int, body: Body) -> Map:
     return step(y, surface, 0.55)
 
 
-def _collapsed(x: Map, y: Map, side: int, body: Body) -> Map:
+def _collapsed(x: Map, y: Map, side: int) -> Map:
     """1 inside the lung collapsed by a pneumothorax, whose edge is away from the top and the outer wall; else 0."""
     u, v = (side * x - 5.2) / 5.7, (y - 20.2) / 11.6
     return 1 - step(np.abs(u) ** 2.3 + np.abs(v) ** 2.3, 1.0, 0.012)
 
 
-def _free_air(x: Map, y: Map, side: int, body: Body, lung: Map) -> Map:
+def _free_air(x: Map, y: Map, side: int, lung: Map) -> Map:
     """Path length of the air that replaces lung beside the collapsed lung, less the thin line of the pleura."""
-    inside = _collapsed(x, y, side, body)
+    inside = _collapsed(x, y, side)
     line = 4 * inside * (1 - inside) * np.clip(lung / 4.0, 0.0, 1.0)
     return lung * _LUNG_DENSITY * (1 - inside) - 0.5 * line

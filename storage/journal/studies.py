@@ -71,7 +71,7 @@ class Studies(Book):
             opened = {"claimed_by": "", "attempts": study.c.attempts - 1}
             return tx.sql.execute(update(study).where(earlier).values(opened)).rowcount
 
-    def unclaim(self, study_id: int, now: datetime, not_before: datetime, reason: str) -> None:
+    def unclaim(self, study_id: int, not_before: datetime, reason: str) -> None:
         """Give a study back until `not_before`, for a fault that is not the study's; this attempt does not count."""
         with self._transaction("unclaim") as tx:
             row = tx.study(study_id)

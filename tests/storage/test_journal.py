@@ -144,7 +144,7 @@ def test_poison_is_quarantined_at_the_third_take(engine: Engine, journal: Journa
             journal.received(image("1.2.9"), at(0))
             (healthy,) = take_up(journal, limit=1) or take_up(journal, limit=1)
             assert healthy.study_instance_uid == "1.2.2"
-            journal.unclaim(healthy.id, at(0), at(0), "")
+            journal.unclaim(healthy.id, at(0), "")
     (row,) = Queries(engine).quarantined()
     assert row["study_instance_uid"] == "1.2.1"
     assert "analysis died twice" in row["reason"]
@@ -157,10 +157,10 @@ def test_trouble_of_the_machine_does_not_count(journal: Journal) -> None:
     for _ in range(5):
         (study,) = take_up(journal)
         assert study.attempts == 1
-        journal.unclaim(study.id, at(60), at(70), "the disk is full")
+        journal.unclaim(study.id, at(70), "the disk is full")
         assert take_up(journal, 69) == []
         (study,) = take_up(journal, 70)
-        journal.unclaim(study.id, at(70), at(50), "again")
+        journal.unclaim(study.id, at(50), "again")
 
 
 # --- objects that come again, late, or wrong -----------------------------------------------------------------------
