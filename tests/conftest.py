@@ -20,7 +20,7 @@ PEER_PATH = os.pathsep.join(
 
 def shared_path() -> Path | None:
     """The folder with real radiographs and validators, or None where it is absent."""
-    path = Path(os.environ.get("HILUM_SHARED", ROOT.parent / "shared"))
+    path = Path(os.environ.get("HILUM_SHARED") or ROOT.parent / "shared")
     return path if path.is_dir() else None
 
 

@@ -123,11 +123,11 @@ def test_it_refuses_what_is_no_frontal_chest(classifier: Classifier, shared: Pat
 
 
 def test_its_heatmaps_cost_little(shared: Path) -> None:
-    """The maps of all findings take less than 5 ms of one processor beyond the network's answer."""
+    """The maps of all findings take less than half of the processor time that the network's answer takes."""
     classifier = Classifier(default_bundle(), "openvino", threads=1)
     chest = next(pictures(read_table(shared / "data", ["nih128"])))
     answer = fastest(lambda: classifier.engine.run(preprocess_all(classifier.transform, [chest])))
-    assert fastest(lambda: heatmaps(classifier, chest)) - answer < 0.005
+    assert fastest(lambda: heatmaps(classifier, chest)) < 1.5 * answer
 
 
 def fastest(action: Callable[[], Any], rounds: int = 30) -> float:

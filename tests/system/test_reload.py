@@ -67,6 +67,11 @@ class Site:
     def healthy(self) -> bool:
         return self.health()[0] == 200
 
+    def unhealthy(self, names: tuple[str, ...]) -> bool:
+        """Whether /health says 503 and names one of these parts."""
+        status, said = self.health()
+        return status == 503 and any(name in said["status"] for name in names)
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, untrained: dict[str, str]) -> Iterator[Site]:
@@ -170,8 +175,7 @@ def test_parts_that_hang_are_named_and_started_again(site: Site) -> None:
         for name in names:
             os.kill(before[name], signal.SIGSTOP)
         if "house" not in names:
-            said = wait_for(lambda: not site.healthy() and site.health()[1], 30, "503")
-            assert any(name in said["status"] for name in names)
+            wait_for(lambda n=names: site.unhealthy(n), 30, "503 that names a part")
         for name in names:
             wait_for(lambda n=name: any(e["of"] == n for e in site.logged("part hangs")), 30, f"notice of {name}")
         wait_for(lambda n=names: not {*site.daemon.parts().items()} & {(p, before[p]) for p in n}, 60, "successors")
