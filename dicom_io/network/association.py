@@ -217,7 +217,7 @@ def request_association(
     `tls` is a context and the name that the peer's certificate must carry. `roles` are role selection items (PS3.7
     D.3.3.4), `handlers` arguments for `bind`. `response_seconds` limits each write.
 
-    The association may not have been established: see `is_established`, `is_rejected` and `dul.socket.failure`. Raises
+    The association may not have been established, and is then closed: see `is_established`, `is_rejected` and `dul.socket.failure`. Raises
     OSError where the host name cannot be resolved.
     """
     assoc = Association(ae, "requestor", max_pdu)
@@ -239,4 +239,6 @@ def request_association(
     for handler in handlers:
         assoc.bind(*handler)
     assoc.request()
+    if not assoc.is_established:
+        assoc.kill()  # pynetdicom leaves the connection open where it aborts for itself
     return assoc

@@ -4,6 +4,7 @@ import contextlib
 import random
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from struct import pack
@@ -291,9 +292,11 @@ def test_an_abort_with_any_code_is_one(codes: bytes) -> None:
 
 
 def test_an_answer_that_cannot_be_read_names_the_field() -> None:
-    """The destination's entry says what was wrong with its answer."""
+    """The destination's entry says what was wrong with its answer, and the connection is closed."""
+    began = time.monotonic()
     with acceptor(answer(USUAL, acceptance(1)[:-2], b"")) as (sender, _):
         assert sender.echo().comment == "the peer broke the protocol: item 21H longer than its A-ASSOCIAT"
+    assert time.monotonic() - began < 10  # the acceptor gives up after 20 s
     with pytest.raises(ProtocolError):
         negotiation.reduced_acceptance(b"\2\0\0\0\0\0", {}, ())
 
