@@ -19,12 +19,15 @@ demo: $(VENV)/.ready ## the whole job on this machine, with everything it needs
 test: check ## all set-up, then linter, type checker and tests; PYTEST=options for pytest
 	@$(MAKE) --no-print-directory --keep-going unit system
 
-UNIT := tests --ignore=tests/system -n auto --maxprocesses 8 --dist loadfile --durations=20
+# tests wait for peers and clocks half of the time, so there are more of them at once than cores
+CORES := $(shell nproc)
+UNIT := tests --ignore=tests/system -n $(shell expr 2 \* $(CORES)) --maxprocesses 8 --dist loadfile --durations=20
+SYSTEM := tests/system -n $(CORES) --maxprocesses 4 --dist loadfile --durations=20
 unit: $(VENV)/.ready ## the tests of single modules alone, several at a time
 	$(BIN)/python -m pytest $(UNIT) $(PYTEST)
 
 system: $(VENV)/.ready ## the tests of the whole daemon with real peers alone
-	$(BIN)/python -m pytest tests/system --durations=20 $(PYTEST)
+	$(BIN)/python -m pytest $(SYSTEM) $(PYTEST)
 
 coverage: $(VENV)/.ready ## the tests of single modules, measured; fails below the floor in pyproject.toml
 	$(BIN)/python -m pytest $(UNIT) --cov --cov-report=term $(PYTEST)
