@@ -4,10 +4,8 @@ import contextlib
 import select
 import socket
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +17,9 @@ from daemon.parts.receive import SWITCH_SECONDS
 from dicom_io.network.admission import AddressQueues, Limits, Peer
 from dicom_io.network.tls import Renewed, client_context, server_context
 from dicom_io.services.store_scp import StoreScp
-from tests.conftest import ROOT, require, wait_for
+from tests.conftest import require, wait_for
 from tests.support.authority import Authority
+from tests.support.floods import FLOODS, flood
 from tests.support.peers import Recorder, running_scp, sender_to, small_limits
 from tests.support.raw_peer import ACCEPTED, CLOSED, REJECTED, read_pdu, request, said, user_information
 
@@ -29,53 +28,6 @@ PROMPT_SECONDS = 1.0
 #: ... or, on a machine that is slow already, how many times as long as before the flood it may take. Where the
 #: connections of the flood went first, it took 200 times as long.
 PROMPT_TIMES = 60
-
-#: A process that opens connections one after the other, sends the same bytes on each, and keeps the last 200 open.
-FLOOD = """
-import collections, contextlib, socket, sys
-port, sent, held = int(sys.argv[1]), sys.stdin.buffer.read(), collections.deque(maxlen=200)
-print("begun", flush=True)
-while True:
-    with contextlib.suppress(OSError):
-        held.append(socket.create_connection(("127.0.0.1", port), 5))
-        held[-1].sendall(sent)
-"""
-
-#: What is sent on each connection: nothing, or an association request that is as large as it may be.
-WIDE = """
-from tests.support.raw_peer import *
-names = tuple(b"1.2.840.10008.1.2.4.%d" % n for n in range(60)) + (IMPLICIT,)
-contexts = b"".join(proposal(2 * n + 1, b"1.2.840.10008.5.1.4.1.1.%d" % n, names) for n in range(128))
-sys.stdout.buffer.write(request(contexts=contexts))
-"""
-DEEP = """
-from tests.support.raw_peer import *
-roles = item(0x54, b"\\0\\x11" + VERIFICATION + b"\\1\\1") * 2400
-sys.stdout.buffer.write(request(user=b"".join(item(0x50, roles) for _ in range(3))))
-"""
-FLOODS = {"half-open": "", "128 contexts with 61 syntaxes": WIDE, "user information of 180 KB": DEEP}
-
-
-@contextlib.contextmanager
-def flood(port: int, program: str, processes: int = 1) -> Iterator[None]:
-    """Run `processes` that flood the SCP at `port` with what `program` writes."""
-    made = subprocess.run([sys.executable, "-c", f"import sys\n{program}"], cwd=ROOT, capture_output=True, check=True)
-    running = []
-    try:
-        for _ in range(processes):
-            command = [sys.executable, "-c", FLOOD, str(port)]
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            assert process.stdin
-            assert process.stdout
-            running.append(process)
-            process.stdin.write(made.stdout)
-            process.stdin.close()
-            assert process.stdout.readline() == b"begun\n"
-        yield
-    finally:
-        for process in running:
-            process.kill()
-            process.wait()
 
 
 def echo_seconds(scp: StoreScp, address: str, times: int = 9) -> list[float]:
