@@ -1,11 +1,12 @@
-"""Who may open an association with us: AE titles, addresses, and how many at the same time."""
+"""Who may open an association with us: AE titles, addresses, how many at the same time, and whose turn it is."""
 
 import ipaddress
 import socket
 import threading
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dicom_io.network.certificate import CertificateNames
 from dicom_io.network.negotiation import Titles
@@ -129,6 +130,42 @@ class Admission:
         # a peer that calls itself by many names leaves a fifth of the places to other addresses
         most = max(limits.max_associations_per_peer, limits.max_associations - limits.max_associations // 5)
         return TOO_MANY_OF_ADDRESS if of_address >= most else None
+
+
+class AddressQueues:
+    """Connections that were accepted and not begun, in a queue for each address; the addresses take turns.
+
+    Used by the thread that accepts. In each queue are at most `most` connections.
+    """
+
+    def __init__(self, most: int):
+        self._most = most
+        self._queues: dict[str, deque[tuple[socket.socket, Any]]] = {}  # in the order of their turns
+
+    def add(self, connection: socket.socket, address: tuple[Any, ...]) -> socket.socket | None:
+        """Add a connection. Return the oldest of its address where that has to give way."""
+        queue = self._queues.setdefault(address[0], deque())
+        queue.append((connection, address))
+        return queue.popleft()[0] if len(queue) > self._most else None
+
+    def take(self, may: Callable[[str], bool] = lambda address: True) -> tuple[socket.socket, Any] | None:
+        """Remove and return the oldest connection of an address, with the address; None where nobody waits.
+
+        It is the first address in turn for which `may` is true.
+        """
+        name = next(filter(may, self._queues), None)
+        if name is None:
+            return None
+        queue = self._queues.pop(name)
+        taken = queue.popleft()
+        if queue:
+            self._queues[name] = queue  # at the end of the line
+        return taken
+
+    def close(self) -> None:
+        """Close all connections that wait."""
+        while (waiting := self.take()) is not None:
+            waiting[0].close()
 
 
 def host_matches(host: str, address: str) -> bool:

@@ -11,7 +11,7 @@ nothing. `attend` reads what the peer has sent in the meantime.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from ssl import SSLContext
 from typing import Any
 
@@ -65,6 +65,9 @@ class Association(PynetdicomAssociation):  # type: ignore[misc]
         self.aborted_by_peer = False
         self.turn: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         """Held while a request is read and negotiated."""
+        self.offered: Mapping[bytes, Collection[bytes]] = {}
+        """The transfer syntaxes that an acceptor accepts of each abstract syntax, as `reduced_request` takes them."""
+        self.gave_way = False
         self.tls: SSLContext | None = None
         self.tls_failure: OSError | None = None
         self._stop_signal = stop

@@ -9,12 +9,13 @@ A function here raises ProtocolError, which names the field, where the PDU canno
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from struct import Struct, pack, unpack_from
 from struct import error as StructError
-from struct import pack, unpack_from
 
 from dicom_io.network.errors import ProtocolError
 from dicom_io.printable import printable
 
+ITEM_HEADER = Struct(">BxH")  # PS3.8 9.3.1: type, reserved, length of what follows
 A_ASSOCIATE_RQ, A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ABORT = 0x01, 0x02, 0x03, 0x07
 FIXED_FIELDS = 74  # in bytes, PS3.8 Table 9-11: what stands before the items
 AE_TITLES_END = 42
@@ -55,20 +56,22 @@ def protocol_version_fault(pdu: bytes) -> str:
     return "" if version & 1 else f"Protocol Version {version}, expected 1"
 
 
-def reduced_request(pdu: bytes, known_syntaxes: Collection[bytes]) -> bytes:
+def reduced_request(pdu: bytes, offered: Mapping[bytes, Collection[bytes]]) -> bytes:
     """An A-ASSOCIATE-RQ with what we negotiate.
 
-    Of the transfer syntaxes of a presentation context those in `known_syntaxes` are left, or one that we do not know,
-    so that each context gets its answer. Contexts with an ID that is even or was used before are left out.
+    `offered` has the transfer syntaxes that we accept of each abstract syntax. Each presentation context is left with
+    one transfer syntax: the first in the sender's order that is offered, or one that nobody knows, so that each context
+    gets its answer. The acceptor may choose (PS3.8 9.3.3.2), and senders propose first the syntax that they hold the
+    object in. Contexts with an ID that is even or was used before are left out.
     """
     contexts: dict[int, bytes] = {}
     classes = set()
     for kind, value in _items(_variable(pdu), "A-ASSOCIATE-RQ"):
         context_id = value[0] if kind == CONTEXT_RQ and len(value) >= 4 else 0
         if context_id % 2 and context_id not in contexts:  # PS3.8 9.3.2.2: odd
-            abstract, syntaxes = _proposed(value, known_syntaxes)
+            abstract, syntax = _proposed(value, offered)
             classes.add(abstract)
-            names = _item(ABSTRACT, abstract) + b"".join(_item(TRANSFER, name) for name in syntaxes)
+            names = _item(ABSTRACT, abstract) + _item(TRANSFER, syntax)
             contexts[context_id] = _item(CONTEXT_RQ, pack(">B3x", context_id) + names)
     if not contexts:
         raise ProtocolError("no Presentation Context Item with an odd ID")
@@ -86,17 +89,22 @@ def _request(titles: Titles, version: bytes, items: bytes) -> bytes:
     return _pdu(A_ASSOCIATE_RQ, version + b"\0\0" + called + calling + b"\0" * 32, items)
 
 
-def _proposed(value: bytes, known_syntaxes: Collection[bytes]) -> tuple[bytes, list[bytes]]:
-    """Abstract syntax, and the transfer syntaxes that are left, of a Presentation Context Item (PS3.8 9.3.2.2)."""
+def _proposed(value: bytes, offered: Mapping[bytes, Collection[bytes]]) -> tuple[bytes, bytes]:
+    """Abstract syntax, and the transfer syntax that is left, of a Presentation Context Item (PS3.8 9.3.2.2).
+
+    Of a class that we do not support, the transfer syntaxes are not even read.
+    """
     abstract = b""
-    syntaxes: dict[bytes, None] = {}
+    syntaxes = []
     for kind, content in _items(value[4:], "Presentation Context Item"):
-        name = content.strip(b"\0 ")
-        if kind == ABSTRACT and not abstract:
-            abstract = _uid(name)
-        elif kind == TRANSFER and name in known_syntaxes:
-            syntaxes[name] = None
-    return abstract or NO_UID, [*syntaxes] or [NO_UID]
+        if kind == TRANSFER:
+            syntaxes.append(content.strip(b"\0 "))
+        elif kind == ABSTRACT and not abstract:
+            abstract = _uid(content.strip(b"\0 "))
+            if abstract not in offered:
+                break
+    wanted = offered.get(abstract, ())
+    return abstract or NO_UID, next((name for name in syntaxes if name in wanted), NO_UID)
 
 
 def reduced_acceptance(pdu: bytes, proposed: Mapping[int, Collection[bytes]], roles: Collection[bytes]) -> bytes:
@@ -151,9 +159,9 @@ def _user_information(pdu: bytes, roles: Collection[bytes]) -> bytes:
     whole = b"".join(v for k, v in _items(_variable(pdu), "association PDU") if k == USER_INFORMATION)
     for kind, value in _items(whole, "User Information Item"):
         if kind == ROLE:
-            uid, role = _role(value)
-            if uid in roles:
-                selected.setdefault(uid, role)
+            uid = _role_class(value)
+            if uid in roles and uid not in selected:
+                selected[uid] = _role(uid, value)
         elif kind in (MAXIMUM_LENGTH, CLASS_UID, VERSION_NAME):
             found.setdefault(kind, value)
     items = [_item(MAXIMUM_LENGTH, pack(">L", _maximum_length(found.get(MAXIMUM_LENGTH, b""))))]
@@ -177,13 +185,16 @@ def _names(found: Mapping[int, bytes]) -> Iterator[tuple[int, bytes]]:
     yield VERSION_NAME, _title(found.get(VERSION_NAME, b""))[:LONGEST_VERSION_NAME].strip().encode("ascii")
 
 
-def _role(value: bytes) -> tuple[bytes, bytes]:
-    """SOP class and item of a role selection (PS3.7 D.3.3.4); the class is b"" where the item cannot be read."""
-    length = int.from_bytes(value[:2], "big")
-    uid, ends = _uid(value[2 : 2 + length].strip(b"\0 ")), value[2 + length :]
-    if not uid or len(ends) < 2:
-        return b"", b""
-    return uid, _item(ROLE, pack(">H", len(uid)) + uid + bytes([ends[0] == 1, ends[1] == 1]))
+def _role_class(value: bytes) -> bytes:
+    """SOP class of a role selection (PS3.7 D.3.3.4); b"" where the item is cut short."""
+    stop = 2 + int.from_bytes(value[:2], "big")
+    return value[2:stop].strip(b"\0 ") if len(value) >= stop + 2 else b""
+
+
+def _role(uid: bytes, value: bytes) -> bytes:
+    """The item of a role selection, written anew for its class `uid`."""
+    stop = 2 + int.from_bytes(value[:2], "big")
+    return _item(ROLE, pack(">H", len(uid)) + uid + bytes([value[stop] == 1, value[stop + 1] == 1]))
 
 
 # --- items -----------------------------------------------------------------------------------------------------------
@@ -191,7 +202,7 @@ def _role(value: bytes) -> tuple[bytes, bytes]:
 
 def _uid(name: bytes) -> bytes:
     """`name` where it can be a UID, else b""."""
-    return name if len(name) <= LONGEST_UID and all(c in b"0123456789." for c in name) else b""
+    return name if len(name) <= LONGEST_UID and not name.strip(b"0123456789.") else b""
 
 
 def _variable(pdu: bytes) -> bytes:
@@ -203,9 +214,9 @@ def _variable(pdu: bytes) -> bytes:
 def _items(data: bytes, where: str) -> Iterator[tuple[int, bytes]]:
     """Type and content of each item (PS3.8 9.3.1). NUL bytes after the last item are ignored."""
     offset = 0
-    while any(data[offset : offset + 4]):
+    while data[offset : offset + 4].strip(b"\0"):
         try:
-            kind, length = unpack_from(">BxH", data, offset)
+            kind, length = ITEM_HEADER.unpack_from(data, offset)
         except StructError as error:
             raise ProtocolError(f"{where} cut short") from error
         offset += 4

@@ -1,5 +1,6 @@
 """The listening socket, and the associations that peers open through it. Each has a thread, which ends with it."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AddressInformation, AssociationServer
 
-from dicom_io.network.admission import Admission, Limits, Peer, Rejection
+from dicom_io.network.admission import AddressQueues, Admission, Limits, Peer, Rejection
 from dicom_io.network.association import Association
 from dicom_io.network.certificate import CertificateNames, certificate_names
 from dicom_io.network.data_set_file import Intake
@@ -22,6 +23,8 @@ from dicom_io.network.transport import Connection, StopSignal, tls_reason
 # connections beyond those of the allowed associations, for health checks and for requests that are being rejected;
 # one address may have half of them
 SPARE_CONNECTIONS = 50
+ACCEPTED_AT_ONCE = 128  # connections, which takes some 10 ms
+MOST_LEAVING = 25  # connections of one address that gave way to newer ones, and whose threads have not ended yet
 
 
 class Accepted(Association):
@@ -35,7 +38,6 @@ class Accepted(Association):
         self.peer: Peer | None = None
         """Who this is, once it was let in."""
         self.rejection: Rejection | None = None
-        self.gave_way = False
         self.tls = server.tls() if server.tls else None
         self.name = f"association-{address[0]}"
         self.set_socket(Connection(self, client_socket=connection, stop=server.stop))
@@ -45,6 +47,7 @@ class Accepted(Association):
         self.acceptor.implementation_class_uid = server.ae.implementation_class_uid
         self.acceptor.implementation_version_name = server.ae.implementation_version_name
         self.acceptor.supported_contexts = server.contexts
+        self.offered = server.offered
         self.requestor.address_info = AddressInformation.from_tuple(address)
         self.remote_address = self.requestor.address_info.address
         for handler in server.handlers:
@@ -102,7 +105,8 @@ class ScpServer(AssociationServer):  # type: ignore[misc]
     detail without patient data. `tls` returns the TLS context for a new connection; None: TLS is off.
     """
 
-    request_queue_size = 128
+    # how many connections the kernel holds for us: where its queue is full, a peer's system tries again only after 1 s
+    request_queue_size = 512
 
     def __init__(
         self,
@@ -122,20 +126,70 @@ class ScpServer(AssociationServer):  # type: ignore[misc]
         self.last_turn = time.monotonic()
         self._lock = threading.Lock()
         self._associations: dict[Accepted, None] = {}  # in the order in which they came
+        self.offered = {
+            context.abstract_syntax.encode(): frozenset(syntax.encode() for syntax in context.transfer_syntax)
+            for context in contexts
+        }
+        self._queues = AddressQueues(limits.max_associations_per_peer + SPARE_CONNECTIONS // 2)
+        self._ending = False
         super().__init__(ae, address, ae.ae_title, list(contexts))
+        self.socket.setblocking(False)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection, without TLS: the association's thread does that, so that a silent peer delays nobody."""
         connection, address = self.socket.accept()
         return connection, address
 
-    def verify_request(self, request: socket.socket, client_address: Any) -> bool:
+    def process_request(self, request: socket.socket, client_address: Any) -> None:
+        """Let an accepted connection wait for its address's turn, which `service_actions` gives it at once."""
+        crowded_out = self._queues.add(request, client_address)
+        if crowded_out is not None:
+            self._report_unknown("too-many-connections", client_address)
+            crowded_out.close()
+
+    def service_actions(self) -> None:
+        """Begin the associations of the connections that wait, one of each address in turn; note that the loop goes on.
+
+        To begin one takes a hundred times as long as to accept it. So whoever waits in the kernel's queue behind many
+        connections of one address is accepted first, and then waits for one of them only. (pynetdicom would collect
+        garbage here; we leave that to the interpreter.)
+        """
+        self._accept_waiting()
+        while not self._ending and (waiting := self._queues.take(self._may_begin)):
+            self._begin(*waiting)
+            self.last_turn = time.monotonic()
+            self._accept_waiting()
+        self.last_turn = time.monotonic()
+
+    def _accept_waiting(self) -> None:
+        """Accept what waits in the kernel's queue, but not for long."""
+        with contextlib.suppress(OSError):  # BlockingIOError: nobody waits any more
+            for _ in range(ACCEPTED_AT_ONCE):
+                self.process_request(*self.get_request())
+
+    def _may_begin(self, address: str) -> bool:
+        """Whether few enough of the connections that gave way still have their threads, which end within moments."""
+        leaving = [each for each in list(self._associations) if each.gave_way and each.remote_address == address]
+        return len(leaving) < MOST_LEAVING
+
+    def _begin(self, request: socket.socket, client_address: Any) -> None:
+        """Start the association of a connection, or close it where there is no room."""
+        try:
+            if self._has_room(client_address):
+                self._start(request, client_address)
+            else:
+                self.shutdown_request(request)
+        except Exception:
+            self.handle_error(request, client_address)
+            self.shutdown_request(request)
+
+    def _has_room(self, client_address: Any) -> bool:
         """Whether one more connection may stay, by the number of them in all and from this address.
 
         Where there are too many, the oldest that was not let in gives way, so that connections that say nothing keep
         nobody out.
         """
-        held = list(self._associations)
+        held = [association for association in list(self._associations) if not association.gave_way]
         of_address = [association for association in held if association.remote_address == client_address[0]]
         of_one = self.limits.max_associations_per_peer + SPARE_CONNECTIONS // 2
         if len(of_address) >= of_one:
@@ -146,7 +200,7 @@ class ScpServer(AssociationServer):  # type: ignore[misc]
 
     def _make_room(self, held: list[Accepted], client_address: Any) -> bool:
         """Break the oldest of the connections `held` that was not let in. Return whether there was one."""
-        oldest = next((each for each in held if each.peer is None and not each.gave_way), None)
+        oldest = next((each for each in held if each.peer is None), None)
         if oldest is None:
             self._report_unknown("too-many-connections", client_address)
             return False
@@ -157,7 +211,7 @@ class ScpServer(AssociationServer):  # type: ignore[misc]
         titles = {"calling_ae_title": "", "called_ae_title": ""}
         self.on_event(kind, {"peer_address": client_address[0], **titles})
 
-    def process_request(self, request: socket.socket, client_address: Any) -> None:
+    def _start(self, request: socket.socket, client_address: Any) -> None:
         association = Accepted(self, request, client_address)
         # the requests of one address are read and negotiated one after the other, so that large ones take no more than
         # one thread's share from the others
@@ -181,16 +235,14 @@ class ScpServer(AssociationServer):  # type: ignore[misc]
         """Report a connection that could not be served. The server keeps running."""
         self._report_unknown("connection-failed", client_address)
 
-    def service_actions(self) -> None:
-        """Note that the loop goes round. pynetdicom would collect garbage here; we leave that to the interpreter."""
-        self.last_turn = time.monotonic()
-
     def shutdown(self, grace_seconds: float = 30.0) -> None:
         """Stop listening, give all associations `grace_seconds` to finish their messages, and break what is left."""
         if self.stop.is_set:
             return
+        self._ending = True
         TCPServer.shutdown(self)
         self.server_close()
+        self._queues.close()
         self.stop.set()
         deadline = time.monotonic() + grace_seconds
         while remaining := list(self._associations):

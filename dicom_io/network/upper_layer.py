@@ -193,20 +193,36 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
         try:
             if pdu_type == P_DATA_TF and self.state_machine.current_state == "Sta6":
                 self._take_data(self._start + PDU_HEADER.size, stop)
+            elif pdu_type == A_ASSOCIATE_RQ:
+                self._take_request(bytes(self._view[self._start : stop]))
             else:
-                pdu, event = self._decode_pdu(self._reduced(pdu_type, bytes(self._view[self._start : stop])))
-                self._recv_pdu.put(pdu)
-                self.event_queue.put(event)
-                if not self.advance():
-                    self.assoc.note_violation(f"PDU of type {pdu_type} that cannot be handled")
+                self._hand_over(pdu_type, self._reduced(pdu_type, bytes(self._view[self._start : stop])))
         except Exception as error:
             # whatever pynetdicom's decoders raise, the PDU is invalid, and PS3.8 9.2 has one event for that: Evt19
             self._reject_pdu(str(error) if isinstance(error, ProtocolError) else type(error).__name__)
 
+    def _hand_over(self, pdu_type: int, reduced: bytes) -> None:
+        """Let pynetdicom decode a PDU and its state machine handle it."""
+        pdu, event = self._decode_pdu(reduced)
+        self._recv_pdu.put(pdu)
+        self.event_queue.put(event)
+        if not self.advance():
+            self.assoc.note_violation(f"PDU of type {pdu_type} that cannot be handled")
+
+    def _take_request(self, pdu: bytes) -> None:
+        """Read an association request in its turn. What a peer that is not let in proposes is not read."""
+        if self.state_machine.current_state != "Sta2":
+            raise ProtocolError("a second A-ASSOCIATE-RQ")
+        admitted = self.assoc.admit()  # before the turn: it may have to ask DNS
+        with self.assoc.turn:
+            if self.assoc.gave_way:
+                self.event_queue.put("Evt17")
+                return
+            reduced = self._reduced_request(pdu) if admitted else negotiation.bare_request(self.assoc.titles)
+            self._hand_over(A_ASSOCIATE_RQ, reduced)
+
     def _reduced(self, pdu_type: int, pdu: bytes) -> bytes:
         """Return the PDU with what pynetdicom has to see of it. Raises ProtocolError where it cannot be read."""
-        if pdu_type == A_ASSOCIATE_RQ:
-            return self._reduced_request(pdu)
         if pdu_type == A_ASSOCIATE_AC:
             if not self.assoc.is_requestor:
                 raise ProtocolError("A-ASSOCIATE-AC from a requestor")
@@ -222,17 +238,11 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
         """As `_reduced`, for an association request.
 
         One that cannot be read becomes one that proposes nothing: `assoc.violated` then says why it is to be rejected
-        (PS3.8 9.2.2, action AE-6). So does one of a peer that is not let in, and what it proposes costs nothing.
+        (PS3.8 9.2.2, action AE-6).
         """
-        if self.state_machine.current_state != "Sta2":
-            raise ProtocolError("a second A-ASSOCIATE-RQ")
-        if not self.assoc.admit():
-            return negotiation.bare_request(self.assoc.titles)
-        known = {syntax.encode() for c in self.assoc.acceptor.supported_contexts for syntax in c.transfer_syntax}
         try:
             self.assoc.note_violation(negotiation.protocol_version_fault(pdu))
-            with self.assoc.turn:
-                return negotiation.reduced_request(pdu, known)
+            return negotiation.reduced_request(pdu, self.assoc.offered)
         except ProtocolError as error:
             self.assoc.note_violation(str(error))
             return negotiation.bare_request(self.assoc.titles)

@@ -156,40 +156,16 @@ def supported_contexts(sop_classes: Sequence[str], transfer_syntaxes: Sequence[s
     return contexts + [build_context(uid, list(transfer_syntaxes)) for uid in sop_classes]
 
 
-def sender_first(
-    supported: Sequence[PresentationContext], proposed: Sequence[PresentationContext]
-) -> list[PresentationContext]:
-    """Return the contexts that we accept, their transfer syntaxes in the order in which the sender proposes them.
-
-    The acceptor chooses (PS3.8 9.3.3.2). Senders propose first the syntax that they hold the object in, so that they
-    need not transcode.
-    """
-    ordered = []
-    for context in supported:
-        ranks = [c.transfer_syntax for c in proposed if c.abstract_syntax == context.abstract_syntax]
-        wanted = [uid for syntaxes in ranks for uid in syntaxes if uid in context.transfer_syntax]
-        if ranks:
-            copy = build_context(context.abstract_syntax, list(dict.fromkeys(wanted)) or context.transfer_syntax)
-            copy.scu_role, copy.scp_role = context.scu_role, context.scp_role
-            ordered.append(copy)
-    return ordered
-
-
 # --- handlers ----------------------------------------------------------------------------------------------------
 
 
 def _on_requested(event: evt.Event, callbacks: Callbacks) -> None:
     assoc: Accepted = event.assoc
-    request = assoc.requestor.primitive
     rejection = assoc.rejection or (CONGESTED if callbacks.accepting() else None)
     if rejection:
         assoc.acse.send_reject(rejection.result, rejection.source, rejection.diagnostic)
         subject = assoc.certificate.subject
         assoc.report(rejection.kind, **({"certificate": subject} if subject else {}))
-        return
-    assoc.acceptor.supported_contexts = sender_first(
-        assoc.acceptor.supported_contexts, request.presentation_context_definition_list
-    )
 
 
 def _check_accepting(callbacks: Callbacks) -> None:

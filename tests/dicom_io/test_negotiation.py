@@ -11,12 +11,11 @@ from struct import pack
 
 import pytest
 from pydicom.uid import DigitalXRayImageStorageForPresentation as DX
-from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_io.network import negotiation
 from dicom_io.network.admission import Peer
 from dicom_io.network.errors import ProtocolError
-from dicom_io.network.negotiation import Titles
+from dicom_io.network.negotiation import NO_UID, Titles
 from dicom_io.services.store_scp import StoreScp
 from dicom_io.services.store_scu import Destination, Sender
 from tests.conftest import require, wait_for
@@ -302,10 +301,11 @@ def test_an_answer_that_cannot_be_read_names_the_field() -> None:
 
 
 def test_syntaxes_that_we_do_not_read_cost_nothing() -> None:
-    """Of 128 contexts with 60 syntaxes each, those that we know are left, in their order."""
+    """Of 128 contexts with 60 syntaxes each, one syntax each is left: the sender's first that we offer."""
     names = tuple(b"1.2.840.10008.1.2.4.%d" % number for number in range(58))
-    contexts = b"".join(proposal(2 * n + 1, DX.encode(), (*names, EXPLICIT, IMPLICIT)) for n in range(128))
-    known = {EXPLICIT, IMPLICIT, ExplicitVRLittleEndian.encode()}
-    reduced = negotiation.reduced_request(request(contexts=contexts), known)
-    left = b"".join(proposal(2 * n + 1, DX.encode(), (EXPLICIT, IMPLICIT)) for n in range(128))
-    assert reduced == request(contexts=left, user=user_information())
+    contexts = b"".join(proposal(2 * n + 1, DX.encode(), (*names, EXPLICIT, IMPLICIT)) for n in range(127))
+    contexts += proposal(255, VERIFICATION, (*names, EXPLICIT))
+    offered = {DX.encode(): {IMPLICIT, EXPLICIT}, VERIFICATION: {IMPLICIT}}
+    reduced = negotiation.reduced_request(request(contexts=contexts), offered)
+    left = b"".join(proposal(2 * n + 1, DX.encode(), (EXPLICIT,)) for n in range(127))
+    assert reduced == request(contexts=left + proposal(255, syntaxes=(NO_UID,)), user=user_information())
