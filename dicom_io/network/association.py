@@ -220,8 +220,8 @@ def request_association(
     `tls` is a context and the name that the peer's certificate must carry. `roles` are role selection items (PS3.7
     D.3.3.4), `handlers` arguments for `bind`. `response_seconds` limits each write.
 
-    The association may not have been established, and is then closed: see `is_established`, `is_rejected` and `dul.socket.failure`. Raises
-    OSError where the host name cannot be resolved.
+    The association may not have been established, and is then closed: see `is_established`, `is_rejected` and
+    `dul.socket.failure`. Raises OSError where the host name cannot be resolved.
     """
     assoc = Association(ae, "requestor", max_pdu)
     remote = AddressInformation.from_addr_port(address[0], address[1])
