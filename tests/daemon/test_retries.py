@@ -118,7 +118,8 @@ def test_an_object_at_which_the_destination_breaks_off_does_not_block_the_others
     for study in ("1.2.3", "1.2.4", "1.2.5"):
         analysed(journal, study, "pacs")
     policy = DeliverySettings(first_retry_seconds=0.01, longest_retry_seconds=0.01, give_up_after_seconds=0)
-    courier = Courier(policy, DestinationSettings(type="dicom", name="pacs"), channel, journal, Doorbell(), threading.Event())  # fmt: skip
+    destination = DestinationSettings(type="dicom", name="pacs")
+    courier = Courier(policy, destination, channel, journal, Doorbell(), threading.Event())
 
     def tried() -> int:
         return wait_for(courier.deliver_due, 5, "the next attempt")

@@ -1,7 +1,6 @@
 """Somebody sets the machine's clock by an hour while hilum serves: as libfaketime shows it to every process of it."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,9 +33,9 @@ class Clock:
 
 
 @pytest.fixture
-def clock(tmp_path: Path) -> Iterator[Clock]:
+def clock(tmp_path: Path) -> Clock:
     require("faketime")
-    yield Clock(tmp_path / "clock")
+    return Clock(tmp_path / "clock")
 
 
 @pytest.mark.timeout(300)
