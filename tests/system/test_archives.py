@@ -151,8 +151,9 @@ def test_storescp_on_its_worst_days(tmp_path: Path, archives: Archives, untraine
         assert ends(daemon, "classes", "sr") == {("REFUSED", 0x0122, NO_CONTEXT)}
         assert ends(daemon, "classes", "sc") == ends(daemon, "implicit") == ACCEPTED
         # nobody gets past the first object where no association comes about, everything is tried where it breaks
-        wait_for(lambda: all(d["attempts"] for d in deliveries(daemon, "breaks")), 30, "each object to be tried")
-        assert ends(daemon, "breaks") == {("PENDING", None, "association aborted by the peer")}
+        wait_for(lambda: all(d["attempts"] for d in deliveries(daemon, "breaks")), 60, "each object to be tried")
+        aborted = {"association aborted by the peer", "connection failed: Connection reset by peer"}
+        assert ends(daemon, "breaks") <= {("PENDING", None, words) for words in aborted}
         tried = [d for d in deliveries(daemon, "rejects") if d["attempts"]]
         assert [d["comment"] for d in tried] == ["association rejected: No reason given"]
         assert daemon.states() == {"ANALYSED": 2}
@@ -171,14 +172,13 @@ def test_storescp_on_its_worst_days(tmp_path: Path, archives: Archives, untraine
 
 @pytest.mark.timeout(300)
 def test_orthanc_on_its_worst_days(tmp_path: Path, archives: Archives, untrained: dict[str, str]) -> None:
-    """Orthanc without room for one patient or for pictures, that does not know us, or says 0000 and keeps nothing: the
-    study waits for a person with these words, and goes out once Orthanc is mended."""
+    """Orthanc without room for one patient, that does not know us or no syntax of ours, or says 0000 and keeps nothing:
+    the object waits with these words, and goes out once Orthanc is mended."""
     require("Orthanc", "dcmsend")
     script = tmp_path / "no_reports.lua"
     script.write_text(NO_REPORTS)
     faults: dict[str, dict[str, Any]] = {
         "patients": {"MaximumPatientCount": 1},
-        "small": {"MaximumStorageSize": 1},  # MB
         "lies": {"LuaScripts": [str(script)]},
         "stranger": {"DicomAlwaysAllowStore": False, "DicomAlwaysAllowEcho": False, "DicomModalities": {}},
         "title": {"DicomAet": "ANOTHER"},
@@ -198,14 +198,14 @@ def test_orthanc_on_its_worst_days(tmp_path: Path, archives: Archives, untrained
         refused = {("REFUSED", 0xA700, "answered so 3 times: without a comment")}
         wait_for(lambda: ends(daemon, "patients", of=second) == refused, 60, "the patient without room to be refused")
         assert ends(daemon, "patients", of=first) == ACCEPTED
-        wait_for(lambda: ends(daemon, "small", "sc") == refused, 30, "the pictures to be refused")
-        assert ends(daemon, "small", "sr") == ACCEPTED
-        wait_for(lambda: ends(daemon, "syntax") == {("REFUSED", 0x0122, NO_CONTEXT)}, 30, "no context")
+        assert ends(daemon, "syntax", "sr") == {("REFUSED", 0x0122, NO_CONTEXT)}
+        assert ends(daemon, "syntax", "sc") == ACCEPTED, "a picture was kept back by its report"
         for name, title in (("stranger", "Calling"), ("title", "Called")):
             tried = {d["comment"] for d in deliveries(daemon, name) if d["attempts"]}
             assert tried == {f"association rejected: {title} AE title not recognised"}
-        assert ends(daemon, "lies") == ACCEPTED
         wait_for(lambda: {d["commitment"] for d in deliveries(daemon, "lies", "sr")} == {"FAILED"}, 30, "the truth")
+        assert ends(daemon, "lies", "sr") == {("ACCEPTED", 0, "storage commitment failed: 0x0112")}
+        assert {d["commitment"] for d in deliveries(daemon, "lies", "sc")} == {"COMMITTED"}
 
         held = {name: archives.orthanc(name, tmp_path, port) for name in faults}
         mended(daemon, [first, second], "COMMITTED", believed={"lies"})
