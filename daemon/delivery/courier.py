@@ -62,9 +62,9 @@ class Courier:
         deliveries = self._journal.due(self._destination.name, now(), BATCH)
         for number, delivery in enumerate(deliveries, 1):
             attempt = self._deliver(delivery)
-            lost = attempt.sent.outcome == Sending.UNREACHABLE and attempt.next_attempt_at is not None
-            if lost and not self._breaks_off_at(delivery):
-                self._postpone_all(attempt.next_attempt_at)
+            due = attempt.next_attempt_at if attempt.sent.outcome == Sending.UNREACHABLE else None
+            if due is not None and not self._breaks_off_at(delivery):
+                self._postpone_all(due)
                 return number
             if self._stop.is_set():
                 return number
