@@ -18,6 +18,7 @@ from storage.records import Attempt, Delivery, Sending
 
 BATCH = 16
 STEPS = 20  # of one attempt, each within `delivery.timeout_seconds`: connect, associate, send the PDUs of an object
+BREAKS = 3  # after how many attempts without an answer the destination is asked whether it is there at all
 POLL_SECONDS = 1.0  # how often the journal is asked for work that no bell announced
 
 
@@ -55,13 +56,15 @@ class Courier:
         """Deliver what is due now; return the number of objects tried.
 
         The round ends early if the destination cannot be reached: it then gets nothing until the next attempt is due. A
-        status, whichever it is, is an answer: it holds back its own object and no other.
+        status, whichever it is, is an answer: it holds back its own object and no other. So does an object at which the
+        destination breaks off again and again although it is there.
         """
         deliveries = self._journal.due(self._destination.name, now(), BATCH)
         for number, delivery in enumerate(deliveries, 1):
             attempt = self._deliver(delivery)
-            if attempt.sent.outcome == Sending.UNREACHABLE and attempt.next_attempt_at is not None:
-                self._postpone_all(attempt.next_attempt_at)
+            due = attempt.next_attempt_at if attempt.sent.outcome == Sending.UNREACHABLE else None
+            if due is not None and not self._breaks_off_at(delivery):
+                self._postpone_all(due)
                 return number
             if self._stop.is_set():
                 return number
@@ -89,6 +92,10 @@ class Courier:
             status=attempt.sent.status,
             seconds=round(seconds, 3),
         )
+
+    def _breaks_off_at(self, delivery: Delivery) -> bool:
+        """Return whether it is this object that gets no answer: it was tried before, and the destination is there."""
+        return delivery.attempts >= BREAKS and not self._channel.test()
 
     def _postpone_all(self, due: datetime) -> None:
         """Have nothing else sent to this destination before `due`, since it cannot be reached, and pause."""

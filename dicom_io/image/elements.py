@@ -57,6 +57,8 @@ def element_items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
     """Like `Header.items`, for any data set."""
     try:
         value = dataset.get(keyword)
+    except MemoryError:
+        raise  # it must not look as if the sequence were missing
     except Exception:  # parsing a malformed sequence may raise anything; it counts as missing
         return ()
     return tuple(value) if isinstance(value, Sequence) else ()

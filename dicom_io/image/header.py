@@ -117,14 +117,14 @@ class Header:
 def read_header(path: Path) -> Header:
     """Read the elements before Pixel Data, those that the data dictionary knows.
 
-    Raises NotDicom, TooLarge where they are beyond the limits of `data_elements` or of a deflated data set, and OSError
-    if the file cannot be read.
+    Raises NotDicom, TooLarge where they are beyond the limits of `data_elements` or of a deflated data set, OSError
+    if the file cannot be read, and MemoryError if memory runs out.
     """
     try:
         with path.open("rb") as file:
             dataset, offset = _read(file)
-    except NoPicture:
-        raise
+    except (NoPicture, MemoryError):
+        raise  # MemoryError: says something of this process, and nothing of the bytes
     except Exception as error:  # the last resort: whatever the bytes are, they are not to raise anything else
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the file system failed

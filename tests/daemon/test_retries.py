@@ -10,10 +10,11 @@ import pytest
 from config.sections import DeliverySettings, DestinationSettings
 from daemon import retries
 from daemon.channel import Channel
-from daemon.delivery.courier import Courier
+from daemon.delivery.courier import BREAKS, Courier
 from daemon.runtime.doorbell import Doorbell
 from storage.records import Delivery, Sent
 from storage.store import open_store
+from tests.conftest import wait_for
 from tests.support.studies import analysed
 
 BEGAN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -93,3 +94,42 @@ def test_a_failure_holds_back_no_other_object(tmp_path: Path) -> None:
     courier = Courier(policy, destination, PickyChannel(), journal, Doorbell(), threading.Event())
     assert courier.deliver_due() == 3
     assert journal.counts()["DELIVERED"] == 2
+
+
+class BreakingChannel(Channel):
+    """A destination that breaks off at the object that it got first, and accepts every other."""
+
+    first, there = "", True
+
+    def send(self, delivery: Delivery) -> Sent:
+        self.first = self.first or delivery.sop_instance_uid
+        return AWAY if delivery.sop_instance_uid == self.first or not self.there else Sent("ACCEPTED", 0x0000)
+
+    def test(self) -> str:
+        return "" if self.there else "no answer"
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_an_object_at_which_the_destination_breaks_off_does_not_block_the_others(tmp_path: Path) -> None:
+    """After three such attempts the object alone waits, as long as the destination answers anything at all."""
+    journal, channel = open_store("", tmp_path).journal, BreakingChannel()
+    for study in ("1.2.3", "1.2.4", "1.2.5"):
+        analysed(journal, study, "pacs")
+    policy = DeliverySettings(first_retry_seconds=0.01, longest_retry_seconds=0.01, give_up_after_seconds=0)
+    destination = DestinationSettings(type="dicom", name="pacs")
+    courier = Courier(policy, destination, channel, journal, Doorbell(), threading.Event())
+
+    def tried() -> int:
+        return wait_for(courier.deliver_due, 5, "the next attempt")
+
+    assert [tried() for _ in range(BREAKS)] == [1] * BREAKS
+    channel.there = False
+    assert tried() == 1, "a destination that is away gets nothing more in this round"
+    channel.there = True
+    assert tried() == 3
+    assert journal.counts()["DELIVERED"] == 2
+    channel.first = "another"
+    assert tried() == 1
+    assert journal.counts()["DELIVERED"] == 3

@@ -2,10 +2,12 @@
 
 With TIMES 0 the part alone that comes to the point crashes there, each time. With POINT `decode` the decoder does what
 the Image Comments of an image say: `crash`, `hang`, `eat` memory or `raise` an error whose text names the patient, as a
-fault in it would; other images decode.
+fault in it would; other images decode. With POINT `clock` it runs under libfaketime: `time.sleep` waits by select(),
+because libfaketime leaves CLOCK_MONOTONIC alone as told, but makes clock_nanosleep() to a time of it fail.
 """
 
 import os
+import select
 import signal
 import sys
 import time
@@ -43,6 +45,8 @@ if __name__ == "__main__":
     seen = 0
     if point == "decode":
         pipeline.decode = poisoned(pipeline.decode)
+    if point == "clock":
+        time.sleep = lambda seconds: select.select([], [], [], seconds)
 
     def fault(here: str) -> None:
         global seen

@@ -64,7 +64,7 @@ class Daemon:
 
         With `kill_at`, the whole daemon is killed the `times`-th time that a part comes to that point, which may be
         before it listens where work is left over; with "decode" the decoder does what the image's Image Comments say
-        (`tests/support/faulty.py`).
+        (`tests/support/faulty.py`), with "clock" it runs under libfaketime.
         """
         self.events = []
         entry = ["tests.support.faulty", kill_at, str(times)] if kill_at else ["daemon", "serve"]

@@ -172,12 +172,14 @@ class StoreScpPeer:
 
 
 @contextlib.contextmanager
-def storescp(directory: Path, *options: str, port: int | None = None) -> Iterator[StoreScpPeer]:
-    """dcmtk's storescp as PACS on a free port, writing to `directory`."""
+def storescp(
+    directory: Path, *options: str, port: int | None = None, under: Sequence[str] = ()
+) -> Iterator[StoreScpPeer]:
+    """dcmtk's storescp as PACS on a free port, writing to `directory`; `under` is a command that starts it."""
     port = port or free_port()
     directory.mkdir(exist_ok=True)
     process = subprocess.Popen(
-        ["storescp", "-aet", "PACS", "-od", str(directory), *options, str(port)],
+        [*under, "storescp", "-aet", "PACS", "-od", str(directory), *options, str(port)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT,
     )  # fmt: skip
     try:
@@ -209,10 +211,13 @@ class Orthanc:
 
 
 @contextlib.contextmanager
-def orthanc(directory: Path, hilum_port: int, **more: Any) -> Iterator[Orthanc]:
-    """Orthanc as ORTHANC on free ports, knowing us as HILUM at `hilum_port`; `more` goes into its configuration."""
+def orthanc(directory: Path, hilum_port: int, ports: tuple[int, int] | None = None, **more: Any) -> Iterator[Orthanc]:
+    """Orthanc as ORTHANC on free ports, knowing us as HILUM at `hilum_port`; `more` goes into its configuration.
+
+    `ports` are those of DICOM and HTTP, where they must be known before.
+    """
     directory.mkdir(exist_ok=True)
-    peer = Orthanc(free_port(), free_port())
+    peer = Orthanc(*(ports or (free_port(), free_port())))
     configuration = {
         "StorageDirectory": str(directory), "IndexDirectory": str(directory), "Plugins": [],
         "HttpPort": peer.http, "RemoteAccessAllowed": False, "AuthenticationEnabled": False,

@@ -197,3 +197,36 @@ def scraped(port: int) -> str:
             return str(response.read().decode())
     except OSError:
         return ""
+
+
+def test_a_peer_is_refused_as_soon_as_the_list_revokes_it(tmp_path: Path, untrained: dict[str, str]) -> None:
+    """`[tls] crl`: the file is replaced and nothing else is done; the revoked peer's next connection is refused and
+    on record, and other peers are served by the same process."""
+    require("openssl", "storescu")
+    authority = Authority(tmp_path / "ours")
+    files, lost, kept = (authority.issue(name) for name in ("server", "lost", "kept"))
+    crl = authority.revocation_list(tmp_path / "list.crl")
+    environ = {f"HILUM__TLS__{key.upper()}": str(getattr(files, key)) for key in ("certificate", "key", "ca")}
+    with Daemon(tmp_path / "hilum", [], HILUM__TLS__CRL=str(crl), **environ, **untrained) as daemon:
+        receiver, success = daemon.parts()["receive"], "Received Store Response (Success)"
+
+        def send(files: TlsFiles, name: str) -> bool:
+            return success in storescu(daemon.port, files, authority.ca, radiograph(tmp_path / f"{name}.dcm"))
+
+        def refusals() -> list[dict[str, Any]]:
+            return [e for e in daemon.events if e.get("kind") == "tls-refused"]
+
+        assert send(lost, "before")
+        authority.revoke(lost)
+        assert send(lost, "revoked, but not yet on our list")
+        assert not refusals()
+        authority.revocation_list(crl)
+        assert not send(lost, "after")
+        assert send(kept, "of another peer")
+        told = wait_for(refusals, 20, "the security event")
+        assert {e["error"] for e in told} == {"CERTIFICATE_VERIFY_FAILED: certificate revoked"}
+        trail = daemon.hilum("audit", "events", "--json")
+        assert any(e["detail"].get("error") == told[0]["error"] for e in trail if e["event"] == "SECURITY")
+        assert len(daemon.studies()) == 3
+        assert daemon.parts()["receive"] == receiver
+        assert not [e for e in daemon.events if e.get("event") == "configuration reloaded"]
