@@ -19,7 +19,7 @@ from dicom_io.radiographs import RADIOGRAPH_SOP_CLASSES
 from dicom_io.services.store_scu import Destination, Sender
 from tests.conftest import shared_path, wait_for
 from tests.support.bundles import as_settings, small_bundle
-from tests.support.harness import Daemon, Usage
+from tests.support.harness import Usage
 from tests.support.mutations import Seed, mutated, mutated_conversation, seeds
 from tests.system.chaos import working
 from tests.system.fuzzing.commitment import KIND as COMMITMENT

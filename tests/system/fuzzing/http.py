@@ -21,11 +21,27 @@ TARGETS = (
 )  # fmt: skip
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PRI", "get", "G\0T", "", "A" * 9000)
 VERSIONS = ("HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/0.9", "HTTP/1.1.1", "http/1.1", "HTTP/9999999999.1", "")
-ESCAPES = ("%00", "%", "%%", "%zz", "%ff%fe", "%ed%a0%80", "%c0%af", "%2e%2e%2f", "%0d%0a", "%F0%9F%A9%BB", "..//", "?#&=", "+")
+ESCAPES = (
+    "%00",
+    "%",
+    "%%",
+    "%zz",
+    "%ff%fe",
+    "%ed%a0%80",
+    "%c0%af",
+    "%2e%2e%2f",
+    "%0d%0a",
+    "%F0%9F%A9%BB",
+    "..//",
+    "?#&=",
+    "+",
+)
 NUMBERS = ("-1", "0", "10001", "1e3", "99999999999999999999999", "9" * 5000, "NaN", "0x10", "१", " 5 ", "5;6")
 NAMES = ("limit", "state", "finding", "patient_id", "accession_number", "study_instance_uid", "", "limit[]")
-HOSTS = ("example.com", "localhost:99999999", "[::1", "[::ffff:127.0.0.1]", "", "127.0.0.1@example.com", "127.1", "a" * 5000,
-         "localhost, localhost", "\xff", "::1", "LOCALHOST.", "٣.0.0.1")  # fmt: skip
+HOSTS = (
+    "example.com", "localhost:99999999", "[::1", "[::ffff:127.0.0.1]", "", "127.0.0.1@example.com", "127.1",
+    "a" * 5000, "localhost, localhost", "\xff", "::1", "LOCALHOST.", "٣.0.0.1",
+)  # fmt: skip
 HEADERS = (
     ("Content-Length", "5"), ("Content-Length", "-1"), ("Content-Length", "99999999999999999999"),
     ("Content-Length", "5, 6"), ("Transfer-Encoding", "chunked"), ("Transfer-Encoding", "gzip, chunked"),
@@ -35,8 +51,10 @@ HEADERS = (
     ("Cookie", "a=" + "b" * 9000), ("X-Forwarded-For", "1.2.3.4"), ("Authorization", "Basic ====" ), ("Na me", "1"),
     ("", ""), ("X", "a\r\n folded"), ("X", "a\rb"), ("Long", "x" * 20_000), ("Host", "localhost"),
 )  # fmt: skip
-BODIES = (b"", b"{}", b"[" * 5000, b"5\r\nhello\r\n0\r\n\r\n", b"FFFFFFFFFFFFFFFFF\r\n", b"-1\r\nx\r\n", b"0\r\nX: y\r\n",
-          b"5;ext=\"\r\nhello\r\nzz\r\n", b"\0" * 70_000, b"1\r\na\n0\n\n")  # fmt: skip
+BODIES = (
+    b"", b"{}", b"[" * 5000, b"5\r\nhello\r\n0\r\n\r\n", b"FFFFFFFFFFFFFFFFF\r\n", b"-1\r\nx\r\n", b"0\r\nX: y\r\n",
+    b"5;ext=\"\r\nhello\r\nzz\r\n", b"\0" * 70_000, b"1\r\na\n0\n\n",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

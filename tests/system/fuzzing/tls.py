@@ -48,9 +48,11 @@ def hello(chance: random.Random) -> bytes:
     share = struct.pack(">HH", 0x001D, 32) + chance.randbytes(32)  # x25519
     algorithms = struct.pack(">4H", 0x0403, 0x0804, 0x0805, 0x0401)
     extensions = [
-        extension(43, b"\4" + struct.pack(">HH", 0x0304, 0x0303)), extension(10, struct.pack(">HHH", 4, 0x001D, 0x0017)),
+        extension(43, b"\4" + struct.pack(">HH", 0x0304, 0x0303)),
+        extension(10, struct.pack(">HHH", 4, 0x001D, 0x0017)),
         extension(13, struct.pack(">H", len(algorithms)) + algorithms),
-        extension(51, struct.pack(">H", len(share)) + share), extension(0, struct.pack(">HBH", 12, 0, 9) + b"localhost"),
+        extension(51, struct.pack(">H", len(share)) + share),
+        extension(0, struct.pack(">HBH", 12, 0, 9) + b"localhost"),
         extension(16, b"\0\x0c\x0bacr-nema-03"),
     ]  # fmt: skip
     chance.shuffle(extensions)
@@ -108,7 +110,9 @@ def random_record(chance: random.Random) -> bytes:
     kind = chance.choice([CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION, chance.randrange(256)])
     match chance.randrange(5):
         case 0:
-            return record(ALERT, bytes([chance.choice([0, 1, 2, 9]), chance.randrange(256)])) * chance.choice([1, 1, 50])
+            return record(ALERT, bytes([chance.choice([0, 1, 2, 9]), chance.randrange(256)])) * chance.choice(
+                [1, 1, 50]
+            )
         case 1:
             return record(kind, b"") * chance.choice([1, 40])
         case 2:
@@ -194,8 +198,10 @@ class TlsFuzz:
         self._daemon, self._files, self._pdus, self._figures = daemon, files, pdus, figures
         self._contexts = [client_context(files), client_context(files)]
         self._contexts[0].maximum_version = ssl.TLSVersion.TLSv1_2  # its handshake is not encrypted
-        self._kinds = [self._hello, self._hello, self._random, self._handshake, self._handshake, self._handshake,
-                       self._application, self._application, self._clear_after, self._conversation, self._gone]  # fmt: skip
+        self._kinds = [
+            self._hello, self._hello, self._random, self._handshake, self._handshake, self._handshake,
+            self._application, self._application, self._clear_after, self._conversation, self._gone,
+        ]  # fmt: skip
 
     def __call__(self, chance: random.Random) -> None:
         """One connection."""
@@ -269,7 +275,12 @@ class TlsFuzz:
             input=said.encode(), capture_output=True, timeout=30, check=False,
         )  # fmt: skip
         refused = b"no renegotiation" in done.stderr
-        if version == "-tls1_2" and b"RENEGOTIATING" in done.stdout + done.stderr and done.returncode == 0 and not refused:
+        if (
+            version == "-tls1_2"
+            and b"RENEGOTIATING" in done.stdout + done.stderr
+            and done.returncode == 0
+            and not refused
+        ):
             return "renegotiation not refused in time"
         return "renegotiation refused" if version == "-tls1_2" else "keys changed"
 

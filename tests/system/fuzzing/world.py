@@ -16,7 +16,7 @@ from tests.system.fuzzing.commitment import ADDRESS, TITLE
 
 @dataclass(frozen=True)
 class World:
-    """A daemon without TLS, whose HTTP port is `http`, one with TLS, which knows `client`, and a proper conversation."""
+    """A daemon without TLS, whose HTTP port is `http`; one with TLS, which knows `client`; a proper conversation."""
 
     plain: Daemon
     http: int
