@@ -219,7 +219,7 @@ def hostile_requests() -> dict[str, tuple[dict[int, bytes], bytes]]:
     two_uids = encoded(action_information("1.2.9\\1.2.10", [HELD]), ImplicitVRLittleEndian)
     return {
         "nested without an end": (made.fields, (head + end) * 1500),
-        "cut in a length": (made.fields, made.data[:90]),
+        "cut before an item": (made.fields, bytes.fromhex("08009911ffffffff0800501102000000") + b"1\0"),
         "an object's UID of 70 000 bytes": (made.fields, long_uid),
         "two transactions": (made.fields, two_uids),
         "no references": (made.fields, encoded(bad_item, ImplicitVRLittleEndian)),
