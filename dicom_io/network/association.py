@@ -18,7 +18,7 @@ from typing import Any
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association as PynetdicomAssociation
-from pynetdicom.dimse_primitives import C_ECHO, C_STORE
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.service_class import StorageServiceClass
@@ -27,7 +27,7 @@ from pynetdicom.transport import AddressInformation
 from dicom_io.network.admission import DEFAULT_MAX_PDU
 from dicom_io.network.data_set_file import Intake
 from dicom_io.network.message_clock import MessageClock
-from dicom_io.network.messages import Messages
+from dicom_io.network.messages import Messages, request_fault, service_name
 from dicom_io.network.negotiation import Titles
 from dicom_io.network.transport import Connection, StopSignal
 from dicom_io.network.upper_layer import UpperLayer
@@ -167,14 +167,14 @@ class Association(PynetdicomAssociation):  # type: ignore[misc]
             self._serve_store(msg, context_id)
         elif msg.MessageIDBeingRespondedTo is not None and self.is_requestor:
             return  # a response that comes too late
-        elif fault := _fault(msg, self._accepted_cx[context_id].abstract_syntax):
+        elif fault := request_fault(msg, self._accepted_cx[context_id].abstract_syntax):
             self.note_violation(fault)
             self.abort()
         else:
             super()._serve_request(msg, context_id)
             self._is_paused = True  # pynetdicom has just cleared it
             if self._abort_was_sent:
-                self.note_violation(f"{_name(msg)} that its SOP class does not have")
+                self.note_violation(f"{service_name(msg)} that its SOP class does not have")
 
     def _serve_store(self, msg: Any, context_id: int) -> None:
         if msg.is_valid_request and (msg.failure or msg.data_set_file):
@@ -213,24 +213,6 @@ class Association(PynetdicomAssociation):  # type: ignore[misc]
             if self._end_if_asked() or not self.dul.is_alive():
                 self.kill()
         return bool(self.is_established)
-
-
-def _name(msg: Any) -> str:
-    """The service of a message as PS3.7 writes it."""
-    return type(msg).__name__.replace("_", "-")
-
-
-def _fault(msg: Any, abstract_syntax: str) -> str:
-    """Say why a message, other than C-STORE, cannot be answered. pynetdicom would drop it, or serve another class."""
-    if msg.MessageIDBeingRespondedTo is not None:
-        return f"{_name(msg)} response that nobody waits for"
-    if not msg.is_valid_request:
-        return f"{_name(msg)} without what PS3.7 demands of it"
-    named = getattr(msg, "AffectedSOPClassUID", None) or getattr(msg, "RequestedSOPClassUID", None)
-    # C-ECHO asks for nothing, so that it does not matter on which context it comes
-    if not isinstance(msg, C_ECHO) and named != abstract_syntax:
-        return f"{_name(msg)} of another SOP class than that of its presentation context"
-    return ""
 
 
 def request_association(
