@@ -82,10 +82,13 @@ def test_no_mutation_gets_past_the_borders(tmp_path: Path, corpus: list[Seed], n
         assert secondary_capture([image], MODEL, NOW, pixels).data
 
 
-def test_a_character_set_of_an_unknown_representation() -> None:
-    """An unknown VR on Specific Character Set makes no other element unreadable: found by the fuzzer."""
+@pytest.mark.parametrize(
+    ("wrong", "charset"), [("ZZ", b"ISO_IR 100"), ("FL", b"ISO_IR 192"), ("FD", b"ISO_IR 6"), ("SQ", b"ISO_IR 100")]
+)
+def test_a_character_set_of_another_representation(wrong: str, charset: bytes) -> None:
+    """A wrong or unknown VR on Specific Character Set makes no other element unreadable: found by the fuzzer."""
     dataset = Dataset()
-    for number, vr, value in ((0x00080005, "ZZ", b"ISO_IR 100"), (0x00100010, "PN", b"A\xe4^B")):
+    for number, vr, value in ((0x00080005, wrong, charset), (0x00100010, "PN", b"A\xe4^B")):
         dataset[number] = RawDataElement(Tag(number), vr, len(value), value, 0, False, True)
     assert element_text(dataset, "PatientName") == "Aä^B"
 
