@@ -75,5 +75,5 @@ def _decoded(value: bytes, dataset: Dataset) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return decode_bytes(value, convert_encodings(charset), {0x5C, 0x3D, 0x5E})
-    except (LookupError, UnicodeError, ValueError, TypeError, NotImplementedError):  # NotImplementedError: unknown VR
+    except Exception:  # Specific Character Set of another VR may raise anything when it is parsed
         return value.decode("latin-1")

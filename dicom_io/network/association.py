@@ -27,7 +27,7 @@ from pynetdicom.transport import AddressInformation
 from dicom_io.network.admission import DEFAULT_MAX_PDU
 from dicom_io.network.data_set_file import Intake
 from dicom_io.network.message_clock import MessageClock
-from dicom_io.network.messages import Messages
+from dicom_io.network.messages import Messages, request_fault, service_name
 from dicom_io.network.negotiation import Titles
 from dicom_io.network.transport import Connection, StopSignal
 from dicom_io.network.upper_layer import UpperLayer
@@ -163,10 +163,21 @@ class Association(PynetdicomAssociation):  # type: ignore[misc]
         return False
 
     def _serve_request(self, msg: Any, context_id: int) -> None:
-        if not isinstance(msg, C_STORE):
+        if isinstance(msg, C_STORE):
+            self._serve_store(msg, context_id)
+        elif msg.MessageIDBeingRespondedTo is not None and self.is_requestor:
+            return  # a response that comes too late
+        elif fault := request_fault(msg, self._accepted_cx[context_id].abstract_syntax):
+            self.note_violation(fault)
+            self.abort()
+        else:
             super()._serve_request(msg, context_id)
             self._is_paused = True  # pynetdicom has just cleared it
-        elif msg.is_valid_request and (msg.failure or msg.data_set_file):
+            if self._abort_was_sent:
+                self.note_violation(f"{service_name(msg)} that its SOP class does not have")
+
+    def _serve_store(self, msg: Any, context_id: int) -> None:
+        if msg.is_valid_request and (msg.failure or msg.data_set_file):
             # whatever SOP class the command set names: our handler answers 0122 where it is not that of the context
             StorageServiceClass(self).SCP(msg, self._accepted_cx[context_id])
         else:

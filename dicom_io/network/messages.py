@@ -14,7 +14,7 @@ from typing import Any
 
 from pynetdicom.dimse import _RQ_TO_MESSAGE, _RSP_TO_MESSAGE, DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_ECHO_RSP, C_STORE_RQ, C_STORE_RSP, DIMSEMessage
-from pynetdicom.dimse_primitives import C_CANCEL
+from pynetdicom.dimse_primitives import C_CANCEL, C_ECHO
 from pynetdicom.dsutils import encode
 from pynetdicom.pdu_primitives import P_DATA
 
@@ -191,6 +191,24 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
             if self.dul.socket.failure is None:
                 self.dul.socket.send(batch)
         self.dul.advance()
+
+
+def service_name(msg: Any) -> str:
+    """The service of a message as PS3.7 writes it."""
+    return type(msg).__name__.replace("_", "-")
+
+
+def request_fault(msg: Any, abstract_syntax: str) -> str:
+    """Say why a message, other than C-STORE, cannot be answered. pynetdicom would drop it, or serve another class."""
+    if msg.MessageIDBeingRespondedTo is not None:
+        return f"{service_name(msg)} response that nobody waits for"
+    if not msg.is_valid_request:
+        return f"{service_name(msg)} without what PS3.7 demands of it"
+    named = getattr(msg, "AffectedSOPClassUID", None) or getattr(msg, "RequestedSOPClassUID", None)
+    # C-ECHO asks for nothing, so that it does not matter on which context it comes
+    if not isinstance(msg, C_ECHO) and named != abstract_syntax:
+        return f"{service_name(msg)} of another SOP class than that of its presentation context"
+    return ""
 
 
 def _pdus(context_id: int, control: int, data: memoryview, longest: int) -> Iterator[bytes]:

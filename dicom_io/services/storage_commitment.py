@@ -5,18 +5,22 @@ peer opens to our SCP. As SCP we receive the request, and the daemon reports lat
 These functions keep no state.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pydicom.dataset import Dataset
 from pynetdicom import evt
 
-from dicom_io.network.errors import InvalidRequest, NoSuchActionType, NoSuchEventType
+from dicom_io.network.errors import InvalidRequest, NoSuchActionType, NoSuchEventType, RequestFailure
 from dicom_io.network.statuses import Status
 from dicom_io.services.answers import Answer, OnEvent, answered
 
+Content = TypeVar("Content")
 WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"  # PS3.4 J.3.5
 REQUEST_ACTION = 1  # PS3.4 J.3.2.1.2
+UID = re.compile(r"[0-9.]{1,64}")  # PS3.5 9.1; devices are seen to begin a component with 0
 ALL_COMMITTED, FAILURES_EXIST = 1, 2  # event types of PS3.4 J.3.3.1.1
 
 
@@ -56,7 +60,8 @@ def on_n_action(
         if event.action_type != REQUEST_ACTION:
             raise NoSuchActionType(f"action type {event.action_type} is not known")
         requestor = event.assoc.requestor
-        on_request(read_request(event.action_information, requestor.ae_title, requestor.address_info.address))
+        peer = requestor.ae_title, requestor.address_info.address
+        on_request(_read(lambda: read_request(event.action_information, *peer)))
         return Answer(Status.SUCCESS)
 
     return answered(answer, on_event), None
@@ -68,10 +73,20 @@ def on_n_event_report(
     """Handle N-EVENT-REPORT: answer Success once `on_report` has returned, or the failure that it raised."""
 
     def answer() -> Answer:
-        on_report(read_report(event.event_type, event.event_information))
+        on_report(_read(lambda: read_report(event.event_type, event.event_information)))
         return Answer(Status.SUCCESS)
 
     return answered(answer, on_event), None
+
+
+def _read(read: Callable[[], Content]) -> Content:
+    """Return what `read` makes of a data set. Raises InvalidRequest, too, where the data set cannot be decoded."""
+    try:
+        return read()
+    except (RequestFailure, MemoryError):
+        raise
+    except Exception as error:  # decoding a malformed data set may raise anything, and it is the peer's
+        raise InvalidRequest(f"the data set cannot be read: {type(error).__name__}") from error
 
 
 def read_request(information: Dataset, calling_ae_title: str, peer_address: str) -> CommitRequest:
@@ -126,23 +141,27 @@ def _item(reference: Reference, failure_reason: int | None = None) -> Dataset:
 
 
 def _transaction(information: Dataset) -> str:
-    uid = str(information.get("TransactionUID") or "")
-    if not uid or len(uid) > 64:
+    uid = _uid(information, "TransactionUID")
+    if not uid:
         raise InvalidRequest("Transaction UID is missing or malformed")
     return uid
+
+
+def _uid(dataset: Dataset, keyword: str) -> str:
+    """Return the one UID that an element holds, or "": what is no UID could not be written into the report."""
+    value = dataset.get(keyword)
+    return str(value) if isinstance(value, str) and UID.fullmatch(value) else ""
 
 
 def _references(information: Dataset, keyword: str) -> list[tuple[Reference, int]]:
     """Read the items of a sequence: reference and Failure Reason (0110 where an item has none).
 
-    Raises InvalidRequest where an item lacks a UID.
+    Raises InvalidRequest where an item lacks a UID, or holds what is none.
     """
     found = []
     for item in information.get(keyword) or []:
-        reference = Reference(
-            str(item.get("ReferencedSOPClassUID") or ""), str(item.get("ReferencedSOPInstanceUID") or "")
-        )
+        reference = Reference(_uid(item, "ReferencedSOPClassUID"), _uid(item, "ReferencedSOPInstanceUID"))
         if not reference.sop_class_uid or not reference.sop_instance_uid:
-            raise InvalidRequest(f"an item of {keyword} lacks its UIDs")
+            raise InvalidRequest(f"UIDs are missing or malformed in {keyword}")
         found.append((reference, int(item.get("FailureReason") or Status.PROCESSING_FAILURE)))
     return found

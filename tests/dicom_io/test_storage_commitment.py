@@ -1,6 +1,7 @@
 """Storage commitment in both roles: against Orthanc, and against a PACS that reports on the same association."""
 
 import contextlib
+import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,10 @@ from dicom_io.services.storage_commitment import (
 from dicom_io.services.store_scp import Callbacks
 from dicom_io.services.store_scu import Destination, Sender
 from tests.conftest import require, wait_for
+from tests.support.commit_messages import N_ACTION_RQ, Message, encoded, exchange
+from tests.support.commit_messages import message as commit_message
 from tests.support.peers import Recorder, dcmsend, dx_file, free_port, orthanc, running_scp, sender_to, storescp
+from tests.support.raw_peer import VERIFICATION
 
 HELD = Reference(DX, "1.2.3")
 LACKING = Reference(DX, "1.2.4")
@@ -203,6 +207,56 @@ def test_request_is_refused_where_the_daemon_refuses_it(tmp_path: Path) -> None:
         sender.close()
     assert [answer.Status for answer in answers] == [0x0124, 0x0115, 0x0123]
     assert answers[0].ErrorComment == "not for this peer"
+
+
+def hostile_requests() -> dict[str, tuple[dict[int, bytes], bytes]]:
+    """By what is wrong with it: another command set than the standard's, and a data set in Implicit VR."""
+    made = commit_message(random.Random(1), N_ACTION_RQ)
+    head, end = bytes.fromhex("08009911ffffffff"), bytes.fromhex("feff00e0ffffffff")
+    bad_item = Dataset()
+    bad_item.TransactionUID = "1.2.9"
+    long_uid = encoded(action_information("1.2.9", [Reference(DX, "1" * 70_000)]), ImplicitVRLittleEndian)
+    two_uids = encoded(action_information("1.2.9\\1.2.10", [HELD]), ImplicitVRLittleEndian)
+    return {
+        "nested without an end": (made.fields, (head + end) * 1500),
+        "cut before an item": (made.fields, bytes.fromhex("08009911ffffffff0800501102000000") + b"1\0"),
+        "an object's UID of 70 000 bytes": (made.fields, long_uid),
+        "two transactions": (made.fields, two_uids),
+        "no references": (made.fields, encoded(bad_item, ImplicitVRLittleEndian)),
+    }
+
+
+@pytest.mark.parametrize("name", hostile_requests())
+def test_a_request_that_cannot_be_read_is_answered_0115(tmp_path: Path, name: str) -> None:
+    """It is the peer's fault: Invalid Argument Value, nothing reaches the daemon, no failure of ours is on record."""
+    fields, data = hostile_requests()[name]
+    recorder = Recorder()
+    with running_scp(recorder, tmp_path) as scp:
+        assert exchange(scp.port, Message(fields, data, ImplicitVRLittleEndian)) == "0115"
+    assert recorder.requests == []
+    assert recorder.kinds == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "rule"),
+    [
+        ({0x1001: None}, "N-ACTION without what PS3.7 demands of it"),
+        ({0x0110: None}, "N-ACTION without what PS3.7 demands of it"),
+        ({0x0100: b"\x10\x01", 0x1008: None}, "N-GET that its SOP class does not have"),
+        ({0x0003: VERIFICATION + b"\0"}, "N-ACTION of another SOP class than that of its presentation context"),
+        ({0x0100: b"\x30\x81", 0x0120: b"\1\0", 0x0900: b"\0\0"}, "N-ACTION response that nobody waits for"),
+    ],
+    ids=["no instance", "no message id", "n-get", "another class", "response"],
+)
+def test_what_is_no_request_aborts_and_is_on_record(tmp_path: Path, wrong: dict[int, bytes | None], rule: str) -> None:
+    """A message that cannot be answered ends the association, and the security event says what was wrong with it."""
+    made = commit_message(random.Random(1), N_ACTION_RQ)
+    fields = {n: value for n, value in {**made.fields, **wrong}.items() if value is not None}
+    recorder = Recorder()
+    with running_scp(recorder, tmp_path) as scp:
+        assert exchange(scp.port, Message(fields, made.data, made.syntax)) == "aborted"
+        wait_for(lambda: recorder.events, what="the event")
+    assert [(kind, detail["error"]) for kind, detail in recorder.events] == [("protocol-violation", rule)]
 
 
 def test_report_that_nobody_takes_is_unreachable() -> None:

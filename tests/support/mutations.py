@@ -256,14 +256,14 @@ def mutated(seed: Seed, chance: random.Random, study: str = "", instance: str = 
             chance.choice(CHANGES)(data, e, order, chance)
     out = bytes(data) or b"\0"  # a C-STORE has at least one fragment of a data set
     if deflated:
-        out = zlib.compress(out, 1, -zlib.MAX_WBITS) if chance.random() < 0.8 else _flipped(seed.data, chance)
+        out = zlib.compress(out, 1, -zlib.MAX_WBITS) if chance.random() < 0.8 else flipped(seed.data, chance)
     return Seed(seed.sop_class_uid, instance or seed.sop_instance_uid, study, seed.transfer_syntax_uid, out)
 
 
 # --- at the socket -----------------------------------------------------------------------------------------------
 
 
-def _flipped(stream: bytes, chance: random.Random) -> bytes:
+def flipped(stream: bytes, chance: random.Random) -> bytes:
     """A few bytes changed, a part cut out or doubled."""
     data = bytearray(stream or b"\0")
     for _ in range(chance.randint(1, 4)):
@@ -313,5 +313,5 @@ def mutated_conversation(pdus: list[bytes], chance: random.Random) -> bytes:
             case 8:
                 said.append(chance.randbytes(chance.choice([1, 6, 74, 5000])))
             case _:
-                said[at] = _flipped(said[at], chance)
+                said[at] = flipped(said[at], chance)
     return b"".join(said)

@@ -102,12 +102,14 @@ def running_scp(
     tls: Any = None,
     syntaxes: Sequence[str] = SYNTAXES,
     accept_any_peer: bool = False,
+    ae_title: str = "HILUM",
+    host: str = "127.0.0.1",
 ) -> Iterator[StoreScp]:
-    """Our SCP as HILUM on a free port of 127.0.0.1; no peers: anybody may send."""
+    """Our SCP on a free port of `host`; no peers: anybody may send."""
     limits = limits or Limits()
-    admission = Admission("HILUM", peers, limits, accept_any_peer=accept_any_peer or not peers)
+    admission = Admission(ae_title, peers, limits, accept_any_peer=accept_any_peer or not peers)
     scp = start_scp(
-        "HILUM", "127.0.0.1", 0, admission, limits, syntaxes, recorder.callbacks(), RADIOGRAPH_SOP_CLASSES, incoming,
+        ae_title, host, 0, admission, limits, syntaxes, recorder.callbacks(), RADIOGRAPH_SOP_CLASSES, incoming,
         tls=tls, digest=True,
     )  # fmt: skip
     try:

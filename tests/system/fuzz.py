@@ -1,4 +1,4 @@
-"""Mutated objects by C-STORE and mutated conversations at the socket, against the real daemon.
+"""Mutated inputs of every kind against the real daemon: objects by C-STORE, conversations, TLS, HTTP, commitment.
 
 `python -m tests.system.fuzz --count 20000 --seed 1`; the same seed gives the same inputs.
 """
@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -19,40 +19,42 @@ from dicom_io.radiographs import RADIOGRAPH_SOP_CLASSES
 from dicom_io.services.store_scu import Destination, Sender
 from tests.conftest import shared_path, wait_for
 from tests.support.bundles import as_settings, small_bundle
-from tests.support.harness import Daemon, Usage, sink
-from tests.support.mutations import Seed, conversation, mutated, mutated_conversation, seeds
-from tests.support.peers import dx_file, storescp
+from tests.support.harness import Usage
+from tests.support.mutations import Seed, mutated, mutated_conversation, seeds
 from tests.system.chaos import working
+from tests.system.fuzzing.commitment import KIND as COMMITMENT
+from tests.system.fuzzing.commitment import CommitmentFuzz
+from tests.system.fuzzing.figures import Figures
+from tests.system.fuzzing.http import KIND as HTTP
+from tests.system.fuzzing.http import HttpFuzz
+from tests.system.fuzzing.tls import KIND as TLS
+from tests.system.fuzzing.tls import TlsFuzz
+from tests.system.fuzzing.world import World, world
 
 SENDERS = 2
 BATCH = 500
 STUDY = 10  # images of a study
-CONVERSATIONS = 5  # one for so many objects
+SHARE = 5  # one input of each other kind for so many objects
+OBJECTS, CONVERSATIONS = "objects", "conversations"
 GROWTH = 1.25  # of memory from the end of the warm-up to the end; the parts run for minutes only
 SEVERAL_PATIENTS = "the images are of "  # the reason where a mutation changed the Patient ID of some images of a study
 SLACK = 40_000_000  # bytes: an allocator's caprices, beside a leak of one object for each input
 
 
-@dataclass
-class Figures:
-    """What came out."""
-
-    objects: int = 0
-    conversations: int = 0
-    seconds: float = 0.0
-    answers: Counter[str] = field(default_factory=Counter)
-    states: dict[str, int] = field(default_factory=dict)
-    findings: list[str] = field(default_factory=list)
-    usage: list[dict[str, Usage]] = field(default_factory=list)
-
-
 class Fuzz:
-    """One run: the daemon is `daemon`, its inputs come from `seed`."""
+    """One run: the inputs come from `seed` and go to the daemons of `world`."""
 
-    def __init__(self, daemon: Daemon, seed: int, count: int, corpus: list[Seed], pdus: list[bytes]):
-        self.daemon, self.corpus, self.pdus, self.seed, self.count = daemon, corpus, pdus, seed, count
+    def __init__(self, world: World, seed: int, count: int, corpus: list[Seed]):
+        self.daemon, self.over_tls, self.corpus, self.seed, self.count = world.plain, world.tls, corpus, seed, count
+        self.pdus = world.pdus
         self.figures = Figures()
         self.acknowledged: set[str] = set()
+        self.tls = TlsFuzz(world.tls, world.client, self.pdus, self.figures)
+        self.http = HttpFuzz(world.http, self.figures)
+        self.commitment = CommitmentFuzz(self.daemon, self.figures)
+        self.others: dict[str, Callable[[random.Random], None]] = {
+            CONVERSATIONS: self._converse, TLS: self.tls, HTTP: self.http, COMMITMENT: self.commitment
+        }  # fmt: skip
 
     def run(self) -> Figures:
         began = time.monotonic()
@@ -60,15 +62,25 @@ class Fuzz:
             numbers = range(first, min(first + BATCH, self.count))
             with working(*[partial(self._send, numbers[n::SENDERS]) for n in range(SENDERS)]):
                 pass
-            for number in numbers[::CONVERSATIONS]:
-                self._converse(random.Random(f"{self.seed} conversation {number}"))
+            with working(*[partial(self._others, kind, numbers[::SHARE]) for kind in self.others]):
+                pass
             self._calm()
-            self.figures.usage.append(self.daemon.usage())
+            self.figures.usage.append(self.usage())
+        self.commitment.look()
         with self.daemon.journal() as journal:
             wait_for(lambda: not any(state == "PENDING" for _, state in journal.delivery_counts()), 300, "the PACS")
         self._look()
         self.figures.seconds = time.monotonic() - began
         return self.figures
+
+    def usage(self) -> dict[str, Usage]:
+        """What each part of both daemons takes now."""
+        return {**self.daemon.usage(), **{f"tls {part}": usage for part, usage in self.over_tls.usage().items()}}
+
+    def _others(self, kind: str, numbers: range, _stop: object) -> None:
+        """The inputs of one kind that go with these objects."""
+        for number in numbers:
+            self.others[kind](random.Random(f"{self.seed} {kind} {number}"))
 
     def input(self, number: int) -> Seed:
         """The object of that number."""
@@ -83,8 +95,7 @@ class Fuzz:
         for number in numbers:
             made = self.input(number)
             sent = sender.send(made.sop_class_uid, made.sop_instance_uid, made.transfer_syntax_uid, made.data)
-            self.figures.objects += 1
-            self.figures.answers["none" if sent.status is None else f"{sent.status:04X}"] += 1
+            self.figures.note(OBJECTS, "none" if sent.status is None else f"{sent.status:04X}")
             if sent.status is None:
                 self.figures.findings.append(f"object {number}: no answer, {sent.comment}")
             if sent.status == 0x0000:
@@ -93,23 +104,26 @@ class Fuzz:
 
     def _converse(self, chance: random.Random) -> None:
         """Says all of it at once and reads until the daemon closes, or for a while where it waits for more."""
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.daemon.port), 5) as peer:
-            self.figures.conversations += 1
-            peer.sendall(mutated_conversation(self.pdus, chance))
-            peer.shutdown(socket.SHUT_WR)
-            peer.settimeout(10)
+        heard = b""
+        with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", self.daemon.port), 5) as peer:
             try:
-                while peer.recv(65536):
-                    pass
+                peer.sendall(mutated_conversation(self.pdus, chance))
+                peer.shutdown(socket.SHUT_WR)
+                peer.settimeout(10)
+                while more := peer.recv(65536):
+                    heard += more
             except TimeoutError:
                 self.figures.findings.append("a connection whose peer closed was kept open")
+        self.figures.note(CONVERSATIONS, f"PDU {heard[0]}" if heard else "closed")
 
     def _calm(self) -> None:
-        """All that was taken in has been worked on, and the daemon answers."""
+        """All that was taken in has been worked on, and both daemons answer, on every port."""
         sender = Sender("FUZZ", Destination("HILUM", "127.0.0.1", self.daemon.port), timeout_seconds=30)
         if sender.echo().status != 0:
             self.figures.findings.append("C-ECHO was not answered")
         sender.close()
+        self.tls.look()
+        self.http.look()
         with self.daemon.journal() as journal:
             wait_for(lambda: not journal.counts()["RECEIVED"], 600, f"the analysis: {self.daemon.events[-3:]}")
 
@@ -122,7 +136,8 @@ class Fuzz:
                   if row["state"] == "QUARANTINED" and not row["reason"].startswith(SEVERAL_PATIENTS)]  # fmt: skip
         found += [f"study {uid} in state {row['state']} without a reason" for uid, row in rows.items()
                   if not row["findings"] and not row["reason"]]  # fmt: skip
-        found += [f"the daemon said {line}" for line in self.daemon.faults() if SEVERAL_PATIENTS not in str(line)]
+        said = self.daemon.faults() + self.over_tls.faults()
+        found += [f"the daemon said {line}" for line in said if SEVERAL_PATIENTS not in str(line)]
         found += grown(self.figures.usage)
 
 
@@ -143,15 +158,9 @@ def grown(usage: list[dict[str, Usage]], warm_up: float = 0.4) -> list[str]:
 
 
 def fuzz(directory: Path, bundle: dict[str, str], count: int, seed: int, shared: Path | None) -> Figures:
-    """A daemon, a PACS, and `count` mutated objects with a fifth as many conversations."""
-    file = dx_file(directory / "a.dcm", 16, 16).read_bytes()
-    to_pacs = {"outputs": ["sr", "sc"], "report_ignored": True}
-    with (
-        storescp(directory / "sink", "--ignore", "+xa") as pacs,
-        Daemon(directory / "hilum", [sink("pacs", pacs.port, **to_pacs)],
-               HILUM__STUDY__SETTLE_SECONDS="0.5", HILUM__DICOM__IDLE_TIMEOUT_SECONDS="30", **bundle) as daemon,
-    ):  # fmt: skip
-        return Fuzz(daemon, seed, count, seeds(shared), conversation(daemon.port, file)).run()
+    """Two daemons, a PACS, and `count` mutated objects with a fifth as many inputs of each other kind."""
+    with world(directory, bundle) as found:
+        return Fuzz(found, seed, count, seeds(shared)).run()
 
 
 def main() -> int:
@@ -163,13 +172,7 @@ def main() -> int:
         directory = Path(name)
         settings = as_settings(small_bundle(directory / "bundle"))
         figures = fuzz(directory, settings, arguments.count, arguments.seed, shared_path())
-    print(f"{figures.objects} objects and {figures.conversations} conversations in {figures.seconds:.0f} s")
-    print(f"answers: {dict(figures.answers)}\nstudies: {figures.states}")
-    for part, last in figures.usage[-1].items():
-        first = figures.usage[0].get(part, last)
-        print(f"{part:10} {first.memory >> 20} -> {last.memory >> 20} MiB, {first.descriptors} -> {last.descriptors} "
-              f"descriptors, {first.threads} -> {last.threads} threads")  # fmt: skip
-    print(f"{len(figures.findings)} findings", *figures.findings[:50], sep="\n")
+    print(*figures.lines(), sep="\n")
     return 1 if figures.findings else 0
 
 

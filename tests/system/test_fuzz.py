@@ -23,9 +23,13 @@ from dicom_io.image.selection import select
 from dicom_io.results.report import structured_report
 from dicom_io.results.secondary_capture import secondary_capture
 from tests.conftest import require, shared_path
+from tests.support.commit_messages import message
 from tests.support.mutations import Seed, mutated, seeds
 from tests.support.selection import rules
-from tests.system.fuzz import fuzz
+from tests.system.fuzz import COMMITMENT, CONVERSATIONS, HTTP, OBJECTS, TLS, fuzz
+from tests.system.fuzzing.commitment import mutated_message
+from tests.system.fuzzing.http import mutated_requests
+from tests.system.fuzzing.tls import hello, mutated_records, random_record
 from tests.system.soak import grown, soak
 
 MODEL = ModelIdentity("model", "1", "sha256:" + "0" * 64, True)
@@ -78,10 +82,13 @@ def test_no_mutation_gets_past_the_borders(tmp_path: Path, corpus: list[Seed], n
         assert secondary_capture([image], MODEL, NOW, pixels).data
 
 
-def test_a_character_set_of_an_unknown_representation() -> None:
-    """An unknown VR on Specific Character Set makes no other element unreadable: found by the fuzzer."""
+@pytest.mark.parametrize(
+    ("wrong", "charset"), [("ZZ", b"ISO_IR 100"), ("FL", b"ISO_IR 192"), ("FD", b"ISO_IR 6"), ("SQ", b"ISO_IR 100")]
+)
+def test_a_character_set_of_another_representation(wrong: str, charset: bytes) -> None:
+    """A wrong or unknown VR on Specific Character Set makes no other element unreadable: found by the fuzzer."""
     dataset = Dataset()
-    for number, vr, value in ((0x00080005, "ZZ", b"ISO_IR 100"), (0x00100010, "PN", b"A\xe4^B")):
+    for number, vr, value in ((0x00080005, wrong, charset), (0x00100010, "PN", b"A\xe4^B")):
         dataset[number] = RawDataElement(Tag(number), vr, len(value), value, 0, False, True)
     assert element_text(dataset, "PatientName") == "Aä^B"
 
@@ -92,15 +99,30 @@ def everything_reads(header: Header) -> None:
         getattr(header, name)
 
 
+def test_the_same_seed_gives_the_same_input() -> None:
+    """TLS records, HTTP requests and commitment messages can be made again from the number that found a fault."""
+
+    def inputs(number: int) -> list[object]:
+        chance = random.Random(number)
+        made = [hello(chance), random_record(chance)]
+        return [mutated_records(made, chance), mutated_requests(chance), mutated_message(message(chance), chance)]
+
+    first = [inputs(number) for number in range(200)]
+    assert first == [inputs(number) for number in range(200)]
+    assert len({str(each) for each in first}) == 200
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_five_hundred_mutations_through_the_daemon(tmp_path: Path, untrained: dict[str, str]) -> None:
-    """500 mutated objects and 100 mutated conversations: `tests/system/fuzz.py` says what is asserted."""
-    require("storescp")
+    """500 mutated objects and 100 inputs of each other kind: `tests/system/fuzz.py` says what is asserted."""
+    require("storescp", "openssl")
     figures = fuzz(tmp_path, untrained, 500, seed=5, shared=shared_path())
-    assert figures.objects == 500
-    assert figures.conversations == 100
-    assert figures.answers["0000"] > 100, "hardly anything got farther than the door"
+    assert figures.inputs == {OBJECTS: 500, CONVERSATIONS: 100, TLS: 100, HTTP: 100, COMMITMENT: 100}
+    assert figures.answers[COMMITMENT]["0000"] > 10, "hardly any commitment message was taken"
+    assert figures.answers[HTTP]["200"] > 5, "hardly any HTTP request got a page"
+    assert figures.answers[TLS]["PDU 2"] > 2, "hardly any TLS connection got as far as an association"
+    assert figures.answers[OBJECTS]["0000"] > 100, "hardly anything got farther than the door"
     assert figures.states["DELIVERED"] > 40, "hardly any of the 56 studies got to the end of the line"
     assert figures.findings == []
 
