@@ -246,7 +246,7 @@ def running_orthanc(directory: Path, peer: Orthanc, configuration: dict[str, Any
         yield peer
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)  # it lets its associations end first
 
 
 def small_limits(**values: Any) -> Limits:

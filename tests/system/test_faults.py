@@ -159,7 +159,7 @@ def test_disk_full_in_the_middle_of_a_write(
         assert set(answers) <= {Status.OUT_OF_RESOURCES, Status.SUCCESS}
         taken = 1 + answers.count(Status.SUCCESS)
         assert incoming(daemon) == []
-        assert kept.send(large).status == Status.SUCCESS
+        wait_for(lambda: kept.send(large).status == Status.SUCCESS, 10, "the receiver to see that there is room")
         assert all(kept.send(file).status == Status.SUCCESS for file in modality.files)
         kept.sender.close()
         wait_for(lambda: daemon.states() == {"DELIVERED": 10}, 90, f"every delivery, {taken} were taken before")
