@@ -23,7 +23,8 @@ from daemon import outputs, translate
 from daemon.channel import Channel
 from daemon.comparison import compare
 from daemon.decisions import SeveralPatients
-from dicom_io.composite.analysis import Analysis, Heatmap
+from daemon.locating import location_on_page, result_with_locations
+from dicom_io.composite.analysis import Analysis
 from dicom_io.image.decode import decode
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.no_picture import NoPicture
@@ -199,8 +200,8 @@ def conclude(
 
 
 def _instance_outcome(image: ExaminedImage, classifier: Classifier) -> InstanceOutcome:
-    prediction = image.prediction
-    result = prediction.to_json(image.instance.sop_instance_uid, classifier.model) if prediction else None
+    name = image.instance.sop_instance_uid
+    result = result_with_locations(name, image.header, image.pixels, image.prediction, classifier)
     return InstanceOutcome(image.instance.id, image.verdict, image.reason, result)
 
 
@@ -245,17 +246,9 @@ def _analysis(images: Sequence[ExaminedImage], classifier: Classifier, started: 
     shown = next((i for i in images if i.pixels is not None), None)
     if shown is None:
         return Analysis(sources, model, started)
-    return Analysis(sources, model, started, shown.pixels, partial(_heatmap, shown, classifier))
-
-
-def _heatmap(image: ExaminedImage, classifier: Classifier) -> Heatmap | None:
-    """Return the heatmap of the image's most likely finding, or None if that is not present."""
-    from inference.serving.explain import heatmaps
-
-    likely = image.prediction and image.prediction.most_likely
-    if image.pixels is None or not likely or likely.call != "present":
-        return None
-    return Heatmap(likely.finding, heatmaps(classifier, image.pixels)[likely.finding])
+    return Analysis(
+        sources, model, started, shown.pixels, partial(location_on_page, shown.pixels, shown.prediction, classifier)
+    )
 
 
 # --- deliver -----------------------------------------------------------------------------------------------------

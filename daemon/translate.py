@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from config.sections import DestinationSettings, SelectSettings
@@ -10,12 +11,14 @@ from dicom_io.composite.analysis import (
     Call,
     Encoded,
     FindingResult,
+    Location,
     ModelIdentity,
     Pathology,
     PredecessorRef,
     SourceImage,
 )
 from dicom_io.image.header import Header
+from dicom_io.image.orientation import stored_points
 from dicom_io.image.selection import SelectionRules
 from dicom_io.image.subject import subject_digest
 from dicom_io.services.store_scp import Arrived
@@ -24,6 +27,7 @@ from storage.records import EarlierObject, ReceivedObject, ResultObject, Spooled
 if TYPE_CHECKING:
     from inference.bundle import Bundle
     from inference.prediction import Prediction
+    from inference.serving.location import Located
 
 
 def received_object(header: Header, arrived: Arrived, spooled: Spooled) -> ReceivedObject:
@@ -86,6 +90,21 @@ def source_image(header: Header, prediction: Prediction | None, reason: str) -> 
         else None
     )
     return SourceImage(header.dataset, finding_results(prediction), reason, pathology, subject_digest(header))
+
+
+def location(finding: str, found: Located, shape: tuple[int, int]) -> Location:
+    """Return where a finding was seen in a picture [rows, columns], as a result object shows it."""
+    rows, columns = shape
+    shares = tuple(tuple((x / columns, y / rows) for x, y in polygon) for polygon in found.polygons)
+    return Location(finding, shares, found.reason)
+
+
+def located_in_file(header: Header, shape: tuple[int, int], found: Mapping[str, Located]) -> dict[str, Located]:
+    """Return the same locations with the polygons in pixels of the file, as they are stored there."""
+    return {
+        finding: replace(one, polygons=tuple(tuple(stored_points(header, shape, p)) for p in one.polygons))
+        for finding, one in found.items()
+    }
 
 
 def predecessors(

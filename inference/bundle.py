@@ -15,6 +15,7 @@
                                 (inference/allowed.py) may be named unless the administrator pinned the digest.
     configs/calibration.json    optional, see inference/serving/calibration.py
     configs/gate.json           optional, see inference/serving/image_gate.py; with models/gate.safetensors
+    configs/location.json       optional, see inference/serving/location_rule.py; with models/location.safetensors
     models/model.safetensors    the network's state dict (any float type; float32 in memory), or
     models/model.pt             the same, loaded with weights_only=True, or
     models/model.onnx           a whole network; there is no "network_def" then
@@ -86,6 +87,11 @@ class Bundle:
     def gate(self) -> dict[str, Any]:
         """configs/gate.json, or {} if the bundle has none."""
         return _read_optional(self.directory / "configs/gate.json")
+
+    @cached_property
+    def location(self) -> dict[str, Any]:
+        """configs/location.json, or {} if the bundle has none."""
+        return _read_optional(self.directory / "configs/location.json")
 
 
 def load_bundle(directory: Path | str, pinned: str | None = None) -> Bundle:

@@ -3,7 +3,6 @@
 import io
 import os
 import sys
-from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,7 @@ import typer
 from daemon.cli.audit import audit
 from daemon.cli.conflicts import conflicts
 from daemon.cli.model import model
-from daemon.cli.options import AsJson, Config, settings_of
+from daemon.cli.options import AsJson, Config, Method, Precision, settings_of
 from daemon.cli.quarantine import quarantine, replay, retry
 from daemon.cli.tables import say
 from daemon.cli.training import crossvalidate, evaluate, train
@@ -76,21 +75,6 @@ def check(config: Config = None) -> None:
     raise typer.Exit(1 if faults else 0)
 
 
-class Method(StrEnum):
-    """How a heatmap is computed."""
-
-    cam = "cam"
-    occlusion = "occlusion"
-
-
-class Precision(StrEnum):
-    """How fine the grid of the occlusion method is."""
-
-    low = "low"
-    medium = "medium"
-    high = "high"
-
-
 @app.command()
 def predict(
     files: Annotated[list[Path], typer.Argument(help="DICOM, PNG or JPEG files, or folders of them.")],
@@ -98,14 +82,14 @@ def predict(
     as_json: AsJson = False,
     explain: Annotated[
         Path | None,
-        typer.Option(help="Write heatmaps of the findings that are present to this folder.", file_okay=False),
+        typer.Option(
+            help="Say where findings were seen; write contours to this folder, if there are any.", file_okay=False
+        ),
     ] = None,
     method: Annotated[
-        Method, typer.Option(help="How heatmaps are made: cam is fast; occlusion is slow, and works with any network.")
+        Method, typer.Option(help="How a place is found: cam is fast; occlusion is slow, and works with any network.")
     ] = Method.cam,
-    precision: Annotated[
-        Precision, typer.Option(help="How fine the grid of the occlusion method is.")
-    ] = Precision.medium,
+    precision: Annotated[Precision, typer.Option(help="How fine the grid of the occlusion method is.")] = Precision.low,
 ) -> None:
     """Print what the model finds in image files. Needs no PACS and no database.
 

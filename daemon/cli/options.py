@@ -1,6 +1,7 @@
 """Options that several commands share, and how they read the settings."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,21 @@ Config = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")]
 StudyUid = Annotated[str, typer.Argument(help="The Study Instance UID of the study.", metavar="STUDY_UID")]
+
+
+class Method(StrEnum):
+    """How the map behind a location is computed."""
+
+    cam = "cam"
+    occlusion = "occlusion"
+
+
+class Precision(StrEnum):
+    """How fine the grid of the occlusion method is."""
+
+    low = "low"
+    medium = "medium"
+    high = "high"
 
 
 def settings_of(config: Path | None) -> Settings:

@@ -2,12 +2,12 @@
 
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from config.settings import Settings
 from daemon import translate, wiring
@@ -15,14 +15,15 @@ from daemon.cli import tables
 from daemon.decisions import CannotWork
 from daemon.pipeline import SIZE_HINT
 from dicom_io.image.decode import decode
-from dicom_io.image.header import read_header
+from dicom_io.image.header import Header, read_header
 from dicom_io.image.no_picture import NoPicture, NotDicom
 from dicom_io.image.selection import select
+from dicom_io.results.contour import outlined_pixels
 from inference.errors import DataError, EngineError
 from inference.pictures import display_values
 from inference.prediction import Prediction, refused
 from inference.serving.classifier import Classifier
-from inference.serving.explain import heatmaps
+from inference.serving.location import NOT_PRESENT, Located, locations, with_locations
 
 NO_IMAGE = "neither DICOM, PNG nor JPEG"
 #: In a folder, a file that cannot be read as an image is reported only if it has one of these suffixes.
@@ -30,27 +31,34 @@ IMAGES = {".dcm", ".png", ".jpg", ".jpeg"}
 
 
 def predict(
-    paths: Sequence[Path], settings: Settings, explain: Path | None = None, method: str = "cam",
-    precision: str = "medium",
-) -> list[dict[str, Any]]:  # fmt: skip
+    paths: Sequence[Path],
+    settings: Settings,
+    explain: Path | None = None,
+    method: str = "cam",
+    precision: str = "low",
+) -> list[dict[str, Any]]:
     """Return the object of `hilum predict --json` for each file, in order.
 
-    In a folder, every image at any depth is used. With `explain`, heatmaps by `method` and `precision` are drawn on the
-    pictures and written to that folder. Raises CannotWork if the model cannot be used.
+    In a folder, every image at any depth is used. With `explain`, each finding has its location, by `method` and
+    `precision`, and each contour is drawn on the picture and written to that folder. Raises CannotWork if the model
+    cannot be used.
     """
     classifier = wiring.open_classifier(settings)
     results = []
     taken = Counter[str]()
     for file, named in _files(paths):
-        pixels, reason = read(file, settings)
+        pixels, reason, header = read(file, settings)
         if reason == NO_IMAGE and not (named or file.suffix.lower() in IMAGES):
             continue
         prediction = refused(reason) if pixels is None else classifier.predict([pixels])[0]
+        answer = prediction.to_json(str(file), classifier.model)
         if explain and pixels is not None and prediction.analysed:
             taken[file.stem] += 1
             name = file.stem if taken[file.stem] == 1 else f"{file.stem}-{taken[file.stem]}"
-            write_overlays(explain, name, pixels, prediction, _maps(classifier, pixels, method, precision))
-        results.append(prediction.to_json(str(file), classifier.model))
+            found = _located(classifier, pixels, prediction, method, precision)
+            write_contours(explain, name, pixels, found)
+            answer = with_locations(answer, translate.located_in_file(header, pixels.shape, found) if header else found)
+        results.append(answer)
     return results
 
 
@@ -80,28 +88,31 @@ def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
             yield path, True
 
 
-def read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str]:
-    """Return the picture, float32 [rows, columns] in 0..1, and ""; or None and why it is not analysed."""
+def read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str, Header | None]:
+    """Return the picture, float32 [rows, columns] in 0..1, "", and the header of a DICOM file.
+
+    Where there is no picture: None, why the file is not analysed, and None.
+    """
     try:
         return _read(file, settings)
     except OSError as error:
-        return None, f"the file cannot be read: {error.strerror or type(error).__name__}"
+        return None, f"the file cannot be read: {error.strerror or type(error).__name__}", None
 
 
-def _read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str]:
+def _read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str, Header | None]:
     try:
         header = read_header(file)
     except NotDicom:
-        return read_picture(file)
+        return *read_picture(file), None
     except NoPicture as refusal:
-        return None, str(refusal)
+        return None, str(refusal), None
     verdict = select(header, translate.selection_rules(settings.select))
     if not verdict.eligible:
-        return None, verdict.reason
+        return None, verdict.reason, None
     try:
-        return decode(file, settings.dicom.max_pixels, SIZE_HINT, header), ""
+        return decode(file, settings.dicom.max_pixels, SIZE_HINT, header), "", header
     except NoPicture as refusal:
-        return None, str(refusal)
+        return None, str(refusal), None
 
 
 def read_picture(file: Path) -> tuple[np.ndarray | None, str]:
@@ -113,23 +124,21 @@ def read_picture(file: Path) -> tuple[np.ndarray | None, str]:
         return None, NO_IMAGE if strange else f"the picture cannot be read: {error.__cause__}"
 
 
-def _maps(classifier: Classifier, pixels: np.ndarray, method: str, precision: str) -> dict[str, np.ndarray]:
+def _located(
+    classifier: Classifier, pixels: np.ndarray, prediction: Prediction, method: str, precision: str
+) -> dict[str, Located]:
     try:
-        return heatmaps(classifier, pixels, method, precision)
+        return locations(classifier, pixels, prediction, method, precision)
     except EngineError as error:
         raise CannotWork(str(error)) from error
 
 
-def write_overlays(
-    directory: Path, name: str, pixels: np.ndarray, prediction: Prediction, maps: dict[str, np.ndarray]
-) -> None:
-    """Write <name>-<finding>.png for each finding that is present; for the most likely one if none is present."""
-    from inference.serving.explain import overlay
-
-    directory.mkdir(parents=True, exist_ok=True)
-    shown = [f.finding for f in prediction.findings if f.call == "present"]
-    for finding in shown or ([prediction.most_likely.finding] if prediction.most_likely else []):
-        Image.fromarray(overlay(pixels, maps[finding])).save(directory / f"{name}-{finding}.png")
+def write_contours(directory: Path, name: str, pixels: np.ndarray, found: Mapping[str, Located]) -> None:
+    """Write <name>-<finding>.png with the contour of each finding that has one; the folder only if one has."""
+    for finding, located in found.items():
+        if located.polygons:
+            directory.mkdir(parents=True, exist_ok=True)
+            outlined_pixels(pixels, located.polygons).save(directory / f"{name}-{finding}.png")
 
 
 def show(results: Sequence[Any], as_json: bool, one: bool = False) -> None:
@@ -150,3 +159,13 @@ def show(results: Sequence[Any], as_json: bool, one: bool = False) -> None:
     ]
     if rows:
         tables.show(rows, ["file", "pathology", "most_likely", "probability", "findings", "not_analysed_because"])
+    for sentence in _not_located(results):
+        tables.say(sentence)
+
+
+def _not_located(results: Sequence[Any]) -> Iterator[str]:
+    """Yield a sentence for each finding that is present and was asked for, but has no location."""
+    for result in results:
+        for row in result.get("findings") or []:
+            if row.get("location_reason", NOT_PRESENT) != NOT_PRESENT:
+                yield f"{Path(result['file']).name}, {row['finding']}: no location given: {row['location_reason']}"

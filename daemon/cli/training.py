@@ -1,4 +1,4 @@
-"""`hilum train`, `crossvalidate`, `evaluate` and `model gate`: commands for the data scientist."""
+"""`hilum train`, `crossvalidate`, `evaluate`, `model gate` and `model location`: commands for the data scientist."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon.cli.model import AsJson, TrackingUri, model, tried
+from daemon.cli.options import Method, Precision
 
 if TYPE_CHECKING:
     from inference.training.recipe import Recipe
@@ -113,6 +114,34 @@ def gate(
 
     worth = tried(lambda: refit_gate(data, bundle, chests.split(","), others.split(","), dicom))
     typer.echo(json.dumps(worth, indent=1))
+    typer.echo(f'bundle = "{bundle.resolve()}"\ndigest = "{load_bundle(bundle).digest}"', err=True)
+
+
+@model.command()
+def location(
+    data: Data,
+    bundle: Annotated[Path, typer.Option(help="The bundle's folder; its rule is replaced.", exists=True)],
+    boxes: Annotated[
+        Path | None,
+        typer.Option(help="A CSV file of boxes (file,finding,x,y,w,h); default: draw lesions.", exists=True),
+    ] = None,
+    manifests: Annotated[str, typer.Option(help="Comma-separated CSV files of the folder; default: all.")] = "",
+    method: Annotated[Method, typer.Option(help="How maps are computed.")] = Method.cam,
+    precision: Annotated[Precision, typer.Option(help="How fine the grid of occlusion is.")] = Precision.low,
+    pictures: Annotated[int, typer.Option(help="How many pictures the mean map is made from.")] = 256,
+    each: Annotated[int, typer.Option(help="How many lesions of each finding are drawn, without boxes.")] = 300,
+) -> None:
+    """Compare a bundle's maps with boxes; contours are drawn only of findings whose maps beat their usual place."""
+    from inference.bundle import load_bundle
+    from inference.training.location_data import refit_location
+
+    names = manifests.split(",") if manifests else []
+    part = tried(
+        lambda: refit_location(
+            data, bundle, boxes, manifests=names, method=method, precision=precision, plain=pictures, each=each
+        )
+    )
+    typer.echo(json.dumps(part, indent=1))
     typer.echo(f'bundle = "{bundle.resolve()}"\ndigest = "{load_bundle(bundle).digest}"', err=True)
 
 

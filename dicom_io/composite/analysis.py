@@ -91,15 +91,19 @@ class PredecessorRef:
 
 
 @dataclass(frozen=True)
-class Heatmap:
-    """Where the network looked for `finding`: float [rows, columns] in 0..1, of any size, over the whole radiograph."""
+class Location:
+    """Where `finding` was seen in the radiograph that is shown: polygons, or none and the `reason` why none is given.
+
+    Points are (x, y) in shares of the radiograph's width and height, from its top left corner.
+    """
 
     finding: str
-    values: NDArray[np.floating[Any]]
+    polygons: tuple[tuple[tuple[float, float], ...], ...] = ()
+    reason: str = ""
 
 
-def no_heatmap() -> None:
-    """For an analysis that cannot say where the network looked."""
+def no_location() -> None:
+    """For an analysis that calls nothing present, so that there is nothing to locate."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,8 @@ class Analysis:
     """When the analysis began: an aware time."""
     pixels: NDArray[np.floating[Any]] | None = None
     """The image to show, float [rows, columns], 0 black to 1 white; None where no image could be decoded."""
-    heatmap: Callable[[], Heatmap | None] = no_heatmap
-    """Computes where the network looked in `pixels`; called only by a kind of object that shows it."""
+    location: Callable[[], Location | None] = no_location
+    """Computes where the most likely finding was seen in `pixels`; called only by a kind of object that shows it."""
 
 
 @dataclass(frozen=True)

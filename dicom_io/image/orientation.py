@@ -6,6 +6,7 @@ Field of View Rotation and Horizontal Flip (PS3.3 C.8.11.3) play no part: they s
 they are stored, and ask for no turn.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dicom_io.image.header import Header
+
+Point = tuple[float, float]  # (x, y)
 
 _LEFT_RIGHT, _FOOT_HEAD = ("L", "R"), ("F", "H")
 # PS3.3 C.7.6.1.1.1: at most three of these letters, the principal direction first
@@ -56,3 +59,21 @@ def orientation(header: Header) -> Orientation:
     mirrored, upended = across == "R", down == "H"
     side = Side.TURNED if transposed or mirrored or upended else Side.AS_DISPLAYED
     return Orientation(side, transposed, mirrored, upended)
+
+
+def stored_points(header: Header, shape: tuple[int, int], points: Sequence[Point]) -> list[Point]:
+    """Return points of the picture that `decode` gives as points of the pixels that are stored, both (x, y).
+
+    `shape` is that of the picture, [rows, columns], which may be smaller by a whole factor and turned. The top left
+    corner of the top left pixel is (0, 0) and the bottom right corner of the last is (Columns, Rows), PS3.3 C.10.5.1.2.
+    """
+    stated = orientation(header)
+    rows, columns = header.rows, header.columns
+    shown_rows, shown_columns = (columns, rows) if stated.transposed else (rows, columns)
+    factor = max(1, round(max(shown_rows, shown_columns) / max(shape)))
+    found = []
+    for x, y in points:
+        x, y = min(x * factor, shown_columns), min(y * factor, shown_rows)
+        x, y = shown_columns - x if stated.mirrored else x, shown_rows - y if stated.upended else y
+        found.append((y, x) if stated.transposed else (x, y))
+    return found

@@ -1,4 +1,4 @@
-"""The result as a picture: the radiograph, a heatmap of it beside it if there is one, and a table of the findings.
+"""The result as a picture: the radiograph, the contour of a finding where there is one, and a table of the findings.
 
 It is drawn for a dark reading room and for viewers that show nothing but images. No name, date or number of the
 patient is in it.
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from dicom_io.composite import codes, iod
-from dicom_io.composite.analysis import Heatmap, ModelIdentity, SourceImage, highest, highest_pathology
+from dicom_io.composite.analysis import Location, ModelIdentity, SourceImage, highest, highest_pathology
 from dicom_io.composite.codes import coded
 from dicom_io.composite.encode import plain
-from dicom_io.results import wording
+from dicom_io.results import contour, wording
 
 LONG_SIDE = 1024  # of the radiograph, in pixels
 TABLE_WIDTH = 680
@@ -38,9 +38,6 @@ WARNING = (255, 196, 60)
 ALARM = (190, 30, 30)
 CALL_COLOURS = {"present": (255, 138, 76), "undetermined": (240, 214, 110), "absent": (112, 126, 142)}
 
-# black, violet, orange, yellow: rises in brightness too, so that it reads without colour vision
-HEAT = ((0, 0, 0), (88, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
-
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
@@ -54,10 +51,10 @@ def draw(
     images: Sequence[SourceImage],
     model: ModelIdentity,
     pixels: NDArray[np.floating[Any]] | None,
-    heatmap: Heatmap | None = None,
+    location: Location | None = None,
 ) -> Image.Image:
     """The results over `images`, RGB; `pixels` is one of the images, float [rows, columns] in 0..1, or None."""
-    panels = [*_panels(pixels, heatmap), _table(images, model)]
+    panels = [*_panels(pixels, location), _table(images, model)]
     height = max(panel.height for panel in panels)
     width = sum(panel.width + MARGIN for panel in panels) + MARGIN
     canvas = Image.new("RGB", (width + width % 2, HEADER_HEIGHT + height + 2 * MARGIN + FOOTER_HEIGHT), BACKGROUND)
@@ -70,21 +67,23 @@ def draw(
     return canvas
 
 
-def _panels(pixels: NDArray[np.floating[Any]] | None, heatmap: Heatmap | None) -> list[Image.Image]:
-    """The radiograph, and the same under its heatmap."""
+def _panels(pixels: NDArray[np.floating[Any]] | None, location: Location | None) -> list[Image.Image]:
+    """The radiograph, with the contour of the location and what is to be said of it."""
     if pixels is None:
         return []
     grey = _fitted(pixels)
-    if heatmap is None:
+    if location is None:
         return [grey.convert("RGB")]
-    caption = f"Heatmap: {coded(heatmap.finding).display} (where the network looked; no outline)"
-    return [grey.convert("RGB"), _captioned(_overlaid(grey, heatmap.values), caption)]
+    return [_captioned(contour.outlined(grey, location.polygons), contour.sentences(location))]
 
 
-def _captioned(panel: Image.Image, caption: str) -> Image.Image:
-    framed = Image.new("RGB", (panel.width, panel.height + ROW_HEIGHT), BACKGROUND)
+def _captioned(panel: Image.Image, said: Sequence[str]) -> Image.Image:
+    width = max(panel.width, TABLE_WIDTH)
+    lines = [line for sentence in said for line in _wrapped(sentence, 20, width)]
+    framed = Image.new("RGB", (width, panel.height + 8 + 28 * len(lines)), BACKGROUND)
     framed.paste(panel)
-    ImageDraw.Draw(framed).text((0, framed.height), caption, FAINT, font(20), anchor="lb")
+    for number, line in enumerate(lines):
+        ImageDraw.Draw(framed).text((0, panel.height + 8 + 28 * number), line, FAINT, font(20))
     return framed
 
 
@@ -97,23 +96,6 @@ def _fitted(pixels: NDArray[np.floating[Any]]) -> Image.Image:
     scale = LONG_SIDE / max(grey.size)
     size = (max(1, round(grey.width * scale)), max(1, round(grey.height * scale)))
     return grey.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-
-
-def _overlaid(grey: Image.Image, values: NDArray[np.floating[Any]]) -> Image.Image:
-    """The heatmap in colours over the radiograph: the hotter, the more it covers."""
-    heat = Image.fromarray((np.clip(np.nan_to_num(values), 0, 1) * 255).astype(np.uint8))
-    heat = heat.resize(grey.size, Image.Resampling.BICUBIC)
-    coloured = Image.fromarray(_heat_colours()[np.asarray(heat)])
-    return Image.composite(coloured, grey.convert("RGB"), heat.point([round(value * 0.6) for value in range(256)]))
-
-
-@cache
-def _heat_colours() -> NDArray[np.uint8]:
-    """The colour of each of 256 values, uint8 [256, 3]."""
-    stops = np.linspace(0, 255, len(HEAT))
-    return np.stack([np.interp(np.arange(256), stops, channel) for channel in zip(*HEAT, strict=True)], -1).astype(
-        np.uint8
-    )
 
 
 def _header(canvas: Image.Image, model: ModelIdentity) -> None:
@@ -194,11 +176,11 @@ def _sentences(
     return top
 
 
-def _wrapped(sentence: str, size: int) -> list[str]:
+def _wrapped(sentence: str, size: int, width: int = TABLE_WIDTH) -> list[str]:
     lines = [""]
     for word in plain(sentence, 600).split():
         longer = f"{lines[-1]} {word}".strip()
-        if font(size).getlength(longer) <= TABLE_WIDTH:
+        if font(size).getlength(longer) <= width:
             lines[-1] = longer
         else:
             lines.append(word)

@@ -15,7 +15,7 @@ from dicom_io.composite import codes, copying, encode, iod
 from dicom_io.composite.analysis import (
     Analysis,
     Encoded,
-    Heatmap,
+    Location,
     ModelIdentity,
     NoOptions,
     PredecessorRef,
@@ -38,7 +38,7 @@ def secondary_capture(
     model: ModelIdentity,
     started: datetime,
     pixels: NDArray[np.floating[Any]] | None = None,
-    heatmap: Heatmap | None = None,
+    location: Location | None = None,
 ) -> Encoded:
     """The picture of the results over `images`, which belong to one study; 8 bit RGB, no patient data in the pixels.
 
@@ -50,9 +50,9 @@ def secondary_capture(
     if pixels is not None and (pixels.ndim != 2 or not pixels.size):
         raise ReportError(f"the picture must be [rows, columns], found shape {pixels.shape}")
     source = images[0].dataset
-    heat = heatmap.finding if heatmap else ""
-    uid = result_uid("picture", images, model, str(pixels is not None), heat)
-    picture = draw(images, model, pixels, heatmap)
+    place = f"{location.finding} {location.polygons} {location.reason}" if location else ""
+    uid = result_uid("picture", images, model, str(pixels is not None), place)
+    picture = draw(images, model, pixels, location)
     elements = {
         **copying.patient_and_study(source),
         **iod.series("OT", SERIES_NUMBER, uid, model, started, source),
@@ -123,8 +123,8 @@ def _jpeg(picture: Image.Image) -> bytes:
 
 
 def _make(analysis: Analysis, _options: NoOptions, _earlier: Sequence[PredecessorRef]) -> list[Encoded]:
-    heatmap = analysis.heatmap() if analysis.pixels is not None else None
-    return [secondary_capture(analysis.images, analysis.model, analysis.started, analysis.pixels, heatmap)]
+    location = analysis.location() if analysis.pixels is not None else None
+    return [secondary_capture(analysis.images, analysis.model, analysis.started, analysis.pixels, location)]
 
 
 KIND = ResultKind((str(SecondaryCaptureImageStorage),), NoOptions, _make)

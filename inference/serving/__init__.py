@@ -1,1 +1,1 @@
-"""Turning pictures into predictions: the classifier with its engines, gate, calibration and heatmaps."""
+"""Turning pictures into predictions: the classifier with its engines, gate, calibration and locations."""

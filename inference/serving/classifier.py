@@ -14,10 +14,11 @@ from inference.probability import log_odds
 from inference.serving.calibration import Calibration
 from inference.serving.engines import open_engine
 from inference.serving.image_gate import ImageGate
+from inference.serving.location_rule import LocationRule
 
 
 class Classifier:
-    """A bundle that was loaded into an engine, with its preprocessing, gate and calibration.
+    """A bundle that was loaded into an engine, with its preprocessing, gate, calibration and rule for locations.
 
     `engine`, `device`, `threads`, `precision` and `cache` are those of `open_engine`. Raises EngineError, and
     BundleError if the parts of the bundle do not fit together.
@@ -31,6 +32,8 @@ class Classifier:
         self.transform = build(bundle)
         self.calibration = Calibration(bundle)
         self.gate = ImageGate(bundle)
+        self.location = LocationRule(bundle)
+        LocationRule(bundle, "occlusion")  # to report its faults here, not at the first picture
         self.engine = open_engine(bundle, engine, device, threads, precision, cache)
 
     @property

@@ -14,9 +14,15 @@ from typer.testing import CliRunner, Result
 from daemon.cli.main import app
 from daemon.runtime.visible import visible
 from dicom_io.phantom.studies import draw_thorax
-from inference.bundle import Bundle
+from dicom_io.results.contour import LINE
+from inference.bundle import Bundle, load_bundle
+from inference.serving.classifier import Classifier
+from inference.serving.contour import centroid
+from inference.serving.location import NOT_PRESENT
+from inference.training.fit_location import fit_location
 from tests.dicom_io.test_decode import write
 from tests.support.bundles import small_bundle
+from tests.support.spots import SQUASHED, marked_spots, picture_with_spot, spot_bundle, without_spot
 
 KEYS = {"file", "analysed", "pathology", "pathology_probability", "most_likely", "findings", "model"}
 
@@ -104,24 +110,54 @@ def test_a_table(folder: Path) -> None:
     assert "neither DICOM, PNG nor JPEG" in " ".join(result.stdout.split())
 
 
-@pytest.mark.parametrize("words", [(), ("--method", "occlusion", "--precision", "low")], ids=["cam", "occlusion"])
-def test_overlays(folder: Path, tmp_path: Path, drawn: np.ndarray, words: Sequence[str]) -> None:
-    """--explain writes a picture of the radiograph's size for each finding present, and none over another."""
+@pytest.mark.parametrize("words", [(), ("--method", "occlusion")], ids=["cam", "occlusion"])
+def test_a_model_that_was_never_compared_gives_no_location(
+    folder: Path, tmp_path: Path, words: Sequence[str], bundle: Bundle
+) -> None:
+    """--explain says of each finding why it has no location, in JSON and in words, and writes no picture."""
     out = tmp_path / "out"
     found = answers(run("--json", "--explain", out, *words, folder / "a.dcm", folder / "deep/a.png"))
-    present = {f["finding"] for f in found["a.dcm"]["findings"] if f["call"] == "present"}
-    named = present or {found["a.dcm"]["most_likely"]["finding"]}
-    assert {p.name for p in out.iterdir()} == {f"{stem}-{finding}.png" for stem in ("a", "a-2") for finding in named}
-    for file in out.iterdir():
-        with Image.open(file) as picture:
-            assert (picture.size, picture.mode) == (drawn.shape[::-1], "RGB")
-            pixels = np.asarray(picture)
-        grey = (pixels == pixels[..., :1]).all(axis=2)
-        assert 0 < grey.mean() < 1, "some of the radiograph is left as it is, some is coloured"
-        assert np.abs(pixels[grey][:, 0].astype(int) - drawn[grey]).max() <= 1
+    for row in (row for answer in found.values() for row in answer["findings"]):
+        assert row["location"] is None
+        compared = "were never compared with boxes" in row["location_reason"]
+        assert compared == (row["call"] == "present") or row["location_reason"] == NOT_PRESENT
+    assert not out.exists()
+    present = [row["finding"] for row in found["a.dcm"]["findings"] if row["call"] == "present"]
+    spoken = run("--explain", out, *words, folder / "a.dcm").stdout.replace("\n", " ")
+    assert spoken.count("no location given") == len(present)
 
 
-def test_refused_images_get_no_overlay(folder: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def spots(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A model that sees bright spots, and whose maps were compared with boxes around some."""
+    directory = tmp_path_factory.mktemp("bundle") / "spots"
+    classifier = Classifier(spot_bundle(directory, SQUASHED), "torch")
+    fit_location(classifier, without_spot(20), marked_spots(40), "drawn spots")
+    return load_bundle(directory)
+
+
+@pytest.mark.parametrize("size", [(300, 260), (2100, 2300)], ids=["as it is", "reduced"])
+@pytest.mark.parametrize("stated", ["L\\F", "R\\F", "F\\L", "H\\R", None])
+def test_a_location_is_in_pixels_of_the_file(
+    spots: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stated: str | None, size: tuple[int, int]
+) -> None:
+    """However the file is turned and reduced, the polygon lies on the spot as it is stored."""
+    monkeypatch.setenv("HILUM__MODEL__BUNDLE", str(spots.directory))
+    monkeypatch.setenv("HILUM__MODEL__DIGEST", spots.digest)
+    rows, columns = size
+    x, y, radius = 0.3 * columns, 0.6 * rows, min(size) / 6
+    pixels = np.asarray(255 * picture_with_spot(rows, columns, x, y, radius), np.uint8)
+    write(tmp_path / "spot.dcm", pixels, PatientOrientation=stated)
+    answer = json.loads(run("--json", "--explain", tmp_path / "out", tmp_path / "spot.dcm").stdout)
+    (row,) = [row for row in answer["findings"] if row["finding"] == "Mass"]
+    assert "location_reason" not in row
+    (polygon,) = row["location"]
+    assert np.hypot(*(np.array(centroid(np.array(polygon))) - (x, y))) < 0.6 * radius
+    with Image.open(tmp_path / "out/spot-Mass.png") as written:
+        assert (np.abs(np.asarray(written).astype(int) - LINE) <= 2).all(axis=2).any()
+
+
+def test_refused_images_have_no_location(folder: Path, tmp_path: Path) -> None:
     """What was not analysed has nothing to explain."""
     run("--explain", tmp_path / "out", folder / "hand.dcm", status=1)
     assert not (tmp_path / "out").exists()

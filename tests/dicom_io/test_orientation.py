@@ -10,7 +10,7 @@ from pydicom import uid
 
 from dicom_io.image.decode import decode
 from dicom_io.image.header import read_header
-from dicom_io.image.orientation import Orientation, Side, orientation
+from dicom_io.image.orientation import Orientation, Side, orientation, stored_points
 from dicom_io.phantom.studies import compressed, draw_thorax
 from tests.dicom_io.test_decode import write
 
@@ -109,3 +109,44 @@ def test_the_field_of_view_asks_for_no_turn(tmp_path: Path) -> None:
     """Field of View Rotation and Horizontal Flip describe the detector (PS3.3 C.8.11.3), not the display."""
     path = stored(tmp_path, "L\\F", FieldOfViewRotation="180", FieldOfViewHorizontalFlip="YES")
     assert np.array_equal(decode(path), decode(stored(tmp_path, "L\\F")))
+
+
+@pytest.mark.parametrize("stated", [*STORED, None])
+@pytest.mark.parametrize("hint", [None, 64, 100])
+def test_points_of_the_picture_go_back_to_the_file(tmp_path: Path, stated: str | None, hint: int | None) -> None:
+    """Where the decoded picture is bright, the stored pixels are bright too, however they were turned and reduced."""
+    shown = np.zeros((611, 533), np.uint16)
+    shown[80:120, 300:360] = 4095
+    path = stored(tmp_path, stated, shown)  # type: ignore[arg-type]
+    check_points(path, decode(path, size_hint=hint), STORED.get(stated or "", lambda a: a)(shown))
+
+
+@pytest.mark.parametrize("size", [(2100, 2311), (2047, 2050)])
+def test_points_of_a_reduced_codestream_go_back_to_the_file(tmp_path: Path, size: tuple[int, int]) -> None:
+    """The same for JPEG 2000 that is decoded at a lower resolution."""
+    shown = np.zeros(size, np.uint16)
+    shown[400:600, 1200:1500] = 4095
+    turned = np.ascontiguousarray(shown[:, ::-1])
+    elements = {"Rows": size[0], "Columns": size[1], "BitsStored": 12, "WindowCenter": 2048, "WindowWidth": 4096}
+    path = write(
+        tmp_path / "j.dcm", compressed(turned, uid.JPEG2000Lossless), uid.JPEG2000Lossless, BitsAllocated=16,
+        PatientOrientation="R\\F", **elements,
+    )  # fmt: skip
+    picture = decode(path, size_hint=256)
+    assert picture.shape[0] < 1100
+    check_points(path, picture, turned)
+
+
+def check_points(path: Path, picture: NDArray[Any], pixels: NDArray[Any]) -> None:
+    """The corners of what is bright in the picture are those of what is bright in the file, but for a pixel's width."""
+    corners = bright_corners(picture)
+    found = np.array(stored_points(read_header(path), picture.shape, corners))
+    expected = np.array(bright_corners(pixels))
+    factor = max(pixels.shape) / max(picture.shape)
+    assert np.abs(np.sort(found, axis=0) - np.sort(expected, axis=0)).max() <= 1.01 * factor
+
+
+def bright_corners(picture: NDArray[Any]) -> list[tuple[float, float]]:
+    """Two opposite corners of the bright part, (x, y)."""
+    rows, columns = np.nonzero(picture > picture.max() / 2)
+    return [(float(columns.min()), float(rows.min())), (float(columns.max() + 1), float(rows.max() + 1))]

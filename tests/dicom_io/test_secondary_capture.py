@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from dicom_io.composite.analysis import Encoded, Heatmap
+from dicom_io.composite.analysis import Encoded, Location
+from dicom_io.composite.codes import coded
 from dicom_io.identity import MANUFACTURER
-from dicom_io.results.picture import LONG_SIDE, TABLE_WIDTH, draw
+from dicom_io.results.contour import LINE, sentences
+from dicom_io.results.picture import HEADER_HEIGHT, LONG_SIDE, MARGIN, TABLE_WIDTH, draw
 from dicom_io.results.report import ReportError, ReportOptions, structured_report
 from dicom_io.results.secondary_capture import secondary_capture
 from dicom_io.services.store_request import as_uncompressed
@@ -29,21 +31,24 @@ from tests.support.sample_results import (
 )  # fmt: skip
 
 PIXELS = np.tile(np.linspace(0, 1, 500, dtype=np.float32), (400, 1))
-HEATMAP = Heatmap("Effusion", np.eye(8, dtype=np.float32))
+SQUARE = ((0.25, 0.25), (0.5, 0.25), (0.5, 0.75), (0.25, 0.75))
+CONTOUR = Location("Effusion", (SQUARE,))
+NO_CONTOUR = Location("Effusion", (), "the map was never compared with boxes")
 
 KINDS = {
     "found": ([FOUND], MODEL, PIXELS, None),
-    "heatmap": ([FOUND], MODEL, PIXELS, HEATMAP),
+    "contour": ([FOUND], MODEL, PIXELS, CONTOUR),
+    "no location": ([FOUND], MODEL, PIXELS, NO_CONTOUR),
     "without findings": ([WITHOUT], MODEL, PIXELS, None),
-    "several images": ([FOUND, SECOND, FAILED], MODEL, PIXELS, HEATMAP),
+    "several images": ([FOUND, SECOND, FAILED], MODEL, PIXELS, CONTOUR),
     "not analysed": ([FAILED], MODEL, None, None),
     "untrained": ([FOUND], UNTRAINED, PIXELS, None),
 }
 
 
 def made(kind: str) -> Encoded:
-    images, model, pixels, heatmap = KINDS[kind]
-    return secondary_capture(images, model, STARTED, pixels, heatmap)
+    images, model, pixels, location = KINDS[kind]
+    return secondary_capture(images, model, STARTED, pixels, location)
 
 
 def uncompressed(encoded: Encoded) -> Encoded:
@@ -81,9 +86,9 @@ def test_picture_and_report_belong_to_one_study(tmp_path: Path) -> None:
 @pytest.mark.parametrize("compressed", [True, False], ids=["JPEG", "uncompressed"])
 def test_pixels_decode_to_the_picture(compressed: bool) -> None:
     """A decoder that is not ours gets the drawn picture out of the object again."""
-    images, model, pixels, heatmap = KINDS["heatmap"]
-    drawn = np.asarray(draw(images, model, pixels, heatmap), dtype=int)
-    encoded = made("heatmap") if compressed else uncompressed(made("heatmap"))
+    images, model, pixels, location = KINDS["contour"]
+    drawn = np.asarray(draw(images, model, pixels, location), dtype=int)
+    encoded = made("contour") if compressed else uncompressed(made("contour"))
     assert encoded.sop_instance_uid == read(encoded).SOPInstanceUID
     decoded = read(encoded).pixel_array.astype(int)
     assert decoded.shape == drawn.shape
@@ -110,10 +115,42 @@ def test_picture_holds_no_patient_data() -> None:
 
 
 def test_each_statement_changes_the_picture() -> None:
-    """Results, reasons, heatmap and the warning of untrained weights are all drawn."""
+    """Results, reasons, contour, its absence and the warning of untrained weights are all drawn."""
     pictures = {draw(*KINDS[kind]).tobytes() for kind in KINDS}
     pictures.add(draw([replace(FAILED, reason="the image is truncated")], MODEL, None).tobytes())
     assert len(pictures) == len(KINDS) + 1
+
+
+def orange(picture: np.ndarray) -> np.ndarray:
+    """Where the picture has the colour of a contour."""
+    near: np.ndarray = (np.abs(picture.astype(int) - LINE) <= 2).all(axis=2)
+    return near
+
+
+def test_the_contour_is_a_line_at_its_place() -> None:
+    """The line runs where the location says and nowhere else; the radiograph inside and outside is as it was."""
+    plain, drawn = (np.asarray(draw([FOUND], MODEL, PIXELS, place)) for place in (None, CONTOUR))
+    width, height, top = LONG_SIDE, round(LONG_SIDE * 0.8), HEADER_HEIGHT + MARGIN
+    rows, columns = np.nonzero(orange(drawn[top : top + height, MARGIN : MARGIN + width]))
+    assert columns.min() / width == pytest.approx(0.25, abs=0.01)
+    assert columns.max() / width == pytest.approx(0.5, abs=0.01)
+    assert rows.min() / height == pytest.approx(0.25, abs=0.01)
+    assert rows.max() / height == pytest.approx(0.75, abs=0.01)
+    changed = drawn[top : top + height, MARGIN : MARGIN + width] != plain[top : top + height, MARGIN : MARGIN + width]
+    assert changed.any(axis=2).mean() < 0.02
+
+
+def test_the_page_says_that_no_location_is_given() -> None:
+    """Without a contour the radiograph bears no colour, and the words under it say "no location given" and why."""
+    drawn = np.asarray(draw([FOUND], MODEL, PIXELS, NO_CONTOUR))
+    top, height = HEADER_HEIGHT + MARGIN, round(LONG_SIDE * 0.8)
+    radiograph = drawn[top : top + height, MARGIN : MARGIN + LONG_SIDE]
+    assert (radiograph == radiograph[..., :1]).all()
+    assert drawn[top + height :, MARGIN : MARGIN + LONG_SIDE].max() > 100
+    name = coded("Effusion").display
+    reason, note = "Reason: the map was never compared with boxes.", "Approximate; not the outline of a lesion."
+    assert sentences(NO_CONTOUR) == (f"{name}: no location given", reason)
+    assert sentences(CONTOUR) == (f"Region that weighed most for: {name}", note)
 
 
 def test_untrained_weights_are_alarming() -> None:

@@ -21,8 +21,10 @@ from inference.pictures import display_values
 from inference.preprocess import preprocess_all
 from inference.probability import sigmoid
 from inference.serving.classifier import Classifier
-from inference.serving.explain import heatmaps
+from inference.serving.explain import grids
+from inference.serving.location import locate
 from inference.training.crossvalidate import cross_validation_markdown
+from inference.training.fit_location import location_markdown
 
 CHESTS = ("ivmartel__gdcm-CR-MONO1-10-chest", "nhsx__", "robyoung__RG1_", "udacity__")
 
@@ -122,12 +124,24 @@ def test_it_refuses_what_is_no_frontal_chest(classifier: Classifier, shared: Pat
     assert all(share >= 0.9 for share in shares.values()), shares
 
 
-def test_its_heatmaps_cost_little(shared: Path) -> None:
+def test_its_contours_are_earned(classifier: Classifier, shared: Path) -> None:
+    """The card has the figures of the comparison, and only a map that beats the usual place has a contour."""
+    part = classifier.bundle.location["cam"]
+    assert location_markdown(part) in (DEFAULT / "docs/README.md").read_text()
+    assert "real radiographs" in part["boxes"]
+    earned = {f for f, row in part["findings"].items() if row["drawn"] and row["gain_interval"][0] > 0}
+    for chest in pictures(read_table(shared / "data", ["nih128"]).take(range(0, 60, 6))):
+        for finding, located in locate(classifier, chest, classifier.bundle.labels).items():
+            assert bool(located.polygons) != bool(located.reason)
+            assert finding in earned or not located.polygons
+
+
+def test_its_maps_cost_little(shared: Path) -> None:
     """The maps of all findings take less than half of the processor time that the network's answer takes."""
     classifier = Classifier(default_bundle(), "openvino", threads=1)
     chest = next(pictures(read_table(shared / "data", ["nih128"])))
     answer = fastest(lambda: classifier.engine.run(preprocess_all(classifier.transform, [chest])))
-    assert fastest(lambda: heatmaps(classifier, chest)) < 1.5 * answer
+    assert fastest(lambda: grids(classifier, chest)) < 1.5 * answer
 
 
 def fastest(action: Callable[[], Any], rounds: int = 12) -> float:

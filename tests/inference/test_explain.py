@@ -1,6 +1,7 @@
-"""Heatmaps: from the network itself, by occlusion, and drawn on the picture."""
+"""Maps: from the network itself, and by occlusion."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from inference.bundle import Bundle
 from inference.networks import build_network
 from inference.preprocess import preprocess
 from inference.serving.classifier import Classifier
-from inference.serving.explain import PRECISION, enlarge, heatmaps, overlay
+from inference.serving.explain import PRECISION, enlarge, grids
 from tests.support.bundles import LABELS, noise, small_bundle
 
 
@@ -21,6 +22,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(scope="module")
 def classifier(bundle: Bundle) -> Classifier:
     return Classifier(bundle, "openvino", precision="f32")
+
+
+def heatmaps(classifier: Classifier, image: np.ndarray, method: str = "cam", precision: str = "low") -> dict[str, Any]:
+    """The map of each finding, of the size of the network's input."""
+    maps = enlarge(grids(classifier, image, method, precision), classifier.bundle.input_size)
+    return dict(zip(LABELS, maps, strict=True))
 
 
 def test_maps_add_up_to_the_logit(bundle: Bundle, classifier: Classifier) -> None:
@@ -82,19 +89,6 @@ def test_methods_and_precisions(classifier: Classifier) -> None:
         heatmaps(classifier, noise(1)[0], "occlusion", "extreme")
     with pytest.raises(ValueError, match="cam or occlusion"):
         heatmaps(classifier, noise(1)[0], "magic")
-
-
-def test_overlay() -> None:
-    """The picture stays grey where nothing speaks for the finding, and is red at the map's highest value."""
-    image = np.full((50, 30), 0.4, np.float32)
-    heat = np.full((10, 10), -1.0, np.float32)
-    assert (overlay(image, heat) == 102).all()
-    heat[0, 0] = 2.0
-    laid = overlay(image, heat)
-    assert (laid.shape, laid.dtype) == ((50, 30, 3), np.uint8)
-    assert (laid[-1, -1] == 102).all()
-    assert laid[0, 0, 0] > 180
-    assert laid[0, 0, 2] < 60
 
 
 def test_enlarge_keeps_places() -> None:

@@ -1,0 +1,49 @@
+"""Where findings were seen, for those who ask: the page, the result in the journal, and `hilum predict --explain`.
+
+All ask `inference.serving.location` and differ only in the pixels that they count in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from daemon import translate
+from dicom_io.composite.analysis import Location
+from dicom_io.image.header import Header
+
+if TYPE_CHECKING:  # the receiver and the couriers must not load torch
+    from inference.prediction import Prediction
+    from inference.serving.classifier import Classifier
+
+
+def location_on_page(
+    pixels: np.ndarray | None, prediction: Prediction | None, classifier: Classifier
+) -> Location | None:
+    """Return where the most likely finding was seen in a picture, or None if no finding is called present."""
+    from inference.serving.location import locations
+
+    likely = prediction and prediction.most_likely
+    if pixels is None or not prediction or not likely or likely.call != "present":
+        return None
+    found = locations(classifier, pixels, prediction)[likely.finding]
+    return translate.location(likely.finding, found, pixels.shape)
+
+
+def result_with_locations(
+    name: str, header: Header, pixels: np.ndarray | None, prediction: Prediction | None, classifier: Classifier
+) -> dict[str, Any] | None:
+    """Return the object of `hilum predict --json --explain` for an image, None if the model did not see it.
+
+    Its polygons are in pixels of the file.
+    """
+    from inference.serving.location import locations, with_locations
+
+    if not prediction:
+        return None
+    answer = prediction.to_json(name, classifier.model)
+    if pixels is None or not prediction.analysed:
+        return answer
+    found = locations(classifier, pixels, prediction)
+    return with_locations(answer, translate.located_in_file(header, pixels.shape, found))
