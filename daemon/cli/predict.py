@@ -2,7 +2,7 @@
 
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from daemon.pipeline import SIZE_HINT
 from dicom_io.image.decode import decode
 from dicom_io.image.header import read_header
 from dicom_io.image.no_picture import NoPicture, NotDicom
-from dicom_io.image.selection import select
+from dicom_io.image.selection import projection, select
+from dicom_io.results.wording import NOT_EVALUATED
 from inference.errors import DataError, EngineError
 from inference.pictures import display_values
-from inference.prediction import Prediction, refused
+from inference.prediction import ABOVE, Prediction, refused, strongest
 from inference.serving.classifier import Classifier
 from inference.serving.explain import heatmaps
 
@@ -31,26 +32,29 @@ IMAGES = {".dcm", ".png", ".jpg", ".jpeg"}
 
 def predict(
     paths: Sequence[Path], settings: Settings, explain: Path | None = None, method: str = "cam",
-    precision: str = "medium",
+    precision: str = "medium", remark: Callable[[str], None] = lambda sentence: None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return the object of `hilum predict --json` for each file, in order.
 
     In a folder, every image at any depth is used. With `explain`, heatmaps by `method` and `precision` are drawn on the
-    pictures and written to that folder. Raises CannotWork if the model cannot be used.
+    pictures and written to that folder. `remark` is called with what a reader of the answers has to know of the model.
+    Raises CannotWork if the model cannot be used.
     """
     classifier = wiring.open_classifier(settings)
     results = []
     taken = Counter[str]()
     for file, named in _files(paths):
-        pixels, reason = read(file, settings)
+        pixels, view, reason = read(file, settings)
         if reason == NO_IMAGE and not (named or file.suffix.lower() in IMAGES):
             continue
-        prediction = refused(reason) if pixels is None else classifier.predict([pixels])[0]
+        prediction = refused(reason) if pixels is None else classifier.predict([pixels], [view])[0]
         if explain and pixels is not None and prediction.analysed:
             taken[file.stem] += 1
             name = file.stem if taken[file.stem] == 1 else f"{file.stem}-{taken[file.stem]}"
             write_overlays(explain, name, pixels, prediction, _maps(classifier, pixels, method, precision))
         results.append(prediction.to_json(str(file), classifier.model))
+    if not classifier.bundle.evaluated and any(result["analysed"] for result in results):
+        remark(NOT_EVALUATED)
     return results
 
 
@@ -80,28 +84,33 @@ def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
             yield path, True
 
 
-def read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str]:
-    """Return the picture, float32 [rows, columns] in 0..1, and ""; or None and why it is not analysed."""
+def read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str, str]:
+    """Return the picture, float32 [rows, columns] in 0..1, its view ("" if not known), and "".
+
+    Return None, "", and the reason if it is not analysed. Only DICOM files can name a view.
+    """
     try:
         return _read(file, settings)
     except OSError as error:
-        return None, f"the file cannot be read: {error.strerror or type(error).__name__}"
+        return None, "", f"the file cannot be read: {error.strerror or type(error).__name__}"
 
 
-def _read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str]:
+def _read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str, str]:
     try:
         header = read_header(file)
     except NotDicom:
-        return read_picture(file)
+        pixels, reason = read_picture(file)
+        return pixels, "", reason
     except NoPicture as refusal:
-        return None, str(refusal)
+        return None, "", str(refusal)
     verdict = select(header, translate.selection_rules(settings.select))
     if not verdict.eligible:
-        return None, verdict.reason
+        return None, "", verdict.reason
     try:
-        return decode(file, settings.dicom.max_pixels, SIZE_HINT, header), ""
+        pixels = decode(file, settings.dicom.max_pixels, SIZE_HINT, header)
+        return pixels, projection(header), ""
     except NoPicture as refusal:
-        return None, str(refusal)
+        return None, "", str(refusal)
 
 
 def read_picture(file: Path) -> tuple[np.ndarray | None, str]:
@@ -123,12 +132,13 @@ def _maps(classifier: Classifier, pixels: np.ndarray, method: str, precision: st
 def write_overlays(
     directory: Path, name: str, pixels: np.ndarray, prediction: Prediction, maps: dict[str, np.ndarray]
 ) -> None:
-    """Write <name>-<finding>.png for each finding that is present; for the most likely one if none is present."""
+    """Write <name>-<finding>.png for each finding above its threshold; for the strongest one if none is."""
     from inference.serving.explain import overlay
 
     directory.mkdir(parents=True, exist_ok=True)
-    shown = [f.finding for f in prediction.findings if f.call == "present"]
-    for finding in shown or ([prediction.most_likely.finding] if prediction.most_likely else []):
+    first = strongest(prediction.findings)
+    shown = [f.finding for f in prediction.findings if f.call == ABOVE]
+    for finding in shown or ([first.finding] if first else []):
         Image.fromarray(overlay(pixels, maps[finding])).save(directory / f"{name}-{finding}.png")
 
 
@@ -142,11 +152,10 @@ def show(results: Sequence[Any], as_json: bool, one: bool = False) -> None:
             "file": Path(r["file"]).name,
             "pathology": r.get("pathology_probability"),
             "most_likely": (r.get("most_likely") or {}).get("finding"),
-            "probability": (r.get("most_likely") or {}).get("probability"),
             "findings": r.get("findings") or [],
             "not_analysed_because": r.get("reason", ""),
         }
         for r in results
     ]
     if rows:
-        tables.show(rows, ["file", "pathology", "most_likely", "probability", "findings", "not_analysed_because"])
+        tables.show(rows, ["file", "pathology", "most_likely", "findings", "not_analysed_because"])

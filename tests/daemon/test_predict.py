@@ -70,11 +70,14 @@ def test_one_file_is_one_object(folder: Path) -> None:
     assert answer["file"] == str(folder / "a.dcm")
     assert answer["analysed"] is True
     assert set(answer["model"]) == {"name", "version", "digest"}
-    assert set(answer["most_likely"]) == {"finding", "probability"}
+    assert answer["most_likely"] is None, "nobody has shown that a rule of this model beats the commonest label"
     for finding in answer["findings"]:
-        assert set(finding) == {"finding", "probability", "threshold", "call"}
-        assert finding["call"] in ("present", "absent", "undetermined")
+        assert set(finding) == {"finding", "probability", "threshold", "score", "call"}
+        assert finding["call"] in ("above", "below")
         assert 0 <= finding["probability"] <= 1
+        assert (finding["score"] >= 50) == (finding["call"] == "above")
+    above = [finding for finding in answer["findings"] if finding["call"] == "above"]
+    assert answer["pathology"] is (True if above else None)
 
 
 def test_a_folder(folder: Path) -> None:
@@ -101,16 +104,19 @@ def test_a_table(folder: Path) -> None:
     """Without --json a person reads a table; a file that was named gets its reason, whatever it is."""
     result = run(folder / "a.dcm", folder / "notes.txt", status=1)
     assert "a.dcm" in result.stdout
-    assert "neither DICOM, PNG nor JPEG" in " ".join(result.stdout.split())
+    said = " ".join(result.stdout.split())
+    assert "neither DICOM, PNG nor JPEG" in said
+    assert said.endswith("Nobody has measured how often the calls of this model are right.")
 
 
 @pytest.mark.parametrize("words", [(), ("--method", "occlusion", "--precision", "low")], ids=["cam", "occlusion"])
 def test_overlays(folder: Path, tmp_path: Path, drawn: np.ndarray, words: Sequence[str]) -> None:
-    """--explain writes a picture of the radiograph's size for each finding present, and none over another."""
+    """--explain writes a picture of the radiograph's size for each finding above threshold, and none over another."""
     out = tmp_path / "out"
     found = answers(run("--json", "--explain", out, *words, folder / "a.dcm", folder / "deep/a.png"))
-    present = {f["finding"] for f in found["a.dcm"]["findings"] if f["call"] == "present"}
-    named = present or {found["a.dcm"]["most_likely"]["finding"]}
+    findings = found["a.dcm"]["findings"]
+    strongest = max(findings, key=lambda f: f["probability"])["finding"]
+    named = {f["finding"] for f in findings if f["call"] == "above"} or {strongest}
     assert {p.name for p in out.iterdir()} == {f"{stem}-{finding}.png" for stem in ("a", "a-2") for finding in named}
     for file in out.iterdir():
         with Image.open(file) as picture:
