@@ -124,16 +124,20 @@ def calls(
     manifests: Annotated[str, typer.Option(help="Comma-separated names of the CSV files; default: all.")] = "",
     false_calls: Annotated[
         float, typer.Option(help="Of the images of a view without a finding, the share that may get a call.")
-    ] = 0.05,
+    ] = 0.03,
 ) -> None:
-    """Fit the calls of a bundle anew, on the data of its cross-validation; weights and probabilities stay."""
+    """Fit the calls of a bundle anew, on the data of its cross-validation; weights and probabilities stay.
+
+    Prints the tables of the model card.
+    """
     from inference.bundle import load_bundle
+    from inference.training.calls_card import calls_markdown
     from inference.training.fit_calls import Limits
     from inference.training.refit_calls import refit_calls
 
     names, limits = tuple(filter(None, manifests.split(","))), Limits(false_calls=false_calls)
     content = tried(lambda: refit_calls(data, bundle, names, limits, version))
-    typer.echo(json.dumps(content["evidence"], indent=1))
+    typer.echo(calls_markdown(content))
     typer.echo(f'bundle = "{bundle.resolve()}"\ndigest = "{load_bundle(bundle).digest}"', err=True)
 
 

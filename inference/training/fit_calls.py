@@ -6,7 +6,7 @@ from which on images without any finding are called seldom enough, over all find
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,8 @@ class Limits:
     auroc: float = 0.70  # lower limit of the interval by patient
     ppv: float = 0.25  # lower limit of the positive predictive value
     lr_plus: float = 5.0  # lower limit of the positive likelihood ratio
-    tail: float = 0.05  # share of samples of patients that may lie below the two limits before
-    false_calls: float = 0.05  # share of the images without a finding, of one view, with any finding above
+    tail: float = 0.2  # share of samples of patients that may lie below the two limits before
+    false_calls: float = 0.03  # share of the images without a finding, of one view, with any finding above
     near: float = 2.0  # how many times as many images without a finding are near or above as are above
     rounds: int = 200
 
@@ -74,7 +74,8 @@ def fit_calls(judged: Judged, limits: Limits | None = None) -> dict[str, Any]:
     rule, likely = _most_likely(judged, points, limits)
     return {
         "findings": dict(zip(judged.names[:-1], rows[:-1], strict=True)), "pathology": rows[-1], "most_likely": rule,
-        "evidence": {"limits": vars(limits), "most_likely": likely, "views": evidence(judged, called, limits.rounds)},
+        "evidence": {"images": len(judged.views), "patients": len(set(judged.patients)), "limits": asdict(limits),
+                     "most_likely": likely, "views": evidence(judged, called, limits.rounds)},
     }  # fmt: skip
 
 

@@ -301,11 +301,12 @@ def finding(name: str, probability: float, threshold: float) -> Finding:
 
 
 def test_most_likely_follows_the_rule() -> None:
-    """By its rule a bundle names the most probable finding, or the one with the highest score, or none at all."""
-    common, rare = finding("Infiltration", 0.35, 0.4), finding("Hernia", 0.2, 0.02)
+    """By its rule a bundle names the most probable of the findings above, the one with the best score, or none."""
+    common, rare = finding("Infiltration", 0.45, 0.4), finding("Hernia", 0.2, 0.02)
     unknown = Finding("Gout", 0.9, None, "not-assessed")
     assert most_likely([common, rare, unknown], "score") == rare
     assert most_likely([common, rare, unknown], "probability") == common
+    assert most_likely([finding("Infiltration", 0.35, 0.4), rare], "probability") == rare, "the other is below"
     assert most_likely([common, rare], None) is None
     assert most_likely([unknown], "score") is None
 
