@@ -21,14 +21,15 @@ if TYPE_CHECKING:  # the receiver and the couriers must not load torch
 def location_on_page(
     pixels: np.ndarray | None, prediction: Prediction | None, classifier: Classifier
 ) -> Location | None:
-    """Return where the most likely finding was seen in a picture, or None if no finding is called present."""
+    """Return where the strongest finding was seen in a picture, or None if none is above its threshold."""
+    from inference.prediction import ABOVE, strongest
     from inference.serving.location import locations
 
-    likely = prediction and prediction.most_likely
-    if pixels is None or not prediction or not likely or likely.call != "present":
+    first = strongest(prediction.findings) if prediction else None
+    if pixels is None or not prediction or not first or first.call != ABOVE:
         return None
-    found = locations(classifier, pixels, prediction)[likely.finding]
-    return translate.location(likely.finding, found, pixels.shape)
+    found = locations(classifier, pixels, prediction)[first.finding]
+    return translate.location(first.finding, found, pixels.shape)
 
 
 def result_with_locations(

@@ -28,7 +28,7 @@ from dicom_io.composite.analysis import Analysis
 from dicom_io.image.decode import decode
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.no_picture import NoPicture
-from dicom_io.image.selection import SelectionRules, Sign, select
+from dicom_io.image.selection import Projection, SelectionRules, Sign, projection, select
 from dicom_io.image.subject import count_patients
 from dicom_io.network.errors import InstanceConflict, ObjectMismatch
 from dicom_io.network.statuses import Status
@@ -128,6 +128,7 @@ class ExaminedImage:
     """float32 [rows, columns], 0 (black) to 1 (white)."""
     prediction: Prediction | None = None
     sign: Sign = "chest"
+    view: Projection = ""
 
 
 def read_images(study: Study, spool: Spool, settings: Settings) -> tuple[ExaminedImage, ...]:
@@ -151,7 +152,9 @@ def _read_image(instance: Instance, spool: Spool, rules: SelectionRules, max_pix
     if not verdict.eligible:
         return ExaminedImage(instance, header, "ignored", verdict.reason, sign=verdict.sign)
     try:
-        return ExaminedImage(instance, header, "analysed", pixels=decode(path, max_pixels, SIZE_HINT, header))
+        pixels = decode(path, max_pixels, SIZE_HINT, header)
+        view = projection(header)
+        return ExaminedImage(instance, header, "analysed", pixels=pixels, view=view)
     except NoPicture as refusal:
         return ExaminedImage(instance, header, "refused", str(refusal))
 
@@ -160,11 +163,12 @@ def classify(
     studies: Sequence[tuple[ExaminedImage, ...]], classifier: Classifier, batch: int
 ) -> list[tuple[ExaminedImage, ...]]:
     """Return the same images with predictions. The network gets up to `batch` images at a time, across studies."""
-    images = [image.pixels for study in studies for image in study if image.pixels is not None]
+    seen = [(image.pixels, image.view) for study in studies for image in study if image.pixels is not None]
+    images, views = [pixels for pixels, _ in seen], [view for _, view in seen]
     predictions: Iterator[Prediction] = (
         prediction
         for start in range(0, len(images), batch)
-        for prediction in classifier.predict(images[start : start + batch])
+        for prediction in classifier.predict(images[start : start + batch], views[start : start + batch])
     )
     return [tuple(_with_prediction(image, predictions) for image in study) for study in studies]
 

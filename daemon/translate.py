@@ -71,25 +71,35 @@ def selection_rules(select: SelectSettings) -> SelectionRules:
 
 def model_identity(bundle: Bundle) -> ModelIdentity:
     """Return what a report says about the model."""
-    return ModelIdentity(name=bundle.name, version=bundle.version, digest=bundle.digest, trained=bundle.trained)
+    return ModelIdentity(name=bundle.name, version=bundle.version, digest=bundle.digest, trained=bundle.trained,
+                         evaluated=bundle.evaluated)  # fmt: skip
 
 
-def finding_results(prediction: Prediction | None) -> tuple[FindingResult, ...]:
-    """Return the findings of one image; none if it was not analysed."""
-    if prediction is None or not prediction.analysed:
-        return ()
-    return tuple(FindingResult(f.finding, f.probability, f.threshold, cast(Call, f.call)) for f in prediction.findings)
+def finding_results(prediction: Prediction) -> tuple[FindingResult, ...]:
+    """Return the findings of one image that are assessed."""
+    return tuple(
+        FindingResult(f.finding, f.probability, f.threshold, cast(Call, f.call), f.score)
+        for f in prediction.findings
+        if f.threshold is not None and f.score is not None
+    )
 
 
 def source_image(header: Header, prediction: Prediction | None, reason: str) -> SourceImage:
     """Return one image of a report. `reason` says why it was not analysed, or is ""."""
-    seen = prediction if prediction and prediction.analysed else None
-    pathology = (
-        Pathology(seen.pathology, seen.pathology_probability)
-        if seen and seen.pathology_probability is not None and seen.pathology is not None
-        else None
-    )
-    return SourceImage(header.dataset, finding_results(prediction), reason, pathology, subject_digest(header))
+    subject = subject_digest(header)
+    if prediction is None or not prediction.analysed:
+        return SourceImage(header.dataset, (), reason, subject=subject)
+    findings = finding_results(prediction)
+    named = {result.finding for result in findings}
+    others = tuple(f.finding for f in prediction.findings if f.finding not in named)
+    return SourceImage(header.dataset, findings, reason, _pathology(prediction), subject, others)
+
+
+def _pathology(prediction: Prediction) -> Pathology | None:
+    overall = prediction.any_finding
+    if overall is None or overall.score is None:
+        return None
+    return Pathology(cast(Call, overall.call), overall.probability, overall.score, overall.threshold)
 
 
 def location(finding: str, found: Located, shape: tuple[int, int]) -> Location:

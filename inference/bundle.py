@@ -83,6 +83,11 @@ class Bundle:
         """configs/calibration.json, or {} if the bundle has none."""
         return _read_optional(self.directory / "configs/calibration.json")
 
+    @property
+    def evaluated(self) -> bool:
+        """Whether the calls were fitted and judged on labelled patients; not so for an imported model."""
+        return int(self.calibration.get("format", 1)) > 1
+
     @cached_property
     def gate(self) -> dict[str, Any]:
         """configs/gate.json, or {} if the bundle has none."""

@@ -1,19 +1,37 @@
 """The classifier's answer for an image, and for a study."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from inference.probability import sigmoid
+
+#: The calls. There is none for the absence of a finding: below its threshold it is undetermined.
+ABOVE, NEAR, BELOW, NOT_ASSESSED = "above", "near", "below", "not-assessed"
+_RANK = {ABOVE: 3, NEAR: 2, BELOW: 1, NOT_ASSESSED: 0}
+ANY_FINDING = "Any finding"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding: its calibrated probability, the threshold of its operating point, and the call."""
+    """One finding: its calibrated probability, the threshold for the image's view, and the call.
 
-    finding: str  # the label of the bundle
+    Of a finding that is not assessed, threshold and margin are None.
+    """
+
+    finding: str  # the label of the bundle, or ANY_FINDING
     probability: float
-    threshold: float
-    call: str  # "present", "absent" or "undetermined" (inside the band around the threshold)
-    margin: float = 0.0  # log-odds of the probability minus log-odds of the threshold
+    threshold: float | None
+    call: str  # one of the four above
+    margin: float | None = None  # log-odds of the probability minus log-odds of the threshold
+
+    @property
+    def score(self) -> int | None:
+        """Where the probability stands, 0 to 100: 50 or more exactly if the finding is above its threshold."""
+        if self.margin is None:
+            return None
+        score = round(100 * float(sigmoid(self.margin)))
+        return max(score, 50) if self.call == ABOVE else min(score, 49)
 
 
 @dataclass(frozen=True)
@@ -22,15 +40,25 @@ class Prediction:
 
     analysed: bool
     reason: str = ""
-    pathology: bool | None = None  # None: undetermined, or not analysed
-    pathology_probability: float | None = None
-    most_likely: Finding | None = None
+    any_finding: Finding | None = None  # above if one of the findings is; near if one is near
+    most_likely: Finding | None = None  # None unless any finding is above, and if the bundle has no rule for it
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def pathology(self) -> bool | None:
+        """True if any finding is above its threshold, else None: that there is none is never said."""
+        return True if self.any_finding and self.any_finding.call == ABOVE else None
+
+    @property
+    def pathology_probability(self) -> float | None:
+        """The calibrated probability that any finding is there."""
+        return self.any_finding.probability if self.any_finding else None
 
     def to_json(self, file: str, model: dict[str, str]) -> dict[str, Any]:
         """Return the object that the command line and the HTTP interface answer with.
 
-        `model` holds the model's name, version and digest. Probabilities are rounded to four decimals.
+        `model` holds the model's name, version and digest. Probabilities are rounded to four decimals. Threshold and
+        score of a finding that is not assessed are null.
         """
         head: dict[str, Any] = {"file": file, "analysed": self.analysed}
         if not self.analysed:
@@ -50,28 +78,45 @@ def refused(reason: str) -> Prediction:
     return Prediction(analysed=False, reason=reason)
 
 
-def most_likely(findings: Sequence[Finding]) -> Finding | None:
-    """Return the finding furthest above its own threshold in log-odds; None if there are no findings.
+def strongest(findings: Iterable[Finding]) -> Finding | None:
+    """Return the finding with the highest call and, among those, the highest score; None if there is none.
 
-    The finding with the highest probability would be the commonest one on nearly every image. Probabilities are
-    compared with thresholds rather than with prevalences so that, if any finding reaches its threshold, the one
-    returned does too.
+    Findings that are not assessed come last.
     """
-    return max(findings, key=lambda f: f.margin, default=None)
+    return max(findings, key=_strength, default=None)
 
 
-def study_summary(predictions: Sequence[Prediction]) -> Prediction:
-    """Return the answer for a study: the highest probability of each finding, and of any pathology, over its images.
+def _strength(finding: Finding) -> tuple[int, float]:
+    return _RANK[finding.call], finding.probability if finding.margin is None else finding.margin
 
-    Images that were not analysed do not count. If none was analysed, the answer gives all their reasons.
+
+def most_likely(findings: Sequence[Finding], rule: str | None) -> Finding | None:
+    """Return the finding that the bundle's rule names among those that have the highest call.
+
+    The rule "probability" names the one with the highest probability, "score" the one with the highest score. None for
+    a bundle without a rule, and if no finding is assessed.
+    """
+    first = strongest(findings)
+    if rule is None or first is None or first.margin is None:
+        return None
+    alike = [f for f in findings if f.call == first.call]
+    return max(alike, key=lambda f: f.probability) if rule == "probability" else first
+
+
+def study_summary(predictions: Sequence[Prediction], rule: str | None = None) -> Prediction:
+    """Return the answer for a study: of each finding, and of any finding, the strongest over its images.
+
+    Images that were not analysed do not count. If none was analysed, the answer gives all their reasons. `rule` is that
+    of `most_likely`.
     """
     analysed = [p for p in predictions if p.analysed]
     if not analysed:
         return refused("; ".join(dict.fromkeys(p.reason for p in predictions)) or "no image")
     columns = zip(*(p.findings for p in analysed), strict=True)
-    findings = tuple(max(column, key=lambda f: f.probability) for column in columns)
-    top = max(analysed, key=lambda p: p.pathology_probability or 0.0)
-    return Prediction(True, "", top.pathology, top.pathology_probability, most_likely(findings), findings)
+    findings = tuple(found for column in columns if (found := strongest(column)))
+    overall = strongest(p.any_finding for p in analysed if p.any_finding)
+    likely = most_likely(findings, rule) if overall and overall.call == ABOVE else None
+    return Prediction(True, "", overall, likely, findings)
 
 
 def _finding_json(finding: Finding) -> dict[str, Any]:
@@ -79,6 +124,7 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
         "finding": finding.finding,
         "probability": _rounded(finding.probability),
         "threshold": _rounded(finding.threshold),
+        "score": finding.score,
         "call": finding.call,
     }
 

@@ -58,7 +58,7 @@ class Queries:
     ) -> list[dict[str, Any]]:
         """Return studies received from `since` (included) to `until` (not included), newest first, with their findings.
 
-        With `finding` only studies are returned in which that finding was called present, in upper or lower case.
+        With `finding` only studies are returned in which that finding was above its threshold, in upper or lower case.
         """
         query = _window(select(study), study.c.received_at, since, until)
         for column, value in (
@@ -71,8 +71,8 @@ class Queries:
                 query = query.where(column == value)
         if finding is not None:
             named = func.lower(finding_table.c.finding) == finding.lower()
-            present = finding_table.c.call == "present"
-            query = query.where(exists().where(finding_table.c.study_id == study.c.id, present, named))
+            above = finding_table.c.call == "above"
+            query = query.where(exists().where(finding_table.c.study_id == study.c.id, above, named))
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(study.c.received_at.desc(), study.c.id.desc()).limit(limit)).all()
             found = _findings(connection, [row.id for row in rows])

@@ -39,7 +39,7 @@ def studies(
     until: Until = "",
     patient: Annotated[str, typer.Option(help="Only studies with this Patient ID.")] = "",
     accession: Annotated[str, typer.Option(help="Only studies with this Accession Number.")] = "",
-    finding: Annotated[str, typer.Option(help="Only studies in which this finding is present.")] = "",
+    finding: Annotated[str, typer.Option(help="Only studies in which this finding is above its threshold.")] = "",
     state: Annotated[
         str, typer.Option(help="Only in this state: RECEIVED, ANALYSED, DELIVERED, COMMITTED, IGNORED, QUARANTINED.")
     ] = "",

@@ -25,7 +25,7 @@ from dicom_io.services.store_scu import Destination, Sender
 from storage.store import open_store
 
 FINAL = ("DELIVERED", "COMMITTED", "IGNORED", "QUARANTINED")
-COLUMNS = ("patient_id", "modality", "state", "most_likely", "probability", "findings", "reason", "seconds")
+COLUMNS = ("patient_id", "modality", "state", "findings", "reason", "seconds")
 CONFIGURATION = """\
 [dicom]
 host = "127.0.0.1"
@@ -156,18 +156,8 @@ def _send(port: int, objects: Iterator[tuple[str, Part10]]) -> tuple[int, int]:
 
 
 def _rows(studies: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the studies, oldest first, with the most likely finding and the seconds from receipt to delivery."""
-    return [row | _most_likely(row["findings"]) | {"seconds": _seconds(row)} for row in reversed(studies)]
-
-
-def _most_likely(findings: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the finding whose odds are highest relative to those of its threshold."""
-    likely = max(findings, key=lambda f: _odds(f["probability"]) / _odds(f["threshold"]), default=None)
-    return {"most_likely": likely["finding"], "probability": likely["probability"]} if likely else {"findings": None}
-
-
-def _odds(probability: float) -> float:
-    return probability / (1 - min(probability, 0.9999))
+    """Return the studies, oldest first, with the seconds from receipt to delivery."""
+    return [row | {"seconds": _seconds(row)} for row in reversed(studies)]
 
 
 def _seconds(row: dict[str, Any]) -> float | None:

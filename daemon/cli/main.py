@@ -106,11 +106,14 @@ def predict(
     if faults:
         raise typer.Exit(2)
     try:
-        results = run(files, settings_of(config), explain, method, precision)
+        remarks: list[str] = []
+        results = run(files, settings_of(config), explain, method, precision, remarks.append)
     except CannotWork as fault:
         say(str(fault), err=True)
         raise typer.Exit(2) from None
     show(results, as_json, one=len(files) == 1 and files[0].is_file())
+    for sentence in [] if as_json else remarks:
+        say(sentence)
     empty = without_images(files, results)
     for folder in empty:
         say(f"{folder}: this folder holds no DICOM, PNG or JPEG file", err=True)

@@ -52,14 +52,15 @@ def found_at(bundle: str, tracking_uri: str = "") -> Iterator[Path]:
 
 @model.command("show")
 def show_model(bundle: Named = "", tracking_uri: TrackingUri = "", as_json: AsJson = False) -> None:
-    """Show a bundle's name, version, digest and labels."""
+    """Show a bundle's name, version, digest and labels, and whether anybody has evaluated its calls."""
     from inference.bundle import load_bundle
 
     with found_at(bundle, tracking_uri) as directory:
         found = tried(lambda: load_bundle(directory))
         row = {"name": found.name, "version": found.version, "trained": found.trained, "pinned": found.pinned,
-               "digest": found.digest, "labels": list(found.labels), "directory": bundle or str(directory)}  # fmt: skip
-    show([row], ["name", "version", "trained", "pinned", "digest", "labels"], as_json)
+               "calls_evaluated": found.evaluated, "digest": found.digest, "labels": list(found.labels),
+               "directory": bundle or str(directory)}  # fmt: skip
+    show([row], ["name", "version", "trained", "pinned", "calls_evaluated", "digest", "labels"], as_json)
 
 
 @model.command("list")

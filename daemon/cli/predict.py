@@ -2,7 +2,7 @@
 
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ from daemon.pipeline import SIZE_HINT
 from dicom_io.image.decode import decode
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.no_picture import NoPicture, NotDicom
-from dicom_io.image.selection import select
+from dicom_io.image.selection import projection, select
 from dicom_io.results.contour import outlined_pixels
+from dicom_io.results.wording import NOT_EVALUATED
 from inference.errors import DataError, EngineError
 from inference.pictures import display_values
 from inference.prediction import Prediction, refused
 from inference.serving.classifier import Classifier
-from inference.serving.location import NOT_PRESENT, Located, locations, with_locations
+from inference.serving.location import NOT_ABOVE, Located, locations, with_locations
 
 NO_IMAGE = "neither DICOM, PNG nor JPEG"
 #: In a folder, a file that cannot be read as an image is reported only if it has one of these suffixes.
@@ -36,12 +37,13 @@ def predict(
     explain: Path | None = None,
     method: str = "cam",
     precision: str = "low",
+    remark: Callable[[str], None] = lambda sentence: None,
 ) -> list[dict[str, Any]]:
     """Return the object of `hilum predict --json` for each file, in order.
 
     In a folder, every image at any depth is used. With `explain`, each finding has its location, by `method` and
-    `precision`, and each contour is drawn on the picture and written to that folder. Raises CannotWork if the model
-    cannot be used.
+    `precision`, and each contour is drawn on the picture and written to that folder. `remark` is called with what a
+    reader of the answers has to know of the model. Raises CannotWork if the model cannot be used.
     """
     classifier = wiring.open_classifier(settings)
     results = []
@@ -50,7 +52,8 @@ def predict(
         pixels, reason, header = read(file, settings)
         if reason == NO_IMAGE and not (named or file.suffix.lower() in IMAGES):
             continue
-        prediction = refused(reason) if pixels is None else classifier.predict([pixels])[0]
+        view = projection(header) if header else ""  # only DICOM files can name one
+        prediction = refused(reason) if pixels is None else classifier.predict([pixels], [view])[0]
         answer = prediction.to_json(str(file), classifier.model)
         if explain and pixels is not None and prediction.analysed:
             taken[file.stem] += 1
@@ -59,6 +62,8 @@ def predict(
             write_contours(explain, name, pixels, found)
             answer = with_locations(answer, translate.located_in_file(header, pixels.shape, found) if header else found)
         results.append(answer)
+    if not classifier.bundle.evaluated and any(result["analysed"] for result in results):
+        remark(NOT_EVALUATED)
     return results
 
 
@@ -151,21 +156,20 @@ def show(results: Sequence[Any], as_json: bool, one: bool = False) -> None:
             "file": Path(r["file"]).name,
             "pathology": r.get("pathology_probability"),
             "most_likely": (r.get("most_likely") or {}).get("finding"),
-            "probability": (r.get("most_likely") or {}).get("probability"),
             "findings": r.get("findings") or [],
             "not_analysed_because": r.get("reason", ""),
         }
         for r in results
     ]
     if rows:
-        tables.show(rows, ["file", "pathology", "most_likely", "probability", "findings", "not_analysed_because"])
+        tables.show(rows, ["file", "pathology", "most_likely", "findings", "not_analysed_because"])
     for sentence in _not_located(results):
         tables.say(sentence)
 
 
 def _not_located(results: Sequence[Any]) -> Iterator[str]:
-    """Yield a sentence for each finding that is present and was asked for, but has no location."""
+    """Yield a sentence for each finding that is above its threshold and was asked for, but has no location."""
     for result in results:
         for row in result.get("findings") or []:
-            if row.get("location_reason", NOT_PRESENT) != NOT_PRESENT:
+            if row.get("location_reason", NOT_ABOVE) != NOT_ABOVE:
                 yield f"{Path(result['file']).name}, {row['finding']}: no location given: {row['location_reason']}"

@@ -68,10 +68,11 @@ def text(value: Any) -> str:
         case datetime():
             return value.isoformat(sep=" ", timespec="seconds")
         case [*findings] if findings and isinstance(findings[0], dict):
-            present = [f for f in findings if f.get("call") == "present"]
-            named = sorted(present, key=lambda f: -f["probability"])
+            above = [f for f in findings if f.get("call") == "above"]
+            named = sorted(above, key=lambda f: -f.get("score", 50))
             more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
-            return ", ".join(f"{f['finding']} {f['probability']:.0%}" for f in named[:NAMED]) + more or "none present"
+            cells = (f"{f['finding']} {f['score']}" if "score" in f else f["finding"] for f in named[:NAMED])
+            return ", ".join(cells) + more or "none above"
         case list() | dict():
             return json.dumps(value, ensure_ascii=False, default=str) if value else ""
         case _:

@@ -1,4 +1,4 @@
-"""`hilum train`, `crossvalidate`, `evaluate`, `model gate` and `model location`: commands for the data scientist."""
+"""`hilum train`, `crossvalidate`, `evaluate`, `model gate`, `calls` and `location`: commands for the data scientist."""
 
 import json
 from pathlib import Path
@@ -142,6 +142,31 @@ def location(
         )
     )
     typer.echo(json.dumps(part, indent=1))
+    typer.echo(f'bundle = "{bundle.resolve()}"\ndigest = "{load_bundle(bundle).digest}"', err=True)
+
+
+@model.command()
+def calls(
+    data: Data,
+    bundle: Annotated[Path, typer.Option(help="The folder of a bundle that crossvalidate made.", exists=True)],
+    version: Annotated[str, typer.Option(help="The bundle's new version; default: as it is.")] = "",
+    manifests: Annotated[str, typer.Option(help="Comma-separated names of the CSV files; default: all.")] = "",
+    false_calls: Annotated[
+        float, typer.Option(help="Of the images of a view without a finding, the share that may get a call.")
+    ] = 0.03,
+) -> None:
+    """Fit the calls of a bundle anew, on the data of its cross-validation; weights and probabilities stay.
+
+    Prints the tables of the model card.
+    """
+    from inference.bundle import load_bundle
+    from inference.training.calls_card import calls_markdown
+    from inference.training.fit_calls import Limits
+    from inference.training.refit_calls import refit_calls
+
+    names, limits = tuple(filter(None, manifests.split(","))), Limits(false_calls=false_calls)
+    content = tried(lambda: refit_calls(data, bundle, names, limits, version))
+    typer.echo(calls_markdown(content))
     typer.echo(f'bundle = "{bundle.resolve()}"\ndigest = "{load_bundle(bundle).digest}"', err=True)
 
 

@@ -12,7 +12,9 @@ from pydicom.dataset import Dataset
 from dicom_io.composite import codes, copying
 from dicom_io.identity import derived_uid
 
-Call = Literal["present", "absent", "undetermined"]
+#: A probability above, near or below the threshold. No call says that a finding is absent.
+Call = Literal["above", "near", "below"]
+CALL_ORDER: dict[Call, int] = {"above": 0, "near": 1, "below": 2}
 
 
 class ReportError(ValueError):
@@ -21,20 +23,28 @@ class ReportError(ValueError):
 
 @dataclass(frozen=True)
 class FindingResult:
-    """What the model says of one finding: probability and threshold in 0..1, and the call made from them."""
+    """What the model says of one finding that it assesses: probability and threshold in 0..1, and the call.
+
+    `score` says where the probability stands from 0 to 100, with the threshold at 50.
+    """
 
     finding: str
     probability: float
     threshold: float
     call: Call
+    score: int
 
 
 @dataclass(frozen=True)
 class Pathology:
-    """Whether the model sees anything at all, whatever it is: probability and threshold in 0..1."""
+    """Whether the model sees anything at all, whatever it is: probability and threshold in 0..1, and the score.
 
-    present: bool
+    It is above its threshold whenever one of the findings is, so that the two never contradict each other.
+    """
+
+    call: Call
     probability: float
+    score: int
     threshold: float | None = None
 
 
@@ -51,16 +61,22 @@ class SourceImage:
     pathology: Pathology | None = None
     subject: str = ""
     """A digest of what the header says of patient and study: a corrected header makes another object."""
+    not_assessed: tuple[str, ...] = ()
+    """The findings that the model knows, but of which it may say nothing: too seldom would it be right."""
 
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """The model: `digest` names its very weights, `trained` is False where they are random."""
+    """The model: `digest` names its very weights, `trained` is False where they are random.
+
+    `evaluated` is False where nobody has measured how often its calls are right.
+    """
 
     name: str
     version: str
     digest: str
     trained: bool = True
+    evaluated: bool = True
 
     @property
     def device_uid(self) -> str:
@@ -145,18 +161,30 @@ class ResultKind:
 
 
 def highest(images: Iterable[SourceImage]) -> tuple[FindingResult, ...]:
-    """The result with the highest probability of each finding over the images, in the model's order."""
+    """The strongest result of each finding over the images, by call and score, in the model's order."""
     best: dict[str, FindingResult] = {}
     for result in (result for image in images for result in image.findings):
-        if result.finding not in best or result.probability > best[result.finding].probability:
+        if result.finding not in best or strength(result) < strength(best[result.finding]):
             best[result.finding] = result
     return tuple(best.values())
 
 
 def highest_pathology(images: Iterable[SourceImage]) -> Pathology | None:
     """The same for whether anything is seen; None where no image has it."""
-    said = [image.pathology for image in images if image.pathology]
-    return max(said, key=lambda pathology: pathology.probability, default=None)
+    return min((image.pathology for image in images if image.pathology), key=strength, default=None)
+
+
+def strength(result: FindingResult | Pathology) -> tuple[int, int, float]:
+    """What results are ordered by, the strongest first: the call, then the score, then the probability."""
+    return CALL_ORDER[result.call], -result.score, -result.probability
+
+
+def never_assessed(images: Iterable[SourceImage]) -> tuple[str, ...]:
+    """The findings that are assessed on none of the images that were analysed, in the model's order."""
+    images = tuple(images)
+    assessed = {result.finding for image in images for result in image.findings}
+    names = (name for image in images for name in image.not_assessed if name not in assessed)
+    return tuple(dict.fromkeys(names))
 
 
 def check_analysis(images: Sequence[SourceImage], started: datetime) -> None:
@@ -171,7 +199,11 @@ def check_analysis(images: Sequence[SourceImage], started: datetime) -> None:
     wrong = [value for value in values if not 0 <= value <= 1]  # true for NaN too
     if wrong:
         raise ReportError(f"probabilities and thresholds lie in 0..1, found {wrong[:3]}")
+    scores = [result.score for result in results if not 0 <= result.score <= 100]
+    if scores:
+        raise ReportError(f"scores lie in 0..100, found {scores[:3]}")
     codes.check_findings(result.finding for image in images for result in image.findings)
+    codes.check_findings(never_assessed(images))
 
 
 def result_uid(kind: str, images: Sequence[SourceImage], model: ModelIdentity, *parts: str) -> str:
@@ -180,7 +212,9 @@ def result_uid(kind: str, images: Sequence[SourceImage], model: ModelIdentity, *
     for image in images:
         said += [copying.sop_instance_uid(image.dataset), image.reason, *map(_spelled, image.findings)]
         if image.pathology:
-            said.append(f"any finding {percent(image.pathology.probability)} {image.pathology.present}")
+            said.append(f"any finding {percent(image.pathology.probability)} {image.pathology.call}")
+        if image.not_assessed:
+            said.append(f"not assessed {' '.join(image.not_assessed)}")
     return derived_uid(*said)
 
 

@@ -89,13 +89,15 @@ SOURCE_OF_MEASUREMENT = Code("121112", "DCM", "Source of Measurement")
 CERTAINTY_OF_FINDING = Code("111012", "DCM", "Certainty of Finding")
 PERCENT = Code("%", "UCUM", "Percent")
 
-# CID 240
+# where the certainty stands from 0 to 100, a concept that no standard scheme has; UCUM's unity, CID 7181
+SCORE = Code("SCORE", LOCAL_SCHEME, "Score with the threshold at 50")
+NO_UNITS = Code("1", "UCUM", "no units")
+
+# CID 240. Its (272519000, SCT, "Absent") is never written: a finding below its threshold may still be there
 PRESENCE = Code("705057003", "SCT", "Presence")
-CALLS = {
-    "present": Code("52101004", "SCT", "Present"),
-    "absent": Code("272519000", "SCT", "Absent"),
-    "undetermined": Code("373068000", "SCT", "Undetermined"),
-}
+PRESENT = Code("52101004", "SCT", "Present")
+UNDETERMINED = Code("373068000", "SCT", "Undetermined")
+CALLS = {"above": PRESENT, "near": UNDETERMINED, "below": UNDETERMINED}
 
 # TID 4019
 ALGORITHM_NAME = Code("111001", "DCM", "Algorithm Name")

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from dicom_io.composite import codes, iod
-from dicom_io.composite.analysis import Location, ModelIdentity, SourceImage, highest, highest_pathology
+from dicom_io.composite.analysis import (
+    FindingResult,
+    Location,
+    ModelIdentity,
+    Pathology,
+    SourceImage,
+    highest,
+    highest_pathology,
+)
 from dicom_io.composite.codes import coded
 from dicom_io.composite.encode import plain
 from dicom_io.results import contour, wording
@@ -36,7 +44,7 @@ TEXT = (236, 238, 240)
 FAINT = (150, 157, 166)
 WARNING = (255, 196, 60)
 ALARM = (190, 30, 30)
-CALL_COLOURS = {"present": (255, 138, 76), "undetermined": (240, 214, 110), "absent": (112, 126, 142)}
+CALL_COLOURS = {"above": (255, 138, 76), "near": (240, 214, 110)}
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -118,19 +126,23 @@ def _table(images: Sequence[SourceImage], model: ModelIdentity) -> Image.Image:
     panel = Image.new("RGB", (TABLE_WIDTH, 4000), BACKGROUND)
     pen = ImageDraw.Draw(panel)
     bottom = _sentences(pen, 0, 26, TEXT, [wording.headline(images)]) + 12
-    findings, pathology = wording.ranked(highest(images)), highest_pathology(images)
-    if pathology or findings:
+    rows = _rows(images)
+    if rows:
         bottom = _column_heads(pen, bottom)
-    if pathology:
-        call = "present" if pathology.present else "absent"
-        bottom = _row(pen, bottom, codes.PATHOLOGY.meaning, pathology.probability, pathology.threshold, call)
-        pen.line((0, bottom + 2, TABLE_WIDTH, bottom + 2), RULE)
-        bottom += 6
-    for result in findings:
-        bottom = _row(pen, bottom, coded(result.finding).display, result.probability, result.threshold, result.call)
+    for name, result in rows:
+        bottom = _row(pen, bottom, name, result)
+    bottom = _sentences(pen, bottom + 16, 20, FAINT, wording.others(images))
     bottom = _sentences(pen, bottom + 16, 20, WARNING, wording.not_analysed(images))
     bottom = _sentences(pen, bottom + 16, 18, FAINT, _small_print(images, model))
     return panel.crop((0, 0, TABLE_WIDTH, min(bottom, panel.height)))
+
+
+def _rows(images: Sequence[SourceImage]) -> list[tuple[str, FindingResult | Pathology]]:
+    """What stands in the table: any finding, then the findings, as far as they are above or near their thresholds."""
+    pathology = highest_pathology(images)
+    every: list[tuple[str, FindingResult | Pathology]] = [(codes.PATHOLOGY.meaning, pathology)] if pathology else []
+    every += [(coded(result.finding).display, result) for result in wording.ranked(highest(images))]
+    return [(name, result) for name, result in every if result.call != "below"]
 
 
 def _small_print(images: Sequence[SourceImage], model: ModelIdentity) -> list[str]:
@@ -138,6 +150,7 @@ def _small_print(images: Sequence[SourceImage], model: ModelIdentity) -> list[st
     return [
         *([f"The highest of {analysed} images is given; one of them is shown."] if analysed > 1 else []),
         *([wording.NOT_NORMAL] if analysed else []),
+        *([wording.NOT_EVALUATED] if model.trained and not model.evaluated else []),
         f"Model {model.name} {model.version}",
         f"Weights {model.digest[:23]}",
         wording.NOT_VERIFIED,
@@ -146,23 +159,21 @@ def _small_print(images: Sequence[SourceImage], model: ModelIdentity) -> list[st
 
 def _column_heads(pen: ImageDraw.ImageDraw, top: int) -> int:
     middle = top + ROW_HEIGHT // 2
-    for left, head in ((0, "Finding"), (BAR_LEFT, "Probability, | threshold"), (CALL_LEFT, "Call")):
+    for left, head in ((0, "Finding"), (BAR_LEFT, "Score, | threshold"), (CALL_LEFT, "Call")):
         pen.text((left, middle), head, FAINT, font(18), anchor="lm")
     pen.line((0, top + ROW_HEIGHT, TABLE_WIDTH, top + ROW_HEIGHT), RULE)
     return top + ROW_HEIGHT + 4
 
 
-def _row(pen: ImageDraw.ImageDraw, top: int, name: str, probability: float, threshold: float | None, call: str) -> int:
-    """One finding: its name, a bar with a mark at the threshold, the number and the call; returns its bottom."""
-    middle, colour = top + ROW_HEIGHT // 2, CALL_COLOURS[call]
-    pen.text((0, middle), name, FAINT if call == "absent" else TEXT, font(22), anchor="lm")
+def _row(pen: ImageDraw.ImageDraw, top: int, name: str, result: FindingResult | Pathology) -> int:
+    """One finding: its name, a bar with a mark at the threshold, the score and the call; returns its bottom."""
+    middle, colour, mark = top + ROW_HEIGHT // 2, CALL_COLOURS[result.call], BAR_LEFT + BAR_WIDTH // 2
+    pen.text((0, middle), name, TEXT, font(22), anchor="lm")
     pen.rectangle((BAR_LEFT, middle - 7, BAR_LEFT + BAR_WIDTH, middle + 7), BAND)
-    pen.rectangle((BAR_LEFT, middle - 7, BAR_LEFT + round(BAR_WIDTH * probability), middle + 7), colour)
-    if threshold is not None:
-        mark = BAR_LEFT + round(BAR_WIDTH * threshold)
-        pen.line((mark, middle - 11, mark, middle + 11), TEXT, 2)
-    pen.text((CALL_LEFT - 14, middle), f"{100 * probability:.0f} %", TEXT, font(22), anchor="rm")
-    pen.text((CALL_LEFT, middle), call, colour, font(22), anchor="lm")
+    pen.rectangle((BAR_LEFT, middle - 7, BAR_LEFT + round(BAR_WIDTH * result.score / 100), middle + 7), colour)
+    pen.line((mark, middle - 11, mark, middle + 11), TEXT, 2)
+    pen.text((CALL_LEFT - 14, middle), str(result.score), TEXT, font(22), anchor="rm")
+    pen.text((CALL_LEFT, middle), result.call, colour, font(22), anchor="lm")
     return top + ROW_HEIGHT
 
 

@@ -1,7 +1,8 @@
 """The Structured Report: what the model says about the radiographs of a study, as one DICOM object (PS3.3 A.35).
 
 The tree is TID 1500 Measurement Report: a measurement group for each finding and image, then the qualitative
-evaluations with a summary over the images. Images that could not be analysed are in the report with their reason, so
+evaluations with a summary over the images. A finding that the model does not assess has no group and is named in the
+summary. Images that could not be analysed are in the report with their reason, so
 that the absence of a result is never read as a negative one; and no report ever calls a radiograph normal.
 
 The SOP Instance UID depends on the images, the model, the thresholds, the results, the SOP class and the title, and on
@@ -94,7 +95,8 @@ def structured_report(
 def _codes_used(images: Sequence[SourceImage], options: ReportOptions) -> tuple[Code, ...]:
     found = [coded(result.finding).code for image in images for result in image.findings]
     overall = [codes.PATHOLOGY for image in images if image.pathology]
-    return (codes.TITLES[options.sr_title], *found, *overall)
+    scores = [codes.SCORE] if found or overall else []
+    return (codes.TITLES[options.sr_title], *found, *overall, *scores)
 
 
 def _series(sop_instance_uid: str, model: ModelIdentity, started: datetime, source: Dataset) -> dict[str, bytes]:
@@ -193,7 +195,7 @@ def _library_groups(images: Sequence[SourceImage]) -> list[bytes]:
 
 
 def _measurement_groups(images: Sequence[SourceImage], model: ModelIdentity) -> list[bytes]:
-    """For each image whether anything is seen, where the model says that, then its findings, the most likely first."""
+    """For each image whether anything is seen, where the model says that, then its findings, the strongest first."""
     groups = []
     for image in images:
         reference = _reference(image)
@@ -212,6 +214,7 @@ def _finding_group(reference: tuple[str, str], result: FindingResult, model: Mod
         finding.site,
         _algorithm(model, result.finding, result.threshold),
         percent(result.probability),
+        result.score,
         result.call,
         [reference],
     )
@@ -225,7 +228,8 @@ def _pathology_group(reference: tuple[str, str], pathology: Pathology, model: Mo
         codes.CHEST,
         _algorithm(model, codes.PATHOLOGY.meaning, pathology.threshold),
         percent(pathology.probability),
-        "present" if pathology.present else "absent",
+        pathology.score,
+        pathology.call,
         [reference],
     )
 

@@ -128,10 +128,13 @@ def tid_4019_algorithm(name: str, version: str, parameters: Iterable[str]) -> li
     ]
 
 
-def tid_300_measurement(percent: str, images: Iterable[tuple[str, str]]) -> list[bytes]:
-    """TID 300 with 320: the certainty in percent, and what it was inferred from."""
+def tid_300_measurements(percent: str, score: int, images: Iterable[tuple[str, str]]) -> list[bytes]:
+    """TID 300 with 320, twice: the certainty in percent and the score, and what each was inferred from."""
     sources = [image("INFERRED FROM", codes.SOURCE_OF_MEASUREMENT, *one) for one in images]
-    return [number("CONTAINS", codes.CERTAINTY_OF_FINDING, percent, codes.PERCENT, sources)]
+    return [
+        number("CONTAINS", codes.CERTAINTY_OF_FINDING, percent, codes.PERCENT, sources),
+        number("CONTAINS", codes.SCORE, str(score), codes.NO_UNITS, sources),
+    ]
 
 
 def tid_1501_measurement_group(
@@ -141,10 +144,11 @@ def tid_1501_measurement_group(
     site: Code,
     algorithm: Sequence[bytes],
     percent: str,
+    score: int,
     call: str,
     images: Sequence[tuple[str, str]],
 ) -> bytes:
-    """TID 1501: one finding on the images given (class, instance), with its certainty and whether it is present."""
+    """TID 1501: one finding on the images given (class, instance), with certainty, score, and presence by its call."""
     return container(
         "CONTAINS",
         codes.MEASUREMENT_GROUP,
@@ -154,7 +158,7 @@ def tid_1501_measurement_group(
             code("CONTAINS", codes.FINDING, finding),
             code("HAS CONCEPT MOD", codes.FINDING_SITE, site),
             *algorithm,
-            *tid_300_measurement(percent, images),
+            *tid_300_measurements(percent, score, images),
             code("CONTAINS", codes.PRESENCE, codes.CALLS[call]),
             *(image("CONTAINS", codes.SOURCE_OF_MEASUREMENT, *one) for one in images),
         ],

@@ -1,31 +1,29 @@
 """What a result object says in words and in its overall code; shared by the report and the picture."""
 
-import math
 from collections.abc import Iterable, Sequence
 
 from dicom_io.composite import codes, iod
-from dicom_io.composite.analysis import FindingResult, ModelIdentity, SourceImage, highest, highest_pathology
+from dicom_io.composite.analysis import (
+    FindingResult,
+    ModelIdentity,
+    Pathology,
+    SourceImage,
+    highest,
+    highest_pathology,
+    never_assessed,
+    strength,
+)
 from dicom_io.composite.codes import Code, coded
 
-CALL_ORDER = {"present": 0, "undetermined": 1, "absent": 2}
 NOT_VERIFIED = "Computed by software and not verified by a physician."
+NOT_EVALUATED = "Nobody has measured how often the calls of this model are right."
 # "normal" is not ours to say: a model knows a few findings, and misses some of those
-NOT_NORMAL = "A finding below its threshold, or one that the model does not know, may still be there."
+NOT_NORMAL = "A finding below its threshold, or one that the model does not assess, may still be there."
 
 
 def ranked(findings: Iterable[FindingResult]) -> list[FindingResult]:
-    """Present first, then undetermined, then absent; in each the furthest above its own threshold first."""
-    return sorted(findings, key=lambda result: (CALL_ORDER[result.call], -_margin(result)))
-
-
-def _margin(result: FindingResult) -> float:
-    """Log-odds of the probability minus those of the threshold: 20 % of a rare finding may say more than 60 %."""
-    return _log_odds(result.probability) - _log_odds(result.threshold)
-
-
-def _log_odds(probability: float) -> float:
-    kept = min(max(probability, 1e-9), 1 - 1e-9)
-    return math.log(kept / (1 - kept))
+    """Above first, then near, then below; in each the highest score first."""
+    return sorted(findings, key=strength)
 
 
 def processing(images: Sequence[SourceImage]) -> Code:
@@ -34,8 +32,8 @@ def processing(images: Sequence[SourceImage]) -> Code:
     if not analysed:
         return codes.NONE_SUCCEEDED
     pathology = highest_pathology(analysed)
-    called = any(result.call == "present" for image in analysed for result in image.findings)
-    found = called or (pathology is not None and pathology.present)
+    called = any(result.call == "above" for image in analysed for result in image.findings)
+    found = called or (pathology is not None and pathology.call == "above")
     if len(analysed) == len(images):
         return codes.ALL_SUCCEEDED_WITH if found else codes.ALL_SUCCEEDED_WITHOUT
     return codes.NOT_ALL_SUCCEEDED_WITH if found else codes.NOT_ALL_SUCCEEDED_WITHOUT
@@ -46,25 +44,34 @@ def headline(images: Sequence[SourceImage]) -> str:
     code = processing(images)
     if code == codes.NONE_SUCCEEDED:
         return "No result."
-    findings = highest(images)
-    present = [result for result in ranked(findings) if result.call == "present"]
-    if present:
-        return f"Present: {', '.join(map(_named, present))}."
+    above = [result for result in ranked(highest(images)) if result.call == "above"]
+    if above:
+        return f"Above threshold: {', '.join(map(_named, above))}."
     if code in (codes.ALL_SUCCEEDED_WITH, codes.NOT_ALL_SUCCEEDED_WITH):
-        return "Something is seen, but no single finding reached its threshold."
-    return f"None of the {len(findings)} findings looked for reached its threshold. This does not mean normal."
+        return "Any finding is above its threshold, but no single finding is."
+    return "No finding above threshold. This does not mean normal."
 
 
 def summary(images: Sequence[SourceImage]) -> str:
-    """The lines of Summary (121111, DCM): the headline, then each finding, or each reason."""
-    lines = [headline(images)]
+    """The lines of Summary (121111, DCM): headline, findings above and near, the others, and each reason."""
+    lines, findings = [headline(images)], ranked(highest(images))
     if pathology := highest_pathology(images):
-        lines.append(f"{codes.PATHOLOGY.meaning} {_percent(pathology.probability)}")
+        lines.append(f"{codes.PATHOLOGY.meaning}: {said(pathology)}")
     analysed = sum(not image.reason for image in images)
     if analysed > 1:
         lines.append(f"Given for each finding is the highest of {analysed} images.")
-    lines += [f"{_named(result)}: {_said(result)}" for result in ranked(highest(images))]
-    return "\n".join([*lines, *not_analysed(images)])
+    lines += [f"{coded(result.finding).display}: {said(result)}" for result in findings if result.call != "below"]
+    return "\n".join([*lines, *others(images), *not_analysed(images)])
+
+
+def others(images: Sequence[SourceImage]) -> list[str]:
+    """A sentence that names the findings below threshold, and one that names those that are not assessed."""
+    below = [_named(result) for result in ranked(highest(images)) if result.call == "below"]
+    never = [coded(name).display for name in never_assessed(images)]
+    return [
+        *([f"Below threshold: {', '.join(below)}."] if below else []),
+        *([f"Not assessed by this model: {', '.join(never)}."] if never else []),
+    ]
 
 
 def not_analysed(images: Sequence[SourceImage]) -> list[str]:
@@ -82,22 +89,19 @@ def _sentence(reason: str) -> str:
     return f"{reason.strip().rstrip('.')}."
 
 
-def _said(result: FindingResult) -> str:
-    """The call with its threshold."""
-    return f"{result.call} (threshold {_percent(result.threshold)})"
+def said(result: FindingResult | Pathology) -> str:
+    """The call in words, with the score."""
+    return f"{result.call} threshold (score {result.score})"
 
 
 def comments(images: Sequence[SourceImage], model: ModelIdentity) -> list[str]:
-    """The texts of Comment (121106, DCM): the disclaimer, and that the weights are untrained where they are."""
+    """The texts of Comment (121106, DCM): the disclaimer, and what the weights or the calls lack where they do."""
     warning = [iod.UNTRAINED] if not model.trained else []
+    warning += [NOT_EVALUATED] if model.trained and not model.evaluated else []
     limits = f" {NOT_NORMAL}" if any(image.findings for image in images) else ""
     made_by = f"Model {model.name} {model.version}, {model.digest}."
     return [*warning, f"{iod.DISCLAIMER}. {NOT_VERIFIED}{limits} {made_by}"]
 
 
 def _named(result: FindingResult) -> str:
-    return f"{coded(result.finding).display} {_percent(result.probability)}"
-
-
-def _percent(probability: float) -> str:
-    return f"{100 * probability:.0f} %"
+    return f"{coded(result.finding).display} (score {result.score})"

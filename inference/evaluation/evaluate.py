@@ -17,6 +17,7 @@ from inference.arrays import Array
 from inference.bundle import Bundle
 from inference.errors import DataError
 from inference.evaluation.data import COMMON, PATHOLOGY, Table, pictures, read_table
+from inference.evaluation.evaluate_calls import evaluate_calls, make_calls
 from inference.evaluation.evaluate_gate import gate_figures
 from inference.evaluation.metrics import (
     at_threshold,
@@ -34,6 +35,7 @@ from inference.evaluation.metrics import (
 from inference.preprocess import preprocess
 from inference.serving.classifier import Classifier
 
+CALL_GROUPS = ("all", "view", "cohort")  # the kinds of groups for which the calls have figures of their own
 AGES = ((0, 18), (18, 40), (40, 60), (60, 200))  # years: from, and below
 
 
@@ -62,9 +64,10 @@ def evaluate(
     probabilities = np.concatenate([scores[:, columns], scores[:, -1:]], axis=1)
     targets = table.targets[:, [table.findings.index(label) for label in shared]]
     targets = np.concatenate([targets, table.targets.max(axis=1, keepdims=True)], axis=1)
-    points = [float(classifier.calibration.rows[label]["threshold"]) for label in shared]
-    points.append(float((classifier.calibration.pathology or {"threshold": 0.5})["threshold"]))
-    result = figures(table, (*shared, PATHOLOGY), probabilities, targets, points, rounds)
+    calls, names = make_calls(classifier.calibration, table, scores, shared), (*shared, PATHOLOGY)
+    result = figures(table, names, probabilities, targets, calls.above, rounds)
+    parts = {name: rows for name, rows in groups(table).items() if name.split()[0] in CALL_GROUPS}
+    result["calls"] = evaluate_calls(calls, table, names, targets, parts, rounds) | {"evaluated": bundle.evaluated}
     result |= {"model": classifier.model, "gate": gate_figures(classifier, table, gate, others, rounds)}
     if out:
         write_report(out, result)
@@ -99,17 +102,17 @@ def _batches(classifier: Classifier, table: Table, size: int) -> Iterator[tuple[
 
 
 def figures(
-    table: Table, names: Sequence[str], probabilities: Array, targets: Array, thresholds: Sequence[float],
+    table: Table, names: Sequence[str], probabilities: Array, targets: Array, above: npt.NDArray[np.bool_],
     rounds: int = 200,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return all figures, from probabilities and targets [n, names]. The last name is that of any pathology.
+    """Return all figures, from probabilities, targets and calls [n, names]. The last name is that of any pathology.
 
     "groups" begins with "all", which leaves out the confounded cohorts; then come each cohort, view, sex and age band.
     """
     members = groups(table)
     rows, patients = members["all"], table.patients[members["all"]]
     findings = {
-        name: finding_figures(probabilities[rows, k], targets[rows, k], patients, thresholds[k], rounds)
+        name: finding_figures(probabilities[rows, k], targets[rows, k], patients, above[rows, k], rounds)
         for k, name in enumerate(names)
     }
     return {
@@ -139,7 +142,7 @@ def groups(table: Table) -> dict[str, npt.NDArray[np.int64]]:
 def group_figures(
     table: Table, names: Sequence[str], probabilities: Array, targets: Array, rows: npt.NDArray[np.int64], rounds: int
 ) -> dict[str, Any]:
-    """Return the mean AUROC of the common findings and the AUROC of any pathology in a group.
+    """Return the mean AUROC of the common findings, and AUROC and calibration of any pathology, in a group.
 
     `rows` are the group's row numbers. Findings with at least COMMON positives count in the mean; intervals are by
     patient.
@@ -158,15 +161,18 @@ def group_figures(
         "images": len(rows), "findings_counted": [names[k] for k in common],
         "mean_auroc": values[0], "mean_auroc_interval": interval(samples[:, 0]),
         "pathology_auroc": values[1], "pathology_auroc_interval": interval(samples[:, 1]),
+        "pathology_ece": expected_calibration_error(probabilities[rows, -1], targets[rows, -1]),
     }  # fmt: skip
 
 
-def finding_figures(p: Array, y: Array, patients: npt.NDArray[Any], threshold: float, rounds: int) -> dict[str, Any]:
+def finding_figures(
+    p: Array, y: Array, patients: npt.NDArray[Any], above: npt.NDArray[np.bool_], rounds: int
+) -> dict[str, Any]:
     """Return discrimination, operating point, calibration and curves of one output.
 
-    `p` are its probabilities and `y` the targets, both [n]; intervals are by patient.
+    `p` are its probabilities, `y` the targets and `above` the calls, all [n]; intervals are by patient.
     """
-    result: dict[str, Any] = {"positives": int(y.sum()), "threshold": threshold} | at_threshold(p, y, threshold)
+    result: dict[str, Any] = {"positives": int(y.sum())} | at_threshold(above.astype(np.float32), y, 0.5)
     result |= {"brier": brier(p, y), "expected_calibration_error": expected_calibration_error(p, y)}
     scores: dict[str, Callable[[Any, Any], float]] = {"auroc": auroc, "average_precision": average_precision}
     for name, metric in scores.items():

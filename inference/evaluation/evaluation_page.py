@@ -4,6 +4,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
+
+from inference.evaluation.call_figures import POOLED
+
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1c2733}
 table{border-collapse:collapse;margin:1rem 0;font-variant-numeric:tabular-nums}
 td,th{padding:.25rem .7rem;border-bottom:1px solid #d5dce3;text-align:right}
@@ -28,16 +32,39 @@ def with_interval(figures: dict[str, Any], key: str) -> str:
 
 def tables(result: dict[str, Any]) -> dict[str, Rows]:
     """Return each table by its title: rows of cells, the head first."""
-    groups = [["group", "images", "mean AUROC", "any pathology"]]
+    groups = [["group", "images", "mean AUROC", "any pathology", "ECE of any pathology"]]
     for name, g in result["groups"].items():
-        groups.append([name, str(g["images"]), with_interval(g, "mean_auroc"), with_interval(g, "pathology_auroc")])
+        groups.append([name, str(g["images"]), with_interval(g, "mean_auroc"), with_interval(g, "pathology_auroc"),
+                       _value(g["pathology_ece"])])  # fmt: skip
     findings = [["finding", "positives", "AUROC", "average precision", "ECE", "Brier"]]
-    points = [["finding", "threshold", *_POINT]]
+    points = [["finding", *_POINT]]
     for name, f in result["findings"].items():
         findings.append([name, str(f["positives"]), with_interval(f, "auroc"), with_interval(f, "average_precision"),
                          _value(f["expected_calibration_error"]), _value(f["brier"])])  # fmt: skip
-        points.append([name, _value(f["threshold"]), *(_value(f[key]) for key in _POINT)])
-    return {"Groups": groups, "Findings": findings, "Operating points": points} | _gate(result["gate"])
+        points.append([name, *(_value(f[key]) for key in _POINT)])
+    first = {"Groups": groups} | _calls(result["calls"])
+    return first | {"Findings": findings, "Operating points": points} | _gate(result["gate"])
+
+
+def _calls(calls: dict[str, Any]) -> dict[str, Rows]:
+    """Return the tables of how often the calls are right: over all findings, and for each that is assessed."""
+    pooled = [["group", "images", "without a finding", "of these with a call", "PPV of the calls", "sensitivity",
+               "sick images with a right call"]]  # fmt: skip
+    for name, g in calls["groups"].items():
+        pooled.append([name, str(g["images"]), str(g["without_finding"]), *(with_interval(g, key) for key in POOLED)])
+    single = [["finding", "group", "positives", "called", "sensitivity", "PPV", "LR+"]]
+    for group, findings in calls["findings"].items():
+        if group == "all" or group.startswith("view"):
+            for name, f in findings.items():
+                single.append([name, group, str(f["positives"]), str(f["called"]),
+                               *(_value(f[key]) for key in ("sensitivity", "ppv", "lr_plus"))])  # fmt: skip
+    likely = calls["most likely"]
+    rows = [["images for which one is named", "right", "the commonest label would be right"]]
+    if likely["images"]:
+        rows.append([str(likely["images"]), _value(likely["right"]), _value(likely["commonest_right"])])
+    note = "" if calls["evaluated"] else " (thresholds that nobody had evaluated)"
+    every = {f"Calls{note}": pooled, "Calls by finding": single}
+    return every | ({"The most likely finding": rows} if likely["images"] else {})
 
 
 def _gate(gate: dict[str, Any]) -> dict[str, Rows]:
@@ -70,6 +97,9 @@ def evaluation_html(result: dict[str, Any]) -> str:
     body = [f"<h1>Evaluation</h1><p>{escape(_head(result))}</p>"]
     body += [f"<h2>{title}</h2>{_table(rows)}" for title, rows in tables(result).items()]
     body.append("<h2>Curves</h2>")
+    for name, curve in result["calls"]["trade_off"].items():
+        if curve and (name == "all" or name.startswith("view")):
+            body.append(f"<h3>Calls, {escape(name)}</h3>{_trade_off(curve, result['calls']['groups'][name])}")
     if "roc" in result["gate"]:
         gate = _plot(result["gate"]["roc"], "other pictures that pass", "chests that pass", diagonal=True)
         body.append(f"<h3>Gate</h3>{gate}")
@@ -91,15 +121,27 @@ def _table(rows: Rows) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
-def _plot(points: Sequence[tuple[float, float]], x: str, y: str, diagonal: bool = False, dots: bool = False) -> str:
+def _trade_off(curve: Sequence[tuple[float, float]], at: dict[str, Any]) -> str:
+    """Return the plot of what other thresholds would give, in which the bundle's own are marked."""
+    here = (at["false_call_share"], at["helped_share"])
+    axes = ("images without a finding that get a call", "images with a finding that get a right call")
+    return _plot(curve, *axes, diagonal=True, mark=None if np.isnan(here).any() else here)
+
+
+def _plot(
+    points: Sequence[tuple[float, float]], x: str, y: str, diagonal: bool = False, dots: bool = False,
+    mark: tuple[float, float] | None = None,
+) -> str:  # fmt: skip
     """Return a square plot of points in 0..1 as SVG.
 
-    With `dots`, for reliability, the axes end at the largest value.
+    With `dots`, for reliability, the axes end at the largest value. `mark` is a point to be marked.
     """
     top = max([max(p) for p in points], default=1.0) if dots else 1.0
     at = [(20 + 200 * a / (top or 1), 220 - 200 * b / (top or 1)) for a, b in points]
     line = " ".join(f"{a:.1f},{b:.1f}" for a, b in at)
     marks = "".join(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="#1f6f8b"/>' for a, b in at) if dots else ""
+    if mark:
+        marks += f'<circle cx="{20 + 200 * mark[0]:.1f}" cy="{220 - 200 * mark[1]:.1f}" r="5" fill="#b3541e"/>'
     cross = '<path d="M20 220L220 20" stroke="#b8c2cc" stroke-dasharray="4"/>' if diagonal else ""
     scale = f'<text x="220" y="234" font-size="10" text-anchor="end">{top:.2g}</text>'
     return (f'<figure><svg width="240" height="240" role="img" aria-label="{y} against {x}">{cross}{scale}'

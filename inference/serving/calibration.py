@@ -1,68 +1,92 @@
-"""Turning logits into calibrated probabilities and calls. `inference.training.fit_calibration` fits the parameters.
+"""Turning logits into calibrated probabilities and calls. `inference.training` fits the parameters.
 
 configs/calibration.json:
 
-    {"findings": {"Effusion": {"scale": 1.1, "offset": -0.2,      probability = sigmoid(scale * logit + offset)
-                               "threshold": 0.21,                 operating point
-                               "band": [0.17, 0.26],              present from the upper edge on, absent below the
-                                                                  lower edge, else undetermined; default: no band
-                               "prevalence": 0.12}, ...},         for information only
+    {"format": 2,
+     "findings": {"Effusion": {"scale": 1.1, "offset": -0.2,      probability = sigmoid(scale * logit + offset)
+                               "assessed": true,                  false: no call is ever made
+                               "auroc": [0.83, 0.81, 0.85],       in cross-validation, with its interval
+                               "prevalence": 0.12,                for information only
+                               "views": {"PA": {"threshold": 0.41, "near": 0.2, ...},
+                                         "AP": null}}, ...},      see inference/serving/operating_points.py
      "pathology": {"weights": {"Effusion": 0.4, ...},             sigmoid(sum of weight * logit of that output + offset)
-                   "offset": -1.0, "threshold": 0.5, "band": [0.45, 0.55]}}
+                   "offset": -1.0, "views": {...}},
+     "most_likely": "probability",                                or "score", or null: see inference/prediction.py
+     "evidence": {...}}                                           how often calls were right, for information only
 
-A finding that is not named there has the probability sigmoid(logit) and the threshold 0.5. Without "pathology", the
-probability of any pathology is the highest one of the findings, which is not calibrated, and pathology is called
-present if a finding is. Platt, "Probabilistic outputs for support vector machines", 1999; with offset 0 this is
-temperature scaling (Guo 2017).
+A finding is above its threshold if its probability reaches the threshold for the image's view, near it if it reaches
+the lower edge "near", else below. Any finding is above if it reaches its own threshold or if one of the findings is
+above, and near likewise. The two can therefore never contradict each other.
+
+Format 1, without "format", is what is known of imported models: one "threshold" for all views, by default 0.5, and
+perhaps a "band". Nobody evaluated the calls then, which `Bundle.evaluated` tells. A finding that is not named in the
+file has the probability sigmoid(logit). Without "pathology", the probability of any finding is the highest one of the
+findings, which is not calibrated. Platt, "Probabilistic outputs for support vector machines", 1999; with offset 0 this
+is temperature scaling (Guo 2017).
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from inference.arrays import FloatArray
 from inference.bundle import Bundle
 from inference.errors import BundleError
-from inference.prediction import Finding, Prediction, most_likely
+from inference.prediction import (
+    ABOVE,
+    ANY_FINDING,
+    BELOW,
+    NEAR,
+    NOT_ASSESSED,
+    Finding,
+    Prediction,
+    most_likely,
+)
 from inference.probability import log_odds, sigmoid
+from inference.serving.operating_points import VIEWS, Point, points_of
 
-PRESENT, ABSENT, UNDETERMINED = "present", "absent", "undetermined"
-_DEFAULT: dict[str, Any] = {"scale": 1.0, "offset": 0.0, "threshold": 0.5}
-
-
-def call(probability: float, threshold: float, band: Sequence[float] | None) -> str:
-    """Return PRESENT, ABSENT or UNDETERMINED. `band` is (lower edge, upper edge), or None for no band."""
-    low, high = band if band else (threshold, threshold)
-    if probability >= high:
-        return PRESENT
-    return ABSENT if probability < low else UNDETERMINED
+FORMAT = 2
+_DEFAULT: dict[str, Any] = {"scale": 1.0, "offset": 0.0}
+_RULES = (None, "probability", "score")
 
 
 class Calibration:
     """A bundle's calibration, ready to be applied. Raises BundleError if it does not fit the bundle."""
 
     def __init__(self, bundle: Bundle) -> None:
-        self.labels, self.outputs = bundle.labels, bundle.outputs
-        table = bundle.calibration.get("findings", {})
-        self.rows = {label: _DEFAULT | dict(table.get(label, {})) for label in self.labels}
-        self.pathology: Mapping[str, Any] | None = bundle.calibration.get("pathology")
+        self.labels, self.outputs, content = bundle.labels, bundle.outputs, bundle.calibration
         self.where = f"{bundle.directory}/configs/calibration.json"
-        self._check()
+        default = _DEFAULT | ({"assessed": False} if bundle.evaluated else {"threshold": 0.5})
+        table = content.get("findings", {})
+        self.rows = {label: default | dict(table.get(label, {})) for label in self.labels}
+        self.pathology: Mapping[str, Any] | None = content.get("pathology")
+        self.rule: str | None = content.get("most_likely")
+        self._check(content)
         self.columns = [self.outputs.index(label) for label in self.labels]
         self.scale = np.array([float(row["scale"]) for row in self.rows.values()])
         self.offset = np.array([float(row["offset"]) for row in self.rows.values()])
+        every = [*(self._points(label, row) for label, row in self.rows.items()), self._own_points()]
+        self.points = {view: tuple(points[view] for points in every) for view in VIEWS}  # the last is of any finding
 
-    def _check(self) -> None:
+    def _check(self, content: Mapping[str, Any]) -> None:
+        if content.get("format", 1) not in (1, FORMAT):
+            raise BundleError(f"{self.where} has the format {content['format']}, expected at most {FORMAT}: a later "
+                              "hilum wrote it")  # fmt: skip
+        if self.rule not in _RULES:
+            raise BundleError(f"{self.where}: most_likely is {self.rule!r}, expected one of {_RULES}")
         strays = set(self.pathology["weights"]) - set(self.outputs) if self.pathology else set()
         if strays:
             raise BundleError(f"{self.where}: pathology weighs {sorted(strays)}, which are not outputs of the network")
-        named = dict(self.rows) | ({"pathology": dict(self.pathology)} if self.pathology else {})
-        for name, row in named.items():
-            low, high = row.get("band") or (row["threshold"], row["threshold"])
-            if not 0 < low <= row["threshold"] <= high < 1:
-                raise BundleError(f"{self.where}: {name}: expected 0 < band's lower edge <= threshold <= upper edge "
-                                  f"< 1, found {low}, {row['threshold']}, {high}")  # fmt: skip
+
+    def _points(self, label: str, row: Mapping[str, Any]) -> dict[str, Point | None]:
+        if not row.get("assessed", True):
+            return dict.fromkeys(VIEWS)
+        return points_of(row, f"{self.where}: {label}")
+
+    def _own_points(self) -> dict[str, Point | None]:
+        return points_of(self.pathology, f"{self.where}: pathology") if self.pathology else dict.fromkeys(VIEWS)
 
     def probabilities(self, logits: FloatArray) -> FloatArray:
         """Return the calibrated probabilities [n, labels] for logits [n, outputs]."""
@@ -70,7 +94,7 @@ class Calibration:
         return result
 
     def pathology_probabilities(self, logits: FloatArray) -> FloatArray:
-        """Return the probability of any pathology [n] for logits [n, outputs]."""
+        """Return the probability of any finding [n] for logits [n, outputs]."""
         if not self.pathology:
             highest: FloatArray = self.probabilities(logits).max(axis=1)
             return highest
@@ -78,26 +102,41 @@ class Calibration:
         result: FloatArray = sigmoid(logits @ weights + float(self.pathology["offset"]))
         return result
 
-    def predictions(self, logits: FloatArray) -> list[Prediction]:
-        """Return a Prediction with `analysed` True for each row of logits [n, outputs]."""
-        rows = zip(self.probabilities(logits), self.pathology_probabilities(logits), strict=True)
-        return [self._prediction([float(p) for p in row], float(any_)) for row, any_ in rows]
+    def predictions(self, logits: FloatArray, views: Sequence[str] = ()) -> list[Prediction]:
+        """Return a Prediction with `analysed` True for each row of logits [n, outputs].
 
-    def _prediction(self, row: Sequence[float], pathology: float) -> Prediction:
-        findings = tuple(self._finding(label, p) for label, p in zip(self.labels, row, strict=True))
-        verdict = self._pathology_call(pathology, findings)
-        return Prediction(True, "", verdict, pathology, most_likely(findings), findings)
+        `views` holds "PA", "AP" or "" (unknown) for each row; anything else counts as unknown, and so do all views if
+        none is given.
+        """
+        both = np.column_stack([self.probabilities(logits), self.pathology_probabilities(logits)])
+        return [self.prediction(row, view) for row, view in zip(both, views or [""] * len(both), strict=True)]
 
-    def _finding(self, label: str, probability: float) -> Finding:
-        row = self.rows[label]
-        threshold = float(row["threshold"])
-        margin = float(log_odds(probability) - log_odds(threshold))
-        return Finding(label, probability, threshold, call(probability, threshold, row.get("band")), margin)
+    def prediction(self, probabilities: npt.ArrayLike, view: str) -> Prediction:
+        """Return the Prediction for the calibrated probabilities [labels + 1], the last of any finding."""
+        row = [float(p) for p in np.asarray(probabilities)]
+        points = self.points[view if view in VIEWS else ""]
+        *found, own = map(_judged, (*self.labels, ANY_FINDING), row, points)
+        overall = _overall(own, found)
+        likely = most_likely(found, self.rule) if overall.call == ABOVE else None
+        return Prediction(True, "", overall, likely, tuple(found))
 
-    def _pathology_call(self, probability: float, findings: Sequence[Finding]) -> bool | None:
-        if self.pathology:
-            verdict = call(probability, float(self.pathology["threshold"]), self.pathology.get("band"))
-        else:
-            calls = {finding.call for finding in findings}
-            verdict = next((c for c in (PRESENT, UNDETERMINED) if c in calls), ABSENT)
-        return {PRESENT: True, ABSENT: False}.get(verdict)
+
+def _judged(name: str, probability: float, point: Point | None) -> Finding:
+    if point is None:
+        return Finding(name, probability, None, NOT_ASSESSED)
+    margin = float(log_odds(probability) - log_odds(point.threshold))
+    return Finding(name, probability, point.threshold, _call(probability, point), margin)
+
+
+def _call(probability: float, point: Point) -> str:
+    if probability >= point.threshold:
+        return ABOVE
+    return NEAR if probability >= point.near else BELOW
+
+
+def _overall(own: Finding, findings: Sequence[Finding]) -> Finding:
+    """Return any finding with the highest call and the highest score of its own and those of the findings."""
+    every = [own, *findings]
+    call = next((c for c in (ABOVE, NEAR, BELOW) if any(f.call == c for f in every)), NOT_ASSESSED)
+    margin = max((f.margin for f in every if f.margin is not None), default=None)
+    return Finding(own.finding, own.probability, own.threshold, call, margin)

@@ -41,21 +41,24 @@ class Classifier:
         """The model's name, version and digest, which every answer states."""
         return {"name": self.bundle.name, "version": self.bundle.version, "digest": self.bundle.digest}
 
-    def predict(self, images: Sequence[Image]) -> list[Prediction]:
+    def predict(self, images: Sequence[Image], views: Sequence[str] = ()) -> list[Prediction]:
         """Return one Prediction for each picture, float32 [rows, columns] with display values 0 (black) to 1 (white).
 
-        All pictures are run as one batch. A picture is refused, with a reason, if it is constant, if it has values that
-        are not finite, or if the bundle's gate rejects it. Raises BadImage for an array of another type or shape.
+        `views` says for each picture how it was taken, "PA", "AP" or "" if that is not known, on which the thresholds
+        depend; without it no view is known. All pictures are run as one batch. A picture is refused, with a reason, if
+        it is constant, if it has values that are not finite, or if the bundle's gate rejects it. Raises BadImage for an
+        array of another type or shape.
         """
         faults = [fault(image) for image in images]
         good = [image for image, reason in zip(images, faults, strict=True) if not reason]
-        answers = iter(self._predict(preprocess_all(self.transform, good)) if good else [])
+        known = [view for view, reason in zip(views or [""] * len(images), faults, strict=True) if not reason]
+        answers = iter(self._predict(preprocess_all(self.transform, good), known) if good else [])
         return [refused(reason) if reason else next(answers) for reason in faults]
 
-    def _predict(self, batch: Image) -> list[Prediction]:
+    def _predict(self, batch: Image, views: Sequence[str]) -> list[Prediction]:
         outputs = self.run(batch)
         reasons = [self.gate.reason(float(score)) for score in self.gate.scores(batch, outputs)]
-        predictions = self.calibration.predictions(outputs.logits)
+        predictions = self.calibration.predictions(outputs.logits, views)
         return [refused(reason) if reason else p for p, reason in zip(predictions, reasons, strict=True)]
 
     def run(self, batch: Image) -> Outputs:
@@ -86,10 +89,9 @@ class Classifier:
         batch = preprocess(self.transform, golden.read_input(self.bundle))[None]
         return golden.compare(self.bundle, self.run(batch).logits, self.engine.name)
 
-    @staticmethod
-    def summary(predictions: Sequence[Prediction]) -> Prediction:
+    def summary(self, predictions: Sequence[Prediction]) -> Prediction:
         """Return the answer for a study from those for its images, see `study_summary`."""
-        return study_summary(predictions)
+        return study_summary(predictions, self.calibration.rule)
 
 
 def fault(image: Image) -> str:

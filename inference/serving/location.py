@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from inference.arrays import Array, FloatArray
-from inference.prediction import Prediction
+from inference.prediction import ABOVE, Prediction
 from inference.serving.classifier import Classifier
 from inference.serving.explain import enlarge, grids
 from inference.serving.input_place import InputPlace, input_place
@@ -18,7 +18,7 @@ from inference.serving.location_rule import LocationRule, outline
 
 Polygon = tuple[tuple[float, float], ...]  # (x, y) in pixels; the top left corner of the picture is (0, 0)
 
-NOT_PRESENT = "the finding is not called present"
+NOT_ABOVE = "the finding is not above its threshold"
 UNKNOWN_PLACE = "this model's preprocessing moves pixels in a way that is not known"
 MOST_POINTS = 72  # of a polygon
 
@@ -37,11 +37,11 @@ def locations(
     """Return for each finding of the prediction where it was seen in the picture, or why no location is given.
 
     `image`, `method` and `precision` are those of `explain.grids`, which is run only if a contour may be drawn: of a
-    finding that is called present. Raises what it raises.
+    finding above its threshold. Raises what it raises.
     """
-    present = [f.finding for f in prediction.findings if f.call == "present"]
-    absent = {f.finding: Located(reason=NOT_PRESENT) for f in prediction.findings}
-    return absent | locate(classifier, image, present, method, precision)
+    above = [f.finding for f in prediction.findings if f.call == ABOVE]
+    others = {f.finding: Located(reason=NOT_ABOVE) for f in prediction.findings}
+    return others | locate(classifier, image, above, method, precision)
 
 
 def locate(

@@ -24,14 +24,15 @@ from inference.evaluation.data import PATHOLOGY, Table, preprocessed, read_table
 from inference.evaluation.metrics import auroc
 from inference.preprocess import build_from, standard_preprocessing
 from inference.probability import sigmoid
+from inference.serving.calibration import FORMAT
 from inference.training.augment import resized
-from inference.training.fit_calibration import fit_band, fit_logistic, fit_platt, fit_threshold
+from inference.training.fit_calibration import fit_logistic, fit_platt
+from inference.training.fit_calls import Judged, Limits, fit_calls
 from inference.training.recipe import Recipe, balance
 from inference.training.tracking import Tracker, no_tracker
 from inference.training.trainer import Trainer
 
 Numbers = npt.NDArray[np.int64]
-SPECIFICITIES = (0.80, 0.90, 0.95)  # at the lower edge of the band, the operating point, the upper edge
 LICENCE = "The licence of these weights follows from the data they were trained on; see docs/README.md.\n"
 
 
@@ -138,41 +139,40 @@ def resized_to(pictures: Array, side: int) -> Array:
     return np.asarray(resized(torch.from_numpy(pictures), side).numpy(), np.float32)
 
 
-def calibrate(table: Table, logits: Array) -> dict[str, Any]:
+def calibrate(table: Table, logits: Array, limits: Limits | None = None) -> dict[str, Any]:
     """Return configs/calibration.json, fitted to the logits [n, findings + 1] of patients who were not trained on.
 
-    Each finding gets Platt's scaling and an operating point that 1 in 10 pictures without the finding reach. Its band,
-    in which the call is undetermined, extends from the point that 1 in 5 of them reach to the one that 1 in 20 reach.
-    Among fourteen findings, an operating point with as much weight on sensitivity would call several of them present on
-    every healthy chest. Any pathology is a single question, which has the answer yes for half of the patients. It gets
-    Youden's operating point, and the band in which this point falls for other patients.
+    Each finding gets Platt's scaling, any finding a logistic regression on all outputs. `fit_calls` then decides by
+    `limits` which calls may be made from these probabilities.
     """
-    targets = targets_with_pathology(table)
-    findings = {f: _calibrated(logits[:, k], targets[:, k]) for k, f in enumerate(table.findings)}
-    outputs = (*table.findings, PATHOLOGY)
+    targets, outputs = targets_with_pathology(table), (*table.findings, PATHOLOGY)
+    rows = [_scaled(logits[:, k], targets[:, k]) for k in range(len(table.findings))]
     weights, offset = fit_logistic(logits, targets[:, -1], strength=10.0)
-    probabilities = sigmoid(logits @ weights + offset)
     named = dict(zip(outputs, (round(float(w), 6) for w in weights), strict=True))
-    point = _balanced_point(probabilities, targets[:, -1], table.patients)
-    return {"findings": findings, "pathology": {"weights": named, "offset": round(offset, 6)} | point}
+    content = {"format": FORMAT, "findings": dict(zip(table.findings, rows, strict=True)),
+               "pathology": {"weights": named, "offset": round(offset, 6)}}  # fmt: skip
+    return with_calls(content, table, logits, limits)
 
 
-def _calibrated(logits: Array, targets: Array) -> dict[str, Any]:
+def with_calls(content: dict[str, Any], table: Table, logits: Array, limits: Limits | None = None) -> dict[str, Any]:
+    """Return configs/calibration.json with its probabilities kept and its calls fitted anew, as `calibrate` does."""
+    outputs, own = (*table.findings, PATHOLOGY), content["pathology"]
+    rows = [content["findings"][finding] for finding in table.findings]
+    columns = [sigmoid(row["scale"] * logits[:, k] + row["offset"]) for k, row in enumerate(rows)]
+    columns.append(sigmoid(logits @ np.array([own["weights"].get(o, 0.0) for o in outputs]) + own["offset"]))
+    views = np.array([row.view for row in table.rows])
+    judged = Judged(outputs, np.stack(columns, axis=1), targets_with_pathology(table), table.patients, views)
+    calls, kept = fit_calls(judged, limits), ("scale", "offset", "prevalence")
+    findings = {f: {key: row[key] for key in kept} | calls["findings"][f]
+                for f, row in zip(table.findings, rows, strict=True)}  # fmt: skip
+    pathology = {key: own[key] for key in ("weights", "offset")} | calls["pathology"]
+    return {"format": FORMAT} | calls | {"findings": findings, "pathology": pathology}
+
+
+def _scaled(logits: Array, targets: Array) -> dict[str, Any]:
     scale, offset = fit_platt(logits, targets)
     scale = max(scale, 0.05)  # a finding that is too rare to fit keeps a positive scale
-    probabilities = sigmoid(scale * logits + offset)
-    row = {"scale": round(scale, 6), "offset": round(offset, 6)}
-    points = np.quantile(probabilities[targets == 0], SPECIFICITIES).clip(1e-4, 1 - 1e-4)
-    low, point, high = (round(float(q), 6) for q in points)
-    prevalence = round(float(targets.mean()), 6)
-    return row | {"threshold": point, "band": [low, high], "prevalence": prevalence}
-
-
-def _balanced_point(probabilities: Any, targets: Array, patients: Any) -> dict[str, Any]:
-    threshold = fit_threshold(probabilities, targets)
-    band = fit_band(probabilities, targets, patients, threshold, share=0.5)
-    return {"threshold": round(threshold, 6), "band": [min(round(band[0], 6), round(threshold, 6)),
-                                                       max(round(band[1], 6), round(threshold, 6))]}  # fmt: skip
+    return {"scale": round(scale, 6), "offset": round(offset, 6), "prevalence": round(float(targets.mean()), 6)}
 
 
 def half(state: StateDict) -> StateDict:

@@ -18,7 +18,7 @@ from dicom_io.results.contour import LINE
 from inference.bundle import Bundle, load_bundle
 from inference.serving.classifier import Classifier
 from inference.serving.contour import centroid
-from inference.serving.location import NOT_PRESENT
+from inference.serving.location import NOT_ABOVE
 from inference.training.fit_location import fit_location
 from tests.dicom_io.test_decode import write
 from tests.support.bundles import small_bundle
@@ -76,11 +76,14 @@ def test_one_file_is_one_object(folder: Path) -> None:
     assert answer["file"] == str(folder / "a.dcm")
     assert answer["analysed"] is True
     assert set(answer["model"]) == {"name", "version", "digest"}
-    assert set(answer["most_likely"]) == {"finding", "probability"}
+    assert answer["most_likely"] is None, "nobody has shown that a rule of this model beats the commonest label"
     for finding in answer["findings"]:
-        assert set(finding) == {"finding", "probability", "threshold", "call"}
-        assert finding["call"] in ("present", "absent", "undetermined")
+        assert set(finding) == {"finding", "probability", "threshold", "score", "call"}
+        assert finding["call"] in ("above", "below")
         assert 0 <= finding["probability"] <= 1
+        assert (finding["score"] >= 50) == (finding["call"] == "above")
+    above = [finding for finding in answer["findings"] if finding["call"] == "above"]
+    assert answer["pathology"] is (True if above else None)
 
 
 def test_a_folder(folder: Path) -> None:
@@ -107,7 +110,9 @@ def test_a_table(folder: Path) -> None:
     """Without --json a person reads a table; a file that was named gets its reason, whatever it is."""
     result = run(folder / "a.dcm", folder / "notes.txt", status=1)
     assert "a.dcm" in result.stdout
-    assert "neither DICOM, PNG nor JPEG" in " ".join(result.stdout.split())
+    said = " ".join(result.stdout.split())
+    assert "neither DICOM, PNG nor JPEG" in said
+    assert said.endswith("Nobody has measured how often the calls of this model are right.")
 
 
 @pytest.mark.parametrize("words", [(), ("--method", "occlusion")], ids=["cam", "occlusion"])
@@ -120,11 +125,11 @@ def test_a_model_that_was_never_compared_gives_no_location(
     for row in (row for answer in found.values() for row in answer["findings"]):
         assert row["location"] is None
         compared = "were never compared with boxes" in row["location_reason"]
-        assert compared == (row["call"] == "present") or row["location_reason"] == NOT_PRESENT
+        assert compared == (row["call"] == "above") or row["location_reason"] == NOT_ABOVE
     assert not out.exists()
-    present = [row["finding"] for row in found["a.dcm"]["findings"] if row["call"] == "present"]
+    above = [row["finding"] for row in found["a.dcm"]["findings"] if row["call"] == "above"]
     spoken = run("--explain", out, *words, folder / "a.dcm").stdout.replace("\n", " ")
-    assert spoken.count("no location given") == len(present)
+    assert spoken.count("no location given") == len(above)
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,7 @@ from tests.support.sample_results import (
     FOUND,
     MODEL,
     SECOND,
+    SOME,
     STARTED,
     UNTRAINED,
     WITHOUT,
@@ -61,6 +62,7 @@ KINDS = {
     "not analysed": ([FAILED], MODEL, ()),
     "revision": ([FOUND, SECOND], MODEL, (EARLIER,)),
     "untrained": ([FOUND], UNTRAINED, ()),
+    "some not assessed": ([SOME], MODEL, ()),
 }
 OVERALL = {
     "found": "111242",
@@ -71,6 +73,7 @@ OVERALL = {
     "not analysed": "111245",
     "revision": "111242",
     "untrained": "111242",
+    "some not assessed": "111242",
 }
 
 
@@ -166,7 +169,7 @@ def test_overall_code_never_says_normal(kind: str) -> None:
 
 
 def test_each_finding_has_its_group() -> None:
-    """Finding, site, certainty in percent, presence, threshold and the image stand together in a group."""
+    """Finding, site, certainty in percent, score, presence, threshold and image stand together in a group."""
     dataset = read(of(FOUND))
     groups = {group.ContentSequence[0].TextValue: group for group in named(dataset, "Measurement Group")}
     assert len(groups) == 15
@@ -174,26 +177,58 @@ def test_each_finding_has_its_group() -> None:
     assert named(group, "Finding")[0].ConceptCodeSequence[0].CodeValue == "60046008"
     assert named(group, "Finding Site")[0].ConceptCodeSequence[0].CodeMeaning == "Pleura"
     assert named(group, "Certainty of Finding")[0].MeasuredValueSequence[0].NumericValue == pytest.approx(84.1)
+    (score,) = named(group, "Score with the threshold at 50")[0].MeasuredValueSequence
+    assert (score.NumericValue, score.MeasurementUnitsCodeSequence[0].CodeValue) == (84, "1")
     assert named(group, "Presence")[0].ConceptCodeSequence[0].CodeMeaning == "Present"
     parameters = [item.TextValue for item in named(group, "Algorithm Parameters")]
     assert parameters == [f"weights={MODEL.digest}", "class=Effusion", "operating_threshold=0.500"]
     source = named(group, "Source of Measurement")[0].ReferencedSOPSequence[0]
     assert source.ReferencedSOPInstanceUID == FOUND.dataset.SOPInstanceUID
     calls = {name: named(one, "Presence")[0].ConceptCodeSequence[0].CodeMeaning for name, one in groups.items()}
-    assert (calls["Nodule"], calls["Hernia"], calls["Any finding"]) == ("Undetermined", "Absent", "Present")
+    assert (calls["Nodule"], calls["Hernia"], calls["Any finding"]) == ("Undetermined", "Undetermined", "Present")
 
 
-def test_groups_begin_with_what_is_present() -> None:
-    """A reader meets present findings first, then undetermined, then absent."""
+@pytest.mark.parametrize("kind", KINDS)
+def test_absence_is_never_coded(kind: str) -> None:
+    """No finding is coded absent, neither below its threshold nor where it is not assessed, and no word says it."""
+    dataset = read(made(kind))
+    coded = [item.ConceptCodeSequence[0].CodeValue for item in named(dataset, "Presence")]
+    assert set(coded) <= {"52101004", "373068000"}
+    said = [item.TextValue for item in items(dataset) if "TextValue" in item]
+    assert not [words for words in said if "absent" in words.lower()]
+
+
+def test_what_is_not_assessed_is_named_and_has_no_group() -> None:
+    """A finding of which the model may say nothing has neither code nor number; the summary names it."""
+    dataset = read(made("some not assessed"))
+    groups = [group.ContentSequence[0].TextValue for group in named(dataset, "Measurement Group")]
+    assert len(groups) == 1 + 5
+    assert "Hernia" not in groups
+    lines = named(dataset, "Summary")[0].TextValue.splitlines()
+    assert lines[0] == "Above threshold: Effusion (score 84)."
+    assert lines[1] == "Any finding: above threshold (score 93)"
+    assert lines[-1].startswith("Not assessed by this model: Emphysema, Fibrosis, Hernia, ")
+    assert lines[-2].startswith("Below threshold: ")
+
+
+def test_calls_that_nobody_evaluated_say_so() -> None:
+    """The report of an imported model says that nobody has measured how often its calls are right."""
+    report = read(structured_report([FOUND], replace(MODEL, evaluated=False), TEMPLATE, (), STARTED))
+    assert any("Nobody has measured" in comment.TextValue for comment in named(report, "Comment"))
+    assert not any("Nobody" in comment.TextValue for comment in named(read(made("found")), "Comment"))
+
+
+def test_groups_begin_with_what_is_above() -> None:
+    """A reader meets the findings above their thresholds first, then near, then below."""
     order = [group.ContentSequence[0].TextValue for group in named(read(of(FOUND)), "Measurement Group")]
     assert order[:4] == ["Any finding", "Mass", "Effusion", "Nodule"]
 
 
 def test_summary_gives_the_highest_of_the_images() -> None:
-    """Over several images the summary has each finding once, with its highest probability."""
+    """Over several images the summary has each finding once, with its highest score."""
     text = named(read(made("several images")), "Summary")[0].TextValue
-    assert text.startswith("Present: ")
-    assert "Pneumothorax 93 %: present (threshold 50 %)" in text
+    assert text.startswith("Above threshold: ")
+    assert "Pneumothorax: above threshold (score 93)" in text
     assert text.count("Hernia") == 1
 
 
@@ -266,7 +301,8 @@ def test_another_result_is_another_report() -> None:
         of(header(2)),
         changed(probability=0.7),
         changed(threshold=0.4),
-        changed(call="undetermined"),
+        changed(call="near"),
+        of(replace(FOUND, findings=tuple(others), not_assessed=(first.finding,))),
         of(replace(FOUND, pathology=None)),
         made("not analysed"),
         of(replace(FAILED, reason="the image is truncated")),
@@ -296,16 +332,18 @@ def test_content_time_is_the_start_of_the_analysis() -> None:
 
 
 def test_refuses_what_no_report_can_be_made_of() -> None:
-    """No image, a naive time, a probability outside 0..1, a finding without a code are mistakes of the caller."""
+    """No image, a naive time, a number out of range, a finding without a code are mistakes of the caller."""
     with pytest.raises(ReportError, match="at least one image"):
         structured_report([], MODEL, TEMPLATE, (), STARTED)
     with pytest.raises(ReportError, match="aware"):
         structured_report([FOUND], MODEL, TEMPLATE, (), datetime(2026, 1, 2))
     for value in (1.2, float("nan")):
         with pytest.raises(ReportError, match=r"0\.\.1"):
-            of(replace(FOUND, findings=(FindingResult("Mass", value, 0.5, "present"),)))
+            of(replace(FOUND, findings=(FindingResult("Mass", value, 0.5, "above", 90),)))
+    with pytest.raises(ReportError, match=r"0\.\.100"):
+        of(replace(FOUND, findings=(FindingResult("Mass", 0.5, 0.5, "above", 101),)))
     with pytest.raises(UnknownFinding, match="Ectopia"):
-        of(replace(FOUND, findings=(FindingResult("Ectopia", 0.5, 0.5, "present"),)))
+        of(replace(FOUND, findings=(FindingResult("Ectopia", 0.5, 0.5, "above", 50),)))
 
 
 # --- what is copied ----------------------------------------------------------------------------------------------

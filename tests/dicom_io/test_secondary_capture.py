@@ -22,6 +22,7 @@ from tests.support.sample_results import (
     FOUND,
     MODEL,
     SECOND,
+    SOME,
     STARTED,
     UNTRAINED,
     WITHOUT,
@@ -43,6 +44,8 @@ KINDS = {
     "several images": ([FOUND, SECOND, FAILED], MODEL, PIXELS, CONTOUR),
     "not analysed": ([FAILED], MODEL, None, None),
     "untrained": ([FOUND], UNTRAINED, PIXELS, None),
+    "some not assessed": ([SOME], MODEL, PIXELS, None),
+    "not evaluated": ([FOUND], replace(MODEL, evaluated=False, digest="sha256:" + "ab" * 32), PIXELS, None),
 }
 
 

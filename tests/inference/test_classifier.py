@@ -21,12 +21,12 @@ from inference.prediction import Finding, Prediction, most_likely, study_summary
 from inference.preprocess import preprocess_all
 from inference.probability import log_odds, sigmoid
 from inference.serving import image_gate
-from inference.serving.calibration import call
+from inference.serving.calibration import Calibration
 from inference.serving.classifier import Classifier
 from inference.serving.engines import ENGINES, open_engine
 from inference.serving.openvino_engine import OpenVinoEngine
 from inference.serving.torch_engine import TorchEngine
-from inference.training.fit_calibration import fit_band, fit_logistic, fit_platt, fit_threshold
+from inference.training.fit_calibration import fit_logistic, fit_platt
 from tests.support.bundles import LABELS, SMALL, noise, small_bundle
 from tests.support.untrained import write_untrained
 
@@ -185,59 +185,139 @@ def test_mirrored_pictures_are_averaged(bundle: Bundle, copy: Path) -> None:
     assert np.allclose(flipping.run(batch).logits, expected, atol=1e-4)
 
 
+EFFUSION = {"scale": 2.0, "offset": -1.0, "assessed": True,
+            "views": {"PA": {"threshold": 0.3, "near": 0.2}, "AP": {"threshold": 0.5, "near": 0.1}}}  # fmt: skip
+CALLS: dict[str, Any] = {
+    "format": 2,
+    "findings": {"Effusion": EFFUSION, "Mass": {"assessed": True, "views": {"PA": {"threshold": 0.6, "near": 0.6}}}},
+    "pathology": {"weights": {"Mass": 0.5}, "offset": 0.25, "views": {"PA": {"threshold": 0.4, "near": 0.3}}},
+    "most_likely": "probability",
+}
+
+
+def with_calls(directory: Path, **changes: Any) -> Calibration:
+    """The calibration of a bundle whose configs/calibration.json is CALLS with these changes."""
+    return Calibration(configure(directory, "calibration.json", CALLS | changes))
+
+
 def test_calibration_is_the_bundles(copy: Path) -> None:
-    """Probabilities, calls and the pathology output follow configs/calibration.json."""
-    content = {
-        "findings": {"Effusion": {"scale": 2.0, "offset": -1.0, "threshold": 0.3, "band": [0.2, 0.4]}},
-        "pathology": {"weights": {"Mass": 0.5}, "offset": 0.25, "threshold": 0.4},
-    }
-    classifier = Classifier(configure(copy, "calibration.json", content), "openvino", precision="f32")
+    """Probabilities and the pathology output follow configs/calibration.json."""
+    classifier = Classifier(configure(copy, "calibration.json", CALLS), "openvino", precision="f32")
     image = noise(1)
     logits = classifier.run(preprocess_all(classifier.transform, image)).logits[0]
-    answer = classifier.predict(image)[0]
+    answer = classifier.predict(image, ["PA"])[0]
     effusion, cardiomegaly, _ = answer.findings
-    assert effusion.probability == pytest.approx(sigmoid(2 * logits[0] - 1), abs=1e-6)
-    assert effusion.call == call(effusion.probability, 0.3, [0.2, 0.4])
-    assert (cardiomegaly.probability, cardiomegaly.threshold) == (pytest.approx(sigmoid(logits[1]), abs=1e-6), 0.5)
+    assert (effusion.probability, effusion.threshold) == (pytest.approx(sigmoid(2 * logits[0] - 1), abs=1e-6), 0.3)
+    assert (cardiomegaly.probability, cardiomegaly.call) == (
+        pytest.approx(sigmoid(logits[1]), abs=1e-6), "not-assessed",
+    )  # fmt: skip
     assert answer.pathology_probability == pytest.approx(sigmoid(0.5 * logits[2] + 0.25), abs=1e-6)
-    assert answer.pathology == (answer.pathology_probability >= 0.4)
+    assert classifier.predict(image)[0].findings[0].threshold == 0.5, "an unknown view takes the stricter threshold"
 
 
 def test_calibration_that_does_not_fit_is_refused(copy: Path) -> None:
-    """A band that does not contain its threshold, and a weight for an unknown output, are refused at the start."""
+    """Edges in the wrong order, a weight for an unknown output and a later format are refused at the start."""
     with pytest.raises(BundleError, match="Mass"):
         Classifier(configure(copy, "calibration.json", {"findings": {"Mass": {"threshold": 0.5, "band": [0.6, 0.7]}}}))
     bad = {"pathology": {"weights": {"Gout": 1}, "offset": 0, "threshold": 0.5}}
     with pytest.raises(BundleError, match="Gout"):
         Classifier(configure(copy, "calibration.json", bad))
+    wrong = {"Effusion": EFFUSION | {"views": {"AP": {"threshold": 0.3, "near": 0.4}}}}
+    with pytest.raises(BundleError, match="Effusion, AP"):
+        with_calls(copy, findings=wrong)
+    with pytest.raises(BundleError, match="a later hilum"):
+        with_calls(copy, format=3)
+    with pytest.raises(BundleError, match="most_likely"):
+        with_calls(copy, most_likely="margin")
 
 
 @pytest.mark.parametrize(
-    ("probability", "expected"), [(0.19, "absent"), (0.2, "undetermined"), (0.39, "undetermined"), (0.4, "present")]
-)
-def test_band(probability: float, expected: str) -> None:
-    """A call is present from the upper edge on, absent below the lower edge, and undetermined in between."""
-    assert call(probability, 0.3, [0.2, 0.4]) == expected
-    assert call(probability, 0.3, None) == ("present" if probability >= 0.3 else "absent")
+    ("view", "probability", "expected"),
+    [
+        ("PA", 0.19, "below"), ("PA", 0.2, "near"), ("PA", 0.3, "above"), ("AP", 0.3, "near"), ("AP", 0.5, "above"),
+        ("", 0.3, "near"), ("", 0.19, "below"), ("", 0.5, "above"), ("LL", 0.3, "near"),
+    ],
+)  # fmt: skip
+def test_calls_depend_on_the_view(copy: Path, view: str, probability: float, expected: str) -> None:
+    """Each view has its own points; a missing or another view takes the stricter of both."""
+    effusion = with_calls(copy).prediction([probability, 0.5, 0.01, 0.01], view).findings[0]
+    assert effusion.call == expected
+    assert effusion.score is not None
+    assert (effusion.score >= 50) == (expected == "above")
+
+
+def test_a_finding_without_a_point_is_not_assessed(copy: Path) -> None:
+    """Where one view has no point, no call is made in it nor in an unknown view; the score is missing too."""
+    calls = {view: with_calls(copy).prediction([0.1, 0.5, 0.99, 0.1], view).findings for view in ("PA", "AP", "")}
+    assert {view: found[2].call for view, found in calls.items()} == {
+        "PA": "above", "AP": "not-assessed", "": "not-assessed",
+    }  # fmt: skip
+    assert (calls["AP"][2].score, calls["AP"][2].threshold) == (None, None)
+    assert {found[1].call for found in calls.values()} == {"not-assessed"}
+
+
+@pytest.mark.parametrize("view", ["PA", "AP", ""])
+def test_findings_never_contradict_any_finding(copy: Path, view: str) -> None:
+    """Whenever a finding is above, any finding is above, with no lower a score; below, no finding is near or above."""
+    calibration = with_calls(copy)
+    seen = set()
+    for row in np.random.default_rng(0).random((400, 4)):
+        answer = calibration.prediction(row, view)
+        calls = {finding.call for finding in answer.findings}
+        assert answer.any_finding is not None
+        seen.add(answer.any_finding.call)
+        if "above" in calls:
+            assert answer.pathology is True
+        if answer.any_finding.call == "below":
+            assert not calls & {"above", "near"}
+        assert all((answer.any_finding.score or 0) >= (finding.score or 0) for finding in answer.findings)
+        assert (answer.most_likely is not None) == (answer.pathology is True)
+    assert seen == {"above", "near", "below"}
+
+
+def test_the_score_has_the_threshold_at_50(copy: Path) -> None:
+    """The score is 100 sigmoid(logit p - logit t), rounded, and never rounded across the threshold."""
+    calibration = with_calls(copy)
+    for probability in (0.01, 0.2, 0.2999, 0.3, 0.5, 0.99):
+        finding = calibration.prediction([probability, 0.5, 0.5, 0.5], "PA").findings[0]
+        assert finding.score == pytest.approx(100 * sigmoid(log_odds(probability) - log_odds(0.3)), abs=1)
+    assert calibration.prediction([0.2999, 0, 0, 0], "PA").findings[0].score == 49
+
+
+def test_an_imported_calibration_is_above_or_below(copy: Path) -> None:
+    """A bundle of which nobody evaluated the calls has them at its thresholds, in every view, and names none likely."""
+    bundle = configure(copy, "calibration.json", {"findings": {"Effusion": {"threshold": 0.2}}})
+    assert not bundle.evaluated
+    for view in ("PA", "AP", ""):
+        answer = Calibration(bundle).prediction([0.2, 0.49, 0.3, 0.3], view)
+        assert [finding.call for finding in answer.findings] == ["above", "below", "below"]
+        assert (answer.pathology, answer.most_likely) == (True, None)
+    assert Calibration(bundle).prediction([0.1, 0.1, 0.1, 0.1], "").pathology is None
 
 
 def finding(name: str, probability: float, threshold: float) -> Finding:
     margin = float(log_odds(probability) - log_odds(threshold))
-    return Finding(name, probability, threshold, call(probability, threshold, None), margin)
+    return Finding(name, probability, threshold, "above" if margin >= 0 else "below", margin)
 
 
-def test_most_likely_is_not_the_commonest() -> None:
-    """A rare finding far above its threshold is chosen before a common one just below its own."""
-    common, rare = finding("Infiltration", 0.35, 0.4), finding("Hernia", 0.2, 0.02)
-    assert most_likely([common, rare]) == rare
+def test_most_likely_follows_the_rule() -> None:
+    """By its rule a bundle names the most probable of the findings above, the one with the best score, or none."""
+    common, rare = finding("Infiltration", 0.45, 0.4), finding("Hernia", 0.2, 0.02)
+    unknown = Finding("Gout", 0.9, None, "not-assessed")
+    assert most_likely([common, rare, unknown], "score") == rare
+    assert most_likely([common, rare, unknown], "probability") == common
+    assert most_likely([finding("Infiltration", 0.35, 0.4), rare], "probability") == rare, "the other is below"
+    assert most_likely([common, rare], None) is None
+    assert most_likely([unknown], "score") is None
 
 
-def test_summary_takes_the_highest() -> None:
-    """A study's answer has the highest probability of each finding; images that were not analysed do not count."""
-    one = Prediction(True, "", False, 0.2, None, (finding("A", 0.6, 0.5), finding("B", 0.1, 0.5)))
-    two = Prediction(True, "", True, 0.7, None, (finding("A", 0.2, 0.5), finding("B", 0.9, 0.5)))
-    both = study_summary([one, Prediction(False, "blank"), two])
-    assert [f.probability for f in both.findings] == [0.6, 0.9]
+def test_summary_takes_the_strongest() -> None:
+    """A study's answer has the strongest result of each finding; images that were not analysed do not count."""
+    low, high = (Finding("Any finding", p, 0.5, call, m) for p, call, m in ((0.2, "below", -1.4), (0.7, "above", 0.8)))
+    one = Prediction(True, "", low, None, (finding("A", 0.6, 0.7), finding("B", 0.1, 0.5)))
+    two = Prediction(True, "", high, None, (finding("A", 0.5, 0.5), finding("B", 0.9, 0.5)))
+    both = study_summary([one, Prediction(False, "blank"), two], "probability")
+    assert [f.probability for f in both.findings] == [0.5, 0.9], "0.5 is above its threshold, 0.6 was not"
     assert (both.pathology, both.pathology_probability) == (True, 0.7)
     assert both.most_likely is not None
     assert both.most_likely.finding == "B"
@@ -250,7 +330,7 @@ def test_json_object(bundle: Bundle) -> None:
     answer = classifier.predict(noise(1))[0].to_json("a.png", classifier.model)
     assert " ".join(answer) == "file analysed pathology pathology_probability most_likely findings model"
     assert [f["finding"] for f in answer["findings"]] == list(LABELS)
-    assert set(answer["findings"][0]) == {"finding", "probability", "threshold", "call"}
+    assert set(answer["findings"][0]) == {"finding", "probability", "threshold", "score", "call"}
     assert answer["model"] == {"name": "untrained", "version": "0", "digest": bundle.digest}
     refusal = json.loads(json.dumps(Prediction(False, "blank").to_json("a.png", classifier.model)))
     assert (refusal["analysed"], refusal["reason"]) == (False, "blank")
@@ -314,28 +394,3 @@ def test_platt_finds_the_truth() -> None:
     """Fitting Platt's scaling recovers scale and offset."""
     scale, offset = fit_platt(*drawn())
     assert (scale, offset) == (pytest.approx(2, abs=0.15), pytest.approx(-1, abs=0.15))
-
-
-def test_threshold_is_youdens() -> None:
-    """No other threshold has a larger sensitivity plus specificity, even with ties."""
-    logits, targets = drawn(500)
-    probabilities = np.round(sigmoid(logits), 2)
-
-    def youden(threshold: float) -> float:
-        present = probabilities >= threshold
-        return float(present[targets == 1].mean() + (~present)[targets == 0].mean())
-
-    best = max(youden(t) for t in np.arange(0.005, 1, 0.01))
-    assert youden(fit_threshold(probabilities, targets)) == pytest.approx(best)
-
-
-def test_band_holds_the_threshold_and_narrows_with_patients() -> None:
-    """The band contains the threshold, and more patients make it narrower."""
-    widths = []
-    for count in (200, 4000):
-        logits, targets = drawn(count)
-        threshold = fit_threshold(sigmoid(logits), targets)
-        low, high = fit_band(sigmoid(logits), targets, np.arange(count) // 2, threshold, rounds=60)
-        assert low <= threshold <= high
-        widths.append(high - low)
-    assert widths[1] < widths[0]

@@ -9,14 +9,17 @@ import torch
 
 from inference.bundle import load_bundle
 from inference.ensemble import Ensemble, combined
+from inference.errors import BundleError
 from inference.evaluation.data import read_table
 from inference.networks import define_network, read_bundle_state
 from inference.preprocess import preprocess_all
 from inference.probability import sigmoid
 from inference.serving.classifier import Classifier
 from inference.training.averaging import drawn_together, steadiness, write_average
-from inference.training.crossvalidate import cross_validate
+from inference.training.calls_card import calls_markdown
+from inference.training.crossvalidate import cross_validate, out_of_fold
 from inference.training.fit_calibration import fit_platt
+from inference.training.refit_calls import member_logits, refit_calls
 from tests.inference.test_train import SMALL as SHORT
 from tests.inference.test_train import write_data
 from tests.support.bundles import SMALL, narrow_resnet, noise, small_bundle
@@ -75,3 +78,29 @@ def test_a_cross_validation_becomes_one_bundle(tmp_path: Path) -> None:
     assert (tmp_path / "bundle/docs/cross_validation.json").is_file()
     Classifier(bundle, "openvino", threads=1).self_check()
     assert set(bundle.calibration["findings"]) == {"Effusion", "Mass"}
+    assert bundle.evaluated
+    fold, known = table.folds(2), out_of_fold(tmp_path / "work", 160, 2)
+    again = member_logits(bundle, table)[fold, np.arange(160)]
+    for k in range(2):  # the constant of each member is lost in their mean
+        assert known is not None
+        assert np.ptp((again - known)[fold == k], axis=0).max() < 0.05
+    content = refit_calls(tmp_path / "data", bundle.directory, version="2")
+    refitted = load_bundle(bundle.directory)
+    assert refitted.version == "2"
+    assert refitted.digest != bundle.digest
+    for name, row in content["findings"].items():
+        before = bundle.calibration["findings"][name]
+        assert (row["scale"], row["offset"]) == (before["scale"], before["offset"])
+    assert "| PA | " in calls_markdown(content)
+    Classifier(refitted, "openvino", threads=1).self_check()
+
+
+def test_only_an_average_gets_its_calls_fitted_anew(tmp_path: Path) -> None:
+    """A single network, and one with other findings than the data, are refused before anything is written."""
+    write_data(tmp_path / "data", 12)
+    bundle = small_bundle(tmp_path / "single")
+    with pytest.raises(BundleError, match="expected the findings of"):
+        refit_calls(tmp_path / "data", bundle.directory)
+    with pytest.raises(BundleError, match="not an average of networks"):
+        member_logits(bundle, read_table(tmp_path / "data"))
+    assert load_bundle(bundle.directory).digest == bundle.digest

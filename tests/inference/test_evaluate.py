@@ -70,7 +70,7 @@ def test_intervals_are_by_patient() -> None:
 
 
 def test_a_trained_bundle_is_evaluated(tmp_path: Path) -> None:
-    """The figures on other patients show what was learnt; three files are written, and the JSON holds no NaN."""
+    """The figures on other patients show what was learnt, calls too; the JSON of the three files holds no NaN."""
     write_data(tmp_path / "data", 160)
     bundle = train(tmp_path / "data", tmp_path / "bundle", SMALL, fold=0, folds=3, progress=False, threads=1)
     seen: list[tuple[int, int]] = []
@@ -82,7 +82,12 @@ def test_a_trained_bundle_is_evaluated(tmp_path: Path) -> None:
     stored = json.loads((tmp_path / "out/evaluation.json").read_text())
     assert stored["model"]["digest"] == bundle.digest
     assert "| Effusion |" in (tmp_path / "out/evaluation.md").read_text()
-    assert (tmp_path / "out/evaluation.html").read_text().count("<svg") == 9
+    assert (tmp_path / "out/evaluation.html").read_text().count("<svg") == 12
+    calls = stored["calls"]
+    assert calls["evaluated"] is True
+    assert {"all", "view AP", "view PA", "cohort made"} == set(calls["groups"])
+    assert 0 <= calls["groups"]["all"]["false_call_share"] <= 1
+    assert "of these with a call" in (tmp_path / "out/evaluation.md").read_text()
 
 
 def test_the_gate_is_judged_too(tmp_path: Path) -> None:

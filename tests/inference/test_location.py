@@ -16,7 +16,7 @@ from inference.preprocess import preprocess
 from inference.serving.classifier import Classifier
 from inference.serving.contour import area, centroid
 from inference.serving.input_place import input_place
-from inference.serving.location import NOT_PRESENT, UNKNOWN_PLACE, Located, locate, locations, with_locations
+from inference.serving.location import NOT_ABOVE, UNKNOWN_PLACE, Located, locate, locations, with_locations
 from inference.serving.location_rule import NEVER_COMPARED, NO_PEAK, LocationRule, outline
 from inference.training.fit_location import fit_location
 from tests.support.bundles import small_bundle
@@ -134,17 +134,17 @@ def test_fitting_one_method_keeps_the_other(copy: Path) -> None:
 
 
 def test_only_what_is_present_is_located(classifier: Classifier) -> None:
-    """A finding that is not called present has no location, and the JSON says why; the present one has polygons."""
+    """A finding that is not above its threshold has no location, and the JSON says why; one that is has polygons."""
     picture = picture_with_spot(64, 64, 20, 40, 10)
     prediction = classifier.predict([picture])[0]
     answer = with_locations(prediction.to_json("a.png", classifier.model), locations(classifier, picture, prediction))
     rows = {row["finding"]: row for row in answer["findings"]}
-    assert rows["Mass"]["call"] == "present"
+    assert rows["Mass"]["call"] == "above"
     assert "location_reason" not in rows["Mass"]
     (polygon,) = json.loads(json.dumps(rows["Mass"]["location"]))
     assert len(polygon) >= 8
     assert all(0 <= x <= 64 and 0 <= y <= 64 for x, y in polygon)
-    assert (rows["Effusion"]["location"], rows["Effusion"]["location_reason"]) == (None, NOT_PRESENT)
+    assert (rows["Effusion"]["location"], rows["Effusion"]["location_reason"]) == (None, NOT_ABOVE)
 
 
 def test_a_bundle_without_the_part_gives_none(tmp_path: Path) -> None:

@@ -309,7 +309,7 @@ def test_verdicts_and_findings_are_kept(engine: Engine, journal: Journal) -> Non
     journal.received(image(number=1), at(0))
     journal.received(image(number=2), at(0))
     (study,) = take_up(journal)
-    found = {"finding": "Effusion", "probability": 0.83, "threshold": 0.41, "call": "present"}
+    found = {"finding": "Effusion", "probability": 0.83, "threshold": 0.41, "call": "above"}
     verdicts = (
         InstanceOutcome(study.instances[0].id, "analysed", "", {"pathology": True}),
         InstanceOutcome(study.instances[1].id, "refused", "truncated"),

@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from storage.database import open_database
 from storage.journal import Journal
@@ -31,7 +32,7 @@ def engine(database_url: str, tmp_path: Path) -> Engine:
         uid = f"1.2.{number}"
         journal.received(image(uid, patient_id=f"PAT{number}", accession_number=f"ACC{number}"), at(number))
         (study,) = take_up(journal)
-        findings = [found("Effusion", "present" if number == 0 else "absent"), found("Mass", "undetermined")]
+        findings = [found("Effusion", "above" if number == 0 else "below"), found("Mass", "near")]
         journal.analysed(study, outcome(study, report(f"{uid}.9", "pacs"), findings=findings), at(61))
         if number == 0:
             deliver(journal, "pacs")
@@ -53,7 +54,7 @@ def test_studies_have_the_promised_keys(engine: Engine) -> None:
         "findings",
     } <= oldest.keys()  # fmt: skip
     assert (oldest["received_at"], oldest["delivered_at"]) == ("2026-03-01T12:00:00+00:00", "2026-03-01T12:01:41+00:00")
-    assert oldest["findings"] == [found("Effusion", "present"), found("Mass", "undetermined")]
+    assert oldest["findings"] == [found("Effusion", "above"), found("Mass", "near")]
     assert (newest["delivered_at"], newest["findings"], newest["images"]) == (None, [], 2)
     assert json.loads(json.dumps(oldest)) == oldest
 
@@ -77,6 +78,27 @@ def test_studies_have_the_promised_keys(engine: Engine) -> None:
 def test_studies_are_filtered(engine: Engine, asked: dict[str, Any], expected: list[str]) -> None:
     """Each filter narrows the answer; together they narrow it further."""
     assert uids(Queries(engine).studies(**asked)) == expected
+
+
+def test_results_of_an_earlier_version_have_the_names_of_today(database_url: str, tmp_path: Path) -> None:
+    """The migration renames stored calls in summaries and in the results of images, and the filter finds them."""
+    engine = open_database(database_url, tmp_path)
+    journal = Journal(engine)
+    journal.received(image("1.2.3"), at(0))
+    (study,) = take_up(journal)
+    findings = [found("Effusion", "present"), found("Mass", "undetermined"), found("call:absent", "absent")]
+    written = outcome(study, report("1.2.3.9", "pacs"), findings=findings)
+    seen = tuple(replace(i, result={"analysed": True, "findings": findings}) for i in written.instances)
+    journal.analysed(study, replace(written, instances=seen), at(61))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+    engine.dispose()
+    queries = Queries(open_database(database_url, tmp_path))
+    today = [found("Effusion", "above"), found("Mass", "near"), found("call:absent", "below")]
+    (row,) = queries.studies(finding="Effusion")
+    assert row["findings"] == today
+    assert queries.studies(finding="Mass") == []
+    assert [result["findings"] for result in queries.results("1.2.3")] == [today]
 
 
 def test_events_and_deliveries(engine: Engine) -> None:

@@ -34,7 +34,7 @@ from tests.system.soak import grown, soak
 
 MODEL = ModelIdentity("model", "1", "sha256:" + "0" * 64, True)
 OPTIONS = ReportOptions("comprehensive-3d", "ai-chest-radiograph-result", "en-US")
-FINDINGS = (FindingResult("Effusion", 0.9, 0.5, "present"), FindingResult("Mass", 0.2, 0.5, "absent"))
+FINDINGS = (FindingResult("Effusion", 0.9, 0.5, "above", 90), FindingResult("Mass", 0.2, 0.5, "below", 20))
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 

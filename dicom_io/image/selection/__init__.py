@@ -17,5 +17,6 @@ vocabulary, never free text, which may name the patient.
 
 from dicom_io.image.selection.select import select
 from dicom_io.image.selection.verdict import SelectionRules, Sign, Verdict
+from dicom_io.image.selection.view import Projection, projection
 
-__all__ = ["SelectionRules", "Sign", "Verdict", "select"]
+__all__ = ["Projection", "SelectionRules", "Sign", "Verdict", "projection", "select"]

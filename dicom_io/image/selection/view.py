@@ -1,6 +1,7 @@
 """From which side an image was taken, by the first element that says so."""
 
 from collections.abc import Iterator
+from typing import Literal, cast
 
 from dicom_io.image.elements import element_items
 from dicom_io.image.header import Header
@@ -8,6 +9,8 @@ from dicom_io.image.selection.body_part import IMAGE_DESCRIPTIONS
 from dicom_io.image.selection.codes import meaning
 from dicom_io.image.selection.verdict import SelectionRules
 from dicom_io.image.selection.words import named
+
+Projection = Literal["PA", "AP", ""]
 
 _VIEWS = {"lateral": "a lateral view", "oblique": "an oblique view", "decubitus": "a decubitus view"}
 
@@ -21,6 +24,19 @@ def view(header: Header, rules: SelectionRules) -> str:
     excluded = frozenset[str]().union(*named_by_site) & set(_VIEWS)
     found, where = next(((found, where) for where, found in _sources(header, rules) if found), ("", ""))
     return _reason(found, where) if found in excluded else ""
+
+
+def projection(header: Header) -> Projection:
+    """Return whether the rays went from the back to the front ("PA") or from the front to the back ("AP").
+
+    View Position (PS3.3 C.8.1.1, C.8.11.1), View Code Sequence and the descriptions of the image and its series are
+    asked. "" where none of them says it, and where two of them contradict each other.
+    """
+    said = [named(header.view_position, "projection", coded=True)]
+    said += [named(meaning(item), "projection") for item in header.items("ViewCodeSequence")]
+    said += [named(header.text(keyword), "projection") for keyword in IMAGE_DESCRIPTIONS]
+    names = {next(iter(found)) for found in said if len(found) == 1}
+    return cast(Projection, names.pop()) if len(names) == 1 else ""
 
 
 def _reason(found: str, where: str) -> str:

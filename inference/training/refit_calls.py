@@ -1,0 +1,88 @@
+"""Fitting the calls of an average of networks anew, while its weights and its probabilities stay as they are.
+
+An `inference.ensemble.Ensemble` of the networks of a cross-validation holds them all. Each is run on the patients that
+it has not seen, as in `averaging`. Of the constants of the members' last layers only the mean is known, so that a
+member's logits may be off by a constant.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inference.arrays import Array
+from inference.bundle import PACKAGED, Bundle, load_bundle, pin_packaged
+from inference.bundle_writer import write_golden
+from inference.errors import BundleError
+from inference.evaluation.data import PATHOLOGY, Table, pictures, read_table
+from inference.networks import read_bundle_state
+from inference.preprocess import preprocess
+from inference.serving.classifier import Classifier
+from inference.training.averaging import SAMPLE, drawn_together, steadiness
+from inference.training.fit_calls import Limits
+from inference.training.train import with_calls
+
+Tick = Callable[[int, int], None]
+
+
+def refit_calls(
+    data: Path, directory: Path, manifests: tuple[str, ...] = (), limits: Limits | None = None, version: str = "",
+    tick: Tick = lambda done, total: None,
+) -> dict[str, Any]:  # fmt: skip
+    """Replace what configs/calibration.json of the bundle in `directory` says of calls, and return its new content.
+
+    `data` and `manifests` must be those of the cross-validation from which the bundle was averaged. `version` is the
+    bundle's new version; it stays if that is "". A bundle of the package is pinned again. Raises DataError, and
+    BundleError for a bundle that is no such average or was not calibrated on this table's findings.
+    """
+    bundle, table = load_bundle(directory), read_table(data, manifests)
+    if tuple(bundle.outputs) != (*table.findings, PATHOLOGY) or "pathology" not in bundle.calibration:
+        raise BundleError(f"{directory} has the outputs {list(bundle.outputs)}, expected the findings of {data}, "
+                          f"{list(table.findings)}, and {PATHOLOGY}")  # fmt: skip
+    table = table.take(np.flatnonzero(~table.confounded))
+    content = with_calls(bundle.calibration, table, held_out_logits(bundle, table, tick), limits)
+    _write(directory / "configs/calibration.json", content)
+    if version:
+        _write(directory / "configs/metadata.json", bundle.metadata | {"version": version})
+    write_golden(directory)
+    if directory.resolve().parent == PACKAGED:
+        pin_packaged(directory.resolve().name)
+    return content
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def held_out_logits(bundle: Bundle, table: Table, tick: Tick = lambda done, total: None) -> Array:
+    """Return each row's logits [n, outputs] by the member that has not seen its patient.
+
+    They are drawn together to be as steady as those of the mean. Raises BundleError for a bundle that is no average.
+    """
+    every = member_logits(bundle, table, tick)
+    fold = table.folds(len(every))
+    own = every[fold, np.arange(len(table.rows))]
+    chosen = np.random.default_rng(0).permutation(len(table.rows))[:SAMPLE]
+    return drawn_together(own, steadiness(every[:, chosen], own))
+
+
+def member_logits(bundle: Bundle, table: Table, tick: Tick = lambda done, total: None, batch: int = 64) -> Array:
+    """Return the logits of each member for each row, [members, n, outputs], averaged over picture and mirror image."""
+    state = read_bundle_state(bundle)
+    members = len({key.split(".")[1] for key in state if key.startswith("members.")})
+    if not members:
+        raise BundleError(f"{bundle.directory} is not an average of networks: train it with `hilum crossvalidate`")
+    weights = state["head.weight"].float().numpy().reshape(len(bundle.outputs), members, -1) * members
+    classifier, parts, waiting = Classifier(bundle, precision="f32"), [], []
+    for done, picture in enumerate(pictures(table), start=1):
+        waiting.append(preprocess(classifier.transform, picture))
+        if len(waiting) == batch or done == len(table.rows):
+            both = np.stack([np.stack(waiting), np.stack(waiting)[..., ::-1]])
+            features = np.mean([classifier.engine.run(np.ascontiguousarray(b)).features for b in both], axis=0)
+            parts.append(features.reshape(len(waiting), members, -1))
+            tick(done, len(table.rows))
+            waiting = []
+    logits = np.einsum("nmc,omc->mno", np.concatenate(parts), weights) + state["head.bias"].float().numpy()
+    return np.asarray(logits, np.float32)
