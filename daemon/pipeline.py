@@ -153,8 +153,7 @@ def _read_image(instance: Instance, spool: Spool, rules: SelectionRules, max_pix
         return ExaminedImage(instance, header, "ignored", verdict.reason, sign=verdict.sign)
     try:
         pixels = decode(path, max_pixels, SIZE_HINT, header)
-        view = projection(header)
-        return ExaminedImage(instance, header, "analysed", pixels=pixels, view=view)
+        return ExaminedImage(instance, header, "analysed", pixels=pixels, view=projection(header))
     except NoPicture as refusal:
         return ExaminedImage(instance, header, "refused", str(refusal))
 

@@ -27,7 +27,7 @@ class Limits:
     """What a finding needs to be assessed, and a probability to be above its threshold."""
 
     auroc: float = 0.70  # lower limit of the interval by patient
-    ppv: float = 0.25  # lower limit of the positive predictive value
+    ppv: float = 0.35  # lower limit of the positive predictive value
     lr_plus: float = 5.0  # lower limit of the positive likelihood ratio
     tail: float = 0.2  # share of samples of patients that may lie below the two limits before
     false_calls: float = 0.03  # share of the images without a finding, of one view, with any finding above

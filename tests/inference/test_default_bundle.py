@@ -23,6 +23,7 @@ from inference.probability import sigmoid
 from inference.serving.classifier import Classifier
 from inference.serving.explain import grids
 from inference.serving.location import locate
+from inference.training.calls_card import calls_markdown
 from inference.training.crossvalidate import cross_validation_markdown
 from inference.training.fit_location import location_markdown
 
@@ -59,6 +60,44 @@ def test_its_card_states_the_cross_validation() -> None:
     for group in (figures["all"], figures["cohorts"]["consecutive"], figures["cohorts"]["consecutive64"]):
         assert group["mean_gain_interval"][0] > 0
         assert group["pathology_gain_interval"][0] > 0
+
+
+def test_its_card_states_what_its_calls_are_worth(classifier: Classifier) -> None:
+    """The card has sensitivity beside PPV, says what cross-validation hides, and claims no more."""
+    card, content = (DEFAULT / "docs/README.md").read_text(), classifier.bundle.calibration
+    assert calls_markdown(content).strip() in card
+    for phrase in ("What cross-validation hides", ".690 (.662 to .713)", "No reader study was made"):
+        assert phrase in card
+    assert "absent" not in card.replace("does not mean absent", "")
+
+
+def test_its_calls_keep_their_limits(classifier: Classifier) -> None:
+    """What it assesses has the AUROC for it in the cross-validation; its calls were right and strong enough."""
+    figures = json.loads((DEFAULT / "docs/cross_validation.json").read_text())["findings"]
+    rows, limits = classifier.bundle.calibration["findings"], classifier.bundle.calibration["evidence"]["limits"]
+    assert (limits["auroc"], limits["lr_plus"]) == (0.7, 5)
+    assert limits["ppv"] >= 0.25
+    assert limits["false_calls"] <= 0.1
+    for name, row in rows.items():
+        assert not row["assessed"] or figures[name]["auroc_interval"][0] >= 0.7
+        for point in filter(None, row["views"].values()):
+            assert point["ppv"] >= 0.25
+            assert point["lr_plus"] >= 5
+    assert any(row["views"]["PA"] for row in rows.values())
+    for view in classifier.bundle.calibration["evidence"]["views"].values():
+        assert view["false_call_share"] <= 0.1
+
+
+def test_its_calls_on_a_drawing_never_contradict_each_other(classifier: Classifier, tmp_path: Path) -> None:
+    """Whatever the view, no finding without evidence is called, and any finding is above if a finding is."""
+    study = next(study for study in phantom_studies() if study.expectation == "analysed")
+    (tmp_path / "study.dcm").write_bytes(study.data)
+    picture = decode(tmp_path / "study.dcm", size_hint=512)
+    for answer in classifier.predict([picture] * 3, ["PA", "AP", ""]):
+        calls = {finding.finding: finding.call for finding in answer.findings}
+        assert calls["Hernia"] == calls["Infiltration"] == "not-assessed"
+        if "above" in calls.values():
+            assert answer.pathology is True
 
 
 def test_its_gate_was_judged_on_what_it_had_not_seen() -> None:
