@@ -133,7 +133,7 @@ def location(
 ) -> None:
     """Compare a bundle's maps with boxes; contours are drawn only of findings whose maps beat their usual place."""
     from inference.bundle import load_bundle
-    from inference.training.location_data import refit_location
+    from inference.training.location.location_data import refit_location
 
     names = manifests.split(",") if manifests else []
     part = tried(
@@ -161,10 +161,10 @@ def calls(
     """
     from inference.bundle import load_bundle
     from inference.training.calls_card import calls_markdown
-    from inference.training.fit_calls import Limits
+    from inference.training.fit_calls import CallLimits
     from inference.training.refit_calls import refit_calls
 
-    names, limits = tuple(filter(None, manifests.split(","))), Limits(false_calls=false_calls)
+    names, limits = tuple(filter(None, manifests.split(","))), CallLimits(false_calls=false_calls)
     content = tried(lambda: refit_calls(data, bundle, names, limits, version))
     typer.echo(calls_markdown(content))
     typer.echo(f'bundle = "{bundle.resolve()}"\ndigest = "{load_bundle(bundle).digest}"', err=True)

@@ -1,7 +1,8 @@
 """The rule by which a bundle gives a location: for which findings a contour is drawn, and where.
 
 A contour is drawn only for findings whose maps were shown to point better than the finding's usual place does, on boxes
-of patients to whom nothing was fitted. `inference.training.fit_location` measures that and writes the bundle's part:
+of patients to whom nothing was fitted. `inference.training.location.fit_location` measures that and writes the bundle's
+part:
 
 configs/location.json   optional; without it the bundle gives no location
 

@@ -13,7 +13,7 @@ from inference.prediction import refused
 from inference.serving.classifier import Classifier
 from inference.serving.contour import centroid
 from inference.serving.location_rule import NEVER_COMPARED
-from inference.training.fit_location import fit_location
+from inference.training.location.fit_location import fit_location
 from tests.dicom_io.test_decode import write
 from tests.support.spots import SQUASHED, marked_spots, picture_with_spot, spot_bundle, without_spot
 

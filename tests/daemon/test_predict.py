@@ -19,7 +19,7 @@ from inference.bundle import Bundle, load_bundle
 from inference.serving.classifier import Classifier
 from inference.serving.contour import centroid
 from inference.serving.location import NOT_ABOVE
-from inference.training.fit_location import fit_location
+from inference.training.location.fit_location import fit_location
 from tests.dicom_io.test_decode import write
 from tests.support.bundles import small_bundle
 from tests.support.spots import SQUASHED, marked_spots, picture_with_spot, spot_bundle, without_spot

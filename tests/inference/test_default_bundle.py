@@ -25,7 +25,7 @@ from inference.serving.explain import grids
 from inference.serving.location import locate
 from inference.training.calls_card import calls_markdown
 from inference.training.crossvalidate import cross_validation_markdown
-from inference.training.fit_location import location_markdown
+from inference.training.location.fit_location import location_markdown
 
 CHESTS = ("ivmartel__gdcm-CR-MONO1-10-chest", "nhsx__", "robyoung__RG1_", "udacity__")
 

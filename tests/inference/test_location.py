@@ -18,7 +18,7 @@ from inference.serving.contour import area, centroid
 from inference.serving.input_place import input_place
 from inference.serving.location import NOT_ABOVE, UNKNOWN_PLACE, Located, locate, locations, with_locations
 from inference.serving.location_rule import NEVER_COMPARED, NO_PEAK, LocationRule, outline
-from inference.training.fit_location import fit_location
+from inference.training.location.fit_location import fit_location
 from tests.support.bundles import small_bundle
 from tests.support.spots import marked_spots, picture_with_spot, spot_bundle, without_spot
 

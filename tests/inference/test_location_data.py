@@ -14,8 +14,8 @@ from inference.bundle import load_bundle
 from inference.errors import DataError
 from inference.evaluation.data import read_table
 from inference.serving.location_rule import LocationRule
-from inference.training.drawn_lesions import DRAWN, box_around, lesions, lung_fields
-from inference.training.location_data import read_boxes
+from inference.training.location.drawn_lesions import DRAWN, box_around, lesions, lung_fields
+from inference.training.location.location_data import read_boxes
 from tests.support.spots import LABELS, SQUASHED, marked_spots, spot_bundle, without_spot
 
 

@@ -13,7 +13,7 @@ import torch
 from inference.bundle import Bundle, load_bundle
 from inference.bundle_writer import base_metadata, write_bundle
 from inference.networks import define_network
-from inference.training.drawn_lesions import Marked
+from inference.training.location.drawn_lesions import Marked
 
 LABELS = ("Effusion", "Cardiomegaly", "Mass")
 NETWORK: dict[str, Any] = {

@@ -25,7 +25,7 @@ from inference.serving.contour import centroid
 from inference.serving.explain import enlarge, grids
 from inference.serving.input_place import input_place
 from inference.serving.location_rule import outline
-from inference.training.drawn_lesions import Marked
+from inference.training.location.drawn_lesions import Marked
 
 FOLDS = 5
 USUAL = 64  # cells along a side of the usual place

@@ -18,8 +18,8 @@ from inference.evaluation.data import Row, Source, Table, pictures, read_table
 from inference.pictures import display_values
 from inference.preprocess import Image
 from inference.serving.classifier import Classifier
-from inference.training.drawn_lesions import Marked, lesions
-from inference.training.fit_location import fit_location
+from inference.training.location.drawn_lesions import Marked, lesions
+from inference.training.location.fit_location import fit_location
 
 ADULT = 18  # years
 DRAWINGS = "lesions that were drawn into real radiographs"
