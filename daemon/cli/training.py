@@ -160,11 +160,11 @@ def calls(
     Prints the tables of the model card.
     """
     from inference.bundle import load_bundle
-    from inference.training.calls_card import calls_markdown
-    from inference.training.fit_calls import Limits
+    from inference.evaluation.calls_card import calls_markdown
+    from inference.training.fit_calls import CallLimits
     from inference.training.refit_calls import refit_calls
 
-    names, limits = tuple(filter(None, manifests.split(","))), Limits(false_calls=false_calls)
+    names, limits = tuple(filter(None, manifests.split(","))), CallLimits(false_calls=false_calls)
     content = tried(lambda: refit_calls(data, bundle, names, limits, version))
     typer.echo(calls_markdown(content))
     typer.echo(f'bundle = "{bundle.resolve()}"\ndigest = "{load_bundle(bundle).digest}"', err=True)

@@ -23,7 +23,7 @@ FINEST = 400  # thresholds that are tried for a finding
 
 
 @dataclass(frozen=True)
-class Limits:
+class CallLimits:
     """What a finding needs to be assessed, and a probability to be above its threshold."""
 
     auroc: float = 0.70  # lower limit of the interval by patient
@@ -56,12 +56,12 @@ class Judged:
         return np.asarray(self.targets[:, -1] == 0)
 
 
-def fit_calls(judged: Judged, limits: Limits | None = None) -> dict[str, Any]:
+def fit_calls(judged: Judged, limits: CallLimits | None = None) -> dict[str, Any]:
     """Return what configs/calibration.json says of calls: {"findings", "pathology", "most_likely", "evidence"}.
 
     "findings" and "pathology" hold the parts of the rows that concern calls.
     """
-    limits = limits or Limits()
+    limits = limits or CallLimits()
     areas = [_area(judged, k, limits) for k in range(len(judged.names))]
     assessed = [area[1] >= limits.auroc for area in areas]
     views = {view: _fit_view(judged.of_view(view), assessed, limits) for view in (PA, AP)}
@@ -79,7 +79,7 @@ def fit_calls(judged: Judged, limits: Limits | None = None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _area(judged: Judged, k: int, limits: Limits) -> list[float]:
+def _area(judged: Judged, k: int, limits: CallLimits) -> list[float]:
     """Return the AUROC with the limits of its interval by patient; 0 if it cannot be computed."""
     p, y = judged.probabilities[:, k], judged.targets[:, k]
     if not 0 < y.sum() < len(y):
@@ -88,7 +88,7 @@ def _area(judged: Judged, k: int, limits: Limits) -> list[float]:
     return [round(area, 4) for area in (auroc(p, y), low, high)]
 
 
-def _fit_view(judged: Judged, assessed: Sequence[bool], limits: Limits) -> list[dict[str, Any] | None]:
+def _fit_view(judged: Judged, assessed: Sequence[bool], limits: CallLimits) -> list[dict[str, Any] | None]:
     """Return the point of each column, or None where no probability satisfies the limits."""
     if not judged.healthy.any():
         return [None] * len(assessed)
@@ -97,7 +97,7 @@ def _fit_view(judged: Judged, assessed: Sequence[bool], limits: Limits) -> list[
     return [_row(judged, k, float(point), limits) if np.isfinite(point) else None for k, point in enumerate(points)]
 
 
-def lowest_point(judged: Judged, k: int, limits: Limits) -> float:
+def lowest_point(judged: Judged, k: int, limits: CallLimits) -> float:
     """Return the lowest probability from which on the calls of column `k` satisfy the limits; infinity if none does.
 
     A limit is satisfied if all but the share `tail` of the samples of patients satisfy it.
@@ -139,7 +139,7 @@ def _raised(judged: Judged, lowest: FloatArray, share: float) -> FloatArray:
     return np.asarray(points)
 
 
-def _row(judged: Judged, k: int, point: float, limits: Limits) -> dict[str, Any] | None:
+def _row(judged: Judged, k: int, point: float, limits: CallLimits) -> dict[str, Any] | None:
     """Return the point as a row of the file: rounded up, with its lower edge and what it was worth."""
     threshold = np.ceil(point * 1e6) / 1e6
     p = judged.probabilities[judged.healthy, k]
@@ -183,7 +183,7 @@ def _rounded(value: Any) -> Any:
     return value if isinstance(value, int) else round(value, 4) if np.isfinite(value) else None
 
 
-def _most_likely(judged: Judged, points: FloatArray, limits: Limits) -> tuple[str | None, dict[str, Any]]:
+def _most_likely(judged: Judged, points: FloatArray, limits: CallLimits) -> tuple[str | None, dict[str, Any]]:
     """Return the better rule, and the figures of both. It is None if neither beats the commonest label for sure."""
     p = judged.probabilities[:, :-1]
     called = p >= points

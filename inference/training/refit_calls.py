@@ -21,14 +21,14 @@ from inference.networks import read_bundle_state
 from inference.preprocess import preprocess
 from inference.serving.classifier import Classifier
 from inference.training.averaging import SAMPLE, drawn_together, steadiness
-from inference.training.fit_calls import Limits
+from inference.training.fit_calls import CallLimits
 from inference.training.train import with_calls
 
 Tick = Callable[[int, int], None]
 
 
 def refit_calls(
-    data: Path, directory: Path, manifests: tuple[str, ...] = (), limits: Limits | None = None, version: str = "",
+    data: Path, directory: Path, manifests: tuple[str, ...] = (), limits: CallLimits | None = None, version: str = "",
     tick: Tick = lambda done, total: None,
 ) -> dict[str, Any]:  # fmt: skip
     """Replace what configs/calibration.json of the bundle in `directory` says of calls, and return its new content.

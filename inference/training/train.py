@@ -27,7 +27,7 @@ from inference.probability import sigmoid
 from inference.serving.calibration import FORMAT
 from inference.training.augment import resized
 from inference.training.fit_calibration import fit_logistic, fit_platt
-from inference.training.fit_calls import Judged, Limits, fit_calls
+from inference.training.fit_calls import CallLimits, Judged, fit_calls
 from inference.training.recipe import Recipe, balance
 from inference.training.tracking import Tracker, no_tracker
 from inference.training.trainer import Trainer
@@ -139,7 +139,7 @@ def resized_to(pictures: Array, side: int) -> Array:
     return np.asarray(resized(torch.from_numpy(pictures), side).numpy(), np.float32)
 
 
-def calibrate(table: Table, logits: Array, limits: Limits | None = None) -> dict[str, Any]:
+def calibrate(table: Table, logits: Array, limits: CallLimits | None = None) -> dict[str, Any]:
     """Return configs/calibration.json, fitted to the logits [n, findings + 1] of patients who were not trained on.
 
     Each finding gets Platt's scaling, any finding a logistic regression on all outputs. `fit_calls` then decides by
@@ -154,7 +154,9 @@ def calibrate(table: Table, logits: Array, limits: Limits | None = None) -> dict
     return with_calls(content, table, logits, limits)
 
 
-def with_calls(content: dict[str, Any], table: Table, logits: Array, limits: Limits | None = None) -> dict[str, Any]:
+def with_calls(
+    content: dict[str, Any], table: Table, logits: Array, limits: CallLimits | None = None
+) -> dict[str, Any]:
     """Return configs/calibration.json with its probabilities kept and its calls fitted anew, as `calibrate` does."""
     outputs, own = (*table.findings, PATHOLOGY), content["pathology"]
     rows = [content["findings"][finding] for finding in table.findings]

@@ -7,10 +7,10 @@ import pytest
 
 from inference.evaluation.call_figures import call_figures, finding_calls, likely_figures, trade_off
 from inference.probability import sigmoid
-from inference.training.fit_calls import Judged, Limits, fit_calls, lowest_point, thresholds
+from inference.training.fit_calls import CallLimits, Judged, fit_calls, lowest_point, thresholds
 
 NAMES = ("Clear", "Vague", "Rare", "Pathology")
-LIMITS = Limits(rounds=60)
+LIMITS = CallLimits(rounds=60)
 
 
 def patients(count: int = 1500, seed: int = 0, strength: float = 3.0) -> Judged:

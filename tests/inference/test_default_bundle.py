@@ -14,6 +14,7 @@ from dicom_io.image.decode import decode
 from dicom_io.image.no_picture import NoPicture
 from dicom_io.phantom.studies import phantom_studies
 from inference.bundle import DEFAULT, default_bundle
+from inference.evaluation.calls_card import calls_markdown
 from inference.evaluation.data import FINDINGS, pictures, read_table
 from inference.evaluation.evaluate import predict_all
 from inference.evaluation.metrics import auroc
@@ -23,7 +24,6 @@ from inference.probability import sigmoid
 from inference.serving.classifier import Classifier
 from inference.serving.explain import grids
 from inference.serving.location import locate
-from inference.training.calls_card import calls_markdown
 from inference.training.crossvalidate import cross_validation_markdown
 from inference.training.fit_location import location_markdown
 

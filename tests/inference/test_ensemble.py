@@ -10,13 +10,13 @@ import torch
 from inference.bundle import load_bundle
 from inference.ensemble import Ensemble, combined
 from inference.errors import BundleError
+from inference.evaluation.calls_card import calls_markdown
 from inference.evaluation.data import read_table
 from inference.networks import define_network, read_bundle_state
 from inference.preprocess import preprocess_all
 from inference.probability import sigmoid
 from inference.serving.classifier import Classifier
 from inference.training.averaging import drawn_together, steadiness, write_average
-from inference.training.calls_card import calls_markdown
 from inference.training.crossvalidate import cross_validate, out_of_fold
 from inference.training.fit_calibration import fit_platt
 from inference.training.refit_calls import member_logits, refit_calls
