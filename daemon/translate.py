@@ -77,15 +77,15 @@ def finding_results(prediction: Prediction | None) -> tuple[FindingResult, ...]:
     return tuple(FindingResult(f.finding, f.probability, f.threshold, cast(Call, f.call)) for f in prediction.findings)
 
 
-def source_image(header: Header, prediction: Prediction | None, reason: str) -> SourceImage:
-    """Return one image of a report. `reason` says why it was not analysed, or is ""."""
+def source_image(header: Header, prediction: Prediction | None, reason: str, remark: str = "") -> SourceImage:
+    """Return one image of a report. `reason` says why it was not analysed, or is ""; so is `remark`, a sentence."""
     seen = prediction if prediction and prediction.analysed else None
     pathology = (
         Pathology(seen.pathology, seen.pathology_probability)
         if seen and seen.pathology_probability is not None and seen.pathology is not None
         else None
     )
-    return SourceImage(header.dataset, finding_results(prediction), reason, pathology, subject_digest(header))
+    return SourceImage(header.dataset, finding_results(prediction), reason, pathology, subject_digest(header), remark)
 
 
 def predecessors(

@@ -51,6 +51,8 @@ class SourceImage:
     pathology: Pathology | None = None
     subject: str = ""
     """A digest of what the header says of patient and study: a corrected header makes another object."""
+    remark: str = ""
+    """A sentence that the report repeats, for example that the patient's age is unknown."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,7 @@ def result_uid(kind: str, images: Sequence[SourceImage], model: ModelIdentity, *
     said = [kind, model.digest, *parts, images[0].subject]
     for image in images:
         said += [copying.sop_instance_uid(image.dataset), image.reason, *map(_spelled, image.findings)]
+        said += [image.remark] if image.remark else []
         if image.pathology:
             said.append(f"any finding {percent(image.pathology.probability)} {image.pathology.present}")
     return derived_uid(*said)

@@ -146,7 +146,7 @@ def _table(images: Sequence[SourceImage], model: ModelIdentity) -> Image.Image:
         bottom += 6
     for result in findings:
         bottom = _row(pen, bottom, coded(result.finding).display, result.probability, result.threshold, result.call)
-    bottom = _sentences(pen, bottom + 16, 20, WARNING, wording.not_analysed(images))
+    bottom = _sentences(pen, bottom + 16, 20, WARNING, [*wording.not_analysed(images), *wording.remarks(images)])
     bottom = _sentences(pen, bottom + 16, 18, FAINT, _small_print(images, model))
     return panel.crop((0, 0, TABLE_WIDTH, min(bottom, panel.height)))
 

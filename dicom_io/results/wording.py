@@ -64,7 +64,7 @@ def summary(images: Sequence[SourceImage]) -> str:
     if analysed > 1:
         lines.append(f"Given for each finding is the highest of {analysed} images.")
     lines += [f"{_named(result)}: {_said(result)}" for result in ranked(highest(images))]
-    return "\n".join([*lines, *not_analysed(images)])
+    return "\n".join([*lines, *not_analysed(images), *remarks(images)])
 
 
 def not_analysed(images: Sequence[SourceImage]) -> list[str]:
@@ -76,6 +76,11 @@ def not_analysed(images: Sequence[SourceImage]) -> list[str]:
         for number, image in enumerate(images, start=1)
         if image.reason
     ]
+
+
+def remarks(images: Sequence[SourceImage]) -> list[str]:
+    """Each remark on an image, once."""
+    return list(dict.fromkeys(image.remark for image in images if image.remark))
 
 
 def _sentence(reason: str) -> str:
