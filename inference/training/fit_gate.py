@@ -25,7 +25,7 @@ from inference.serving.classifier import Classifier
 from inference.serving.image_gate import apply_gate, describe, save_gate
 
 Mask = npt.NDArray[np.bool_]
-FEATURES = ["statistics", "penultimate"]
+FEATURES = ["statistics", "texture", "penultimate"]
 EXPECTS = "a frontal chest radiograph of an adult"
 PARTS = 5  # folds of the patients: one is held out and judged, the others are used for fitting
 RARE = 50  # a kind of counter-example with fewer pictures is not divided
@@ -57,19 +57,19 @@ class Seen:
 
 def fit_gate(
     classifier: Classifier, chests: Sequence[Example], others: Sequence[Example], *, drawn: Sequence[Example] = (),
-    passing: float = 0.96, seed: int = 0, per_kind: int = 300,
+    passing: float = 0.96, seed: int = 0, per_kind: int = 300, expects: str = EXPECTS,
 ) -> dict[str, Any]:  # fmt: skip
     """Fit the gate of the classifier's bundle, write it there, and return how good it is on held-out pictures.
 
     `chests` are frontal chest radiographs of adults, `others` real pictures of something else, and `drawn` chests that
-    should pass too but do not influence the threshold. `per_kind` counter-examples of each kind are made from the
-    chests. The result holds shares, each with the number of pictures: "passed" for each kind of chest, "refused" for
-    each other kind, and "refused_unseen" for each rare kind, by a gate that was fitted without it.
+    should pass too but do not influence the threshold; `expects` says what passes. `per_kind` counter-examples of each
+    kind are made from the chests. The result holds shares, each with the number of pictures: "passed" for each kind of
+    chest, "refused" for each other kind, and "refused_unseen" for each rare kind, by a gate that was fitted without it.
     """
     seen = _seen(classifier, _examples(chests, others, drawn, np.random.default_rng(seed), per_kind))
     real = seen.judged & seen.chest & ~np.isin(seen.kinds, [example.kind for example in drawn])
     tensors, threshold, scores = _fitted(seen, seen.judged, real, passing, seed)
-    config = {"features": FEATURES, "threshold": round(threshold, 6), "expects": EXPECTS}
+    config = {"features": FEATURES, "threshold": round(threshold, 6), "expects": expects}
     save_gate(tensors, classifier.bundle.directory, config)
     unseen: dict[str, dict[str, float]] = {}
     for kind in sorted(_rare(others)):
@@ -108,7 +108,8 @@ def _examples(
         for _ in range(0 if judged else rare.get(kind, 1)):
             yield from ((view, False, False, False, kind) for view in variants(picture, rng))
     sources = [*chests, *drawn]
-    for kind, i, picture in counterexamples([example.picture for example in sources], rng, per_kind):
+    sides = [example.held_out for example in sources]
+    for kind, i, picture in counterexamples([example.picture for example in sources], rng, per_kind, sides):
         yield picture, False, sources[i].held_out, True, kind
 
 

@@ -32,6 +32,9 @@ class Recipe:
     smoothing: float = 0.02  # of the targets: 0 becomes this, 1 becomes 1 minus this
     averaging: float = 0.99  # share of the old weights in each step of their exponential moving average
     cohort_weights: tuple[tuple[str, float], ...] = (("talo", 0.3),)  # multiplied with those of `balance`
+    #: Shares of the pictures without a finding that stay below the lower edge of the band, the operating point, the
+    #: upper edge.
+    specificities: tuple[float, float, float] = (0.80, 0.90, 0.95)
     patience: int = 0  # epochs without a better validation score before the training ends; 0: never
     seed: int = 0
 

@@ -31,7 +31,6 @@ from inference.training.tracking import Tracker, no_tracker
 from inference.training.trainer import Trainer
 
 Numbers = npt.NDArray[np.int64]
-SPECIFICITIES = (0.80, 0.90, 0.95)  # at the lower edge of the band, the operating point, the upper edge
 LICENCE = "The licence of these weights follows from the data they were trained on; see docs/README.md.\n"
 
 
@@ -69,13 +68,17 @@ def train(
         work = out.with_name(out.name + ".training")
         trainer = fit(samples, np.flatnonzero(~aside), np.flatnonzero(aside), recipe, work, device, progress, log.epoch)
         held = np.flatnonzero(aside)
-        calibration = calibrate(samples.table.take(held), trainer.logits(samples.inputs[held])) if len(held) else None
+        calibration = _calibration(samples, held, trainer, recipe) if len(held) else None
         bundle = write_trained_bundle(out, trainer.average, recipe.network_def(samples.targets.shape[1]), recipe,
                        samples.table.findings, calibration, name or out.name, version,
                        {"history": trainer.history})  # fmt: skip
         log.bundle(bundle)
     shutil.rmtree(work)
     return bundle
+
+
+def _calibration(samples: Samples, held: Numbers, trainer: Trainer, recipe: Recipe) -> dict[str, Any]:
+    return calibrate(samples.table.take(held), trainer.logits(samples.inputs[held]), recipe.specificities)
 
 
 def read_samples(table: Table, recipe: Recipe) -> Samples:
@@ -138,17 +141,20 @@ def resized_to(pictures: Array, side: int) -> Array:
     return np.asarray(resized(torch.from_numpy(pictures), side).numpy(), np.float32)
 
 
-def calibrate(table: Table, logits: Array) -> dict[str, Any]:
+def calibrate(
+    table: Table, logits: Array, specificities: tuple[float, float, float] = Recipe.specificities
+) -> dict[str, Any]:
     """Return configs/calibration.json, fitted to the logits [n, findings + 1] of patients who were not trained on.
 
-    Each finding gets Platt's scaling and an operating point that 1 in 10 pictures without the finding reach. Its band,
-    in which the call is undetermined, extends from the point that 1 in 5 of them reach to the one that 1 in 20 reach.
-    Among fourteen findings, an operating point with as much weight on sensitivity would call several of them present on
-    every healthy chest. Any pathology is a single question, which has the answer yes for half of the patients. It gets
-    Youden's operating point, and the band in which this point falls for other patients.
+    Each finding gets Platt's scaling and, at the `specificities`, the lower edge of its band, in which the call is
+    undetermined, its operating point, and the band's upper edge: by default 1 in 5, 1 in 10 and 1 in 20 pictures
+    without the finding reach them. Among fourteen findings, an operating point with as much weight on sensitivity would
+    call several of them present on every healthy chest. Any pathology is a single question, which has the answer yes
+    for half of the patients. It gets Youden's operating point, and the band in which this point falls for other
+    patients.
     """
     targets = targets_with_pathology(table)
-    findings = {f: _calibrated(logits[:, k], targets[:, k]) for k, f in enumerate(table.findings)}
+    findings = {f: _calibrated(logits[:, k], targets[:, k], specificities) for k, f in enumerate(table.findings)}
     outputs = (*table.findings, PATHOLOGY)
     weights, offset = fit_logistic(logits, targets[:, -1], strength=10.0)
     probabilities = sigmoid(logits @ weights + offset)
@@ -157,12 +163,12 @@ def calibrate(table: Table, logits: Array) -> dict[str, Any]:
     return {"findings": findings, "pathology": {"weights": named, "offset": round(offset, 6)} | point}
 
 
-def _calibrated(logits: Array, targets: Array) -> dict[str, Any]:
+def _calibrated(logits: Array, targets: Array, specificities: tuple[float, float, float]) -> dict[str, Any]:
     scale, offset = fit_platt(logits, targets)
     scale = max(scale, 0.05)  # a finding that is too rare to fit keeps a positive scale
     probabilities = sigmoid(scale * logits + offset)
     row = {"scale": round(scale, 6), "offset": round(offset, 6)}
-    points = np.quantile(probabilities[targets == 0], SPECIFICITIES).clip(1e-4, 1 - 1e-4)
+    points = np.quantile(probabilities[targets == 0], specificities).clip(1e-4, 1 - 1e-4)
     low, point, high = (round(float(q), 6) for q in points)
     prevalence = round(float(targets.mean()), 6)
     return row | {"threshold": point, "band": [low, high], "prevalence": prevalence}
