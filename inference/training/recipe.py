@@ -35,6 +35,7 @@ class Recipe:
     #: Shares of the pictures without a finding that stay below the lower edge of the band, the operating point, the
     #: upper edge.
     specificities: tuple[float, float, float] = (0.80, 0.90, 0.95)
+    least_threshold: float = 0.0  # no operating point is lower, for findings that are told apart nearly always
     patience: int = 0  # epochs without a better validation score before the training ends; 0: never
     seed: int = 0
 

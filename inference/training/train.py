@@ -78,7 +78,7 @@ def train(
 
 
 def _calibration(samples: Samples, held: Numbers, trainer: Trainer, recipe: Recipe) -> dict[str, Any]:
-    return calibrate(samples.table.take(held), trainer.logits(samples.inputs[held]), recipe.specificities)
+    return calibrate(samples.table.take(held), trainer.logits(samples.inputs[held]), recipe)
 
 
 def read_samples(table: Table, recipe: Recipe) -> Samples:
@@ -141,20 +141,18 @@ def resized_to(pictures: Array, side: int) -> Array:
     return np.asarray(resized(torch.from_numpy(pictures), side).numpy(), np.float32)
 
 
-def calibrate(
-    table: Table, logits: Array, specificities: tuple[float, float, float] = Recipe.specificities
-) -> dict[str, Any]:
+def calibrate(table: Table, logits: Array, recipe: Recipe | None = None) -> dict[str, Any]:
     """Return configs/calibration.json, fitted to the logits [n, findings + 1] of patients who were not trained on.
 
-    Each finding gets Platt's scaling and, at the `specificities`, the lower edge of its band, in which the call is
-    undetermined, its operating point, and the band's upper edge: by default 1 in 5, 1 in 10 and 1 in 20 pictures
-    without the finding reach them. Among fourteen findings, an operating point with as much weight on sensitivity would
-    call several of them present on every healthy chest. Any pathology is a single question, which has the answer yes
-    for half of the patients. It gets Youden's operating point, and the band in which this point falls for other
-    patients.
+    Each finding gets Platt's scaling and, at the recipe's specificities, the lower edge of its band, in which the call
+    is undetermined, its operating point, and the band's upper edge: by default 1 in 5, 1 in 10 and 1 in 20 pictures
+    without the finding reach them. None is below its `least_threshold`. Among fourteen findings, an operating point
+    with as much weight on sensitivity would call several of them present on every healthy chest. Any pathology is a
+    single question, which has the answer yes for half of the patients. It gets Youden's operating point, and the band
+    in which this point falls for other patients.
     """
     targets = targets_with_pathology(table)
-    findings = {f: _calibrated(logits[:, k], targets[:, k], specificities) for k, f in enumerate(table.findings)}
+    findings = {f: _calibrated(logits[:, k], targets[:, k], recipe or Recipe()) for k, f in enumerate(table.findings)}
     outputs = (*table.findings, PATHOLOGY)
     weights, offset = fit_logistic(logits, targets[:, -1], strength=10.0)
     probabilities = sigmoid(logits @ weights + offset)
@@ -163,12 +161,14 @@ def calibrate(
     return {"findings": findings, "pathology": {"weights": named, "offset": round(offset, 6)} | point}
 
 
-def _calibrated(logits: Array, targets: Array, specificities: tuple[float, float, float]) -> dict[str, Any]:
+def _calibrated(logits: Array, targets: Array, recipe: Recipe) -> dict[str, Any]:
     scale, offset = fit_platt(logits, targets)
     scale = max(scale, 0.05)  # a finding that is too rare to fit keeps a positive scale
     probabilities = sigmoid(scale * logits + offset)
     row = {"scale": round(scale, 6), "offset": round(offset, 6)}
-    points = np.quantile(probabilities[targets == 0], specificities).clip(1e-4, 1 - 1e-4)
+    points = np.quantile(probabilities[targets == 0], recipe.specificities).clip(
+        max(recipe.least_threshold, 1e-4), 1 - 1e-4
+    )
     low, point, high = (round(float(q), 6) for q in points)
     prevalence = round(float(targets.mean()), 6)
     return row | {"threshold": point, "band": [low, high], "prevalence": prevalence}

@@ -1,4 +1,4 @@
-"""The made pictures that a gate must refuse: each shows what its name says, and none mixes fitted with judged patients."""
+"""The made pictures that a gate must refuse: each is what its name says, and none mixes fitted and judged patients."""
 
 import numpy as np
 import pytest
@@ -8,14 +8,15 @@ from inference.serving.image_gate import TEXTURE, texture
 
 
 def chest(level: float = 0.0) -> np.ndarray:
-    """A noisy picture, float32 [rows, columns] in 0..1, no pixel of which equals its neighbour."""
-    rng = np.random.default_rng(3)
-    return np.asarray(level + 0.5 * rng.random((96, 80)), np.float32)
+    """A noisy picture with a dark half, float32 [rows, columns] in 0..1, no pixel of which equals its neighbour."""
+    picture = 0.2 * np.random.default_rng(3).random((96, 80))
+    picture[:, 40:] += 0.5
+    return np.asarray(level + picture, np.float32)
 
 
 def test_each_kind_is_made_as_often() -> None:
     """As many pictures of each kind come out, float32 with values in 0..1."""
-    made = list(counterexamples([chest(), chest(0.3)], np.random.default_rng(0), 3))
+    made = list(counterexamples([chest(), chest(0.2)], np.random.default_rng(0), 3))
     assert [kind for kind, _, _ in made] == [kind for kind in (*KINDS, *PAIRED) for _ in range(3)]
     assert all(picture.dtype == np.float32 and 0 <= picture.min() <= picture.max() <= 1 for _, _, picture in made)
 
@@ -38,4 +39,4 @@ def test_a_covered_or_clipped_part_is_flat(kind: str) -> None:
     made = KINDS[kind](chest(), np.random.default_rng(1))
     flat = texture(np.asarray(made, np.float32)[None, None])[0, cells : 2 * cells]
     assert plain.max() < 0.1
-    assert flat.max() > (0.3 if kind == "clipped" else 0.9)
+    assert flat.max() > 0.6
