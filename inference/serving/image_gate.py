@@ -4,12 +4,13 @@ It judges by statistics of the picture and by features that the network computes
 
 configs/gate.json:
 
-    {"features": ["statistics", "texture", "penultimate"],   in this order; see `describe`
+    {"features": ["statistics", "penultimate"],   in this order; see `describe`
+     "second": ["statistics", "texture"],         optional: the features of a second network; the lower score counts
      "threshold": 0.5,                            pictures with a lower score are refused
      "expects": "a frontal chest radiograph of an adult"}   completes "the picture does not look like"
     {} or no file: every picture passes.
 
-models/gate.safetensors, float32:
+models/gate.safetensors, float32; the tensors of the second network are named second.mean and so on:
 
     mean [d], scale [d]                           z = (features - mean) / scale, limited to +-10
     weight0 [h, d], bias0 [h], weight1 ...        layers with ReLU between them, the last one with one output;
@@ -33,6 +34,7 @@ from inference.outputs import Outputs
 from inference.probability import sigmoid
 
 THUMBNAIL, TEXTURE = 12, 8  # cells along a side
+SECOND = "second."  # how the names of the second network's tensors begin
 FLAT = 0.01  # standard deviations between neighbouring pixels: real radiographs have more noise inside the body
 _OUTPUTS: dict[str, Callable[[Outputs], Array]] = {"penultimate": lambda o: o.features, "logits": lambda o: o.logits}
 
@@ -45,6 +47,7 @@ class ImageGate:
         self.threshold = float(self.config.get("threshold", 0.5))
         self.expects = str(self.config.get("expects", "a frontal chest radiograph of an adult"))
         self.features = list(self.config.get("features", []))
+        self.second = list(self.config.get("second", []))
         self.tensors: dict[str, Array] = {}
         if self.config:
             self._load(bundle)
@@ -53,9 +56,9 @@ class ImageGate:
         path = bundle.directory / "models/gate.safetensors"
         if not path.is_file():
             raise BundleNotFound(f"{path} is missing, but configs/gate.json is there")
-        if not self.features or set(self.features) - set(_KINDS):
-            raise BundleError(f"{bundle.directory}/configs/gate.json: features is {self.features}, expected some of "
-                              f"{', '.join(_KINDS)}")  # fmt: skip
+        if not self.features or {*self.features, *self.second} - set(_KINDS):
+            raise BundleError(f"{bundle.directory}/configs/gate.json: features are {self.features + self.second}, "
+                              f"expected some of {', '.join(_KINDS)}")  # fmt: skip
         self.tensors = load_file(path)
 
     def scores(self, batch: Array, outputs: Outputs) -> Array:
@@ -66,7 +69,11 @@ class ImageGate:
         """
         if not self.config:
             return np.ones(len(batch), np.float32)
-        return apply_gate(self.tensors, describe(self.features, batch, outputs), outputs.features)
+        scores = apply_gate(self.tensors, describe(self.features, batch, outputs), outputs.features)
+        if not self.second:
+            return scores
+        own = {name.removeprefix(SECOND): t for name, t in self.tensors.items() if name.startswith(SECOND)}
+        return np.minimum(scores, apply_gate(own, describe(self.second, batch, outputs), outputs.features))
 
     def reason(self, score: float) -> str:
         """Return why a picture with this score is refused; "" if it passes."""
