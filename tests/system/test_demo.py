@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 @pytest.mark.slow
 def test_the_demonstration_shows_that_it_works(tmp_path: Path) -> None:
     """It ends with status 0, finds what it drew in nine of ten drawings, and each path that it prints exists."""
-    command = [sys.executable, "-m", "daemon", "demo", "--seed", "3000000"]
+    command = [sys.executable, "-m", "daemon", "demo"]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=280, env=environment(tmp_path)
     )
