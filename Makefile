@@ -1,7 +1,7 @@
 # `make` alone prints what can be made: the comments after ##.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test unit system coverage contract test-newest check lint lock audit image bench fuzz attack chaos soak clean
+.PHONY: help demo test unit system coverage contract test-newest check lint lock audit image bench phantom fuzz attack chaos soak clean
 
 VENV := .venv
 TOOLS := .venv-tools
@@ -68,6 +68,13 @@ image: ## the image built and run without a container engine, as root on Debian
 
 bench: $(VENV)/.ready ## studies a second; BENCH=options
 	$(BIN)/python benchmarks/throughput.py $(BENCH)
+
+phantom: $(VENV)/.ready ## the demonstration's bundle, trained again on drawings, in some minutes
+	nice $(BIN)/hilum phantom build/drawings --count 500
+	nice $(BIN)/hilum train --data build/drawings --out build/phantom --folds 5 --no-track --threads 1 \
+		--recipe inference/bundles/phantom/docs/recipe.json
+	cp -R build/phantom/configs build/phantom/golden build/phantom/models inference/bundles/phantom/
+	$(BIN)/python -c 'from inference.bundle import pin_packaged; print(pin_packaged("phantom"))'
 
 fuzz: $(VENV)/.ready ## mutated objects and conversations against the running daemon; FUZZ=count
 	$(BIN)/python -m tests.system.fuzz --count $(or $(FUZZ),20000)

@@ -129,6 +129,7 @@ class ExaminedImage:
     prediction: Prediction | None = None
     sign: Sign = "chest"
     view: Projection = ""
+    remark: str = ""
 
 
 def read_images(study: Study, spool: Spool, settings: Settings) -> tuple[ExaminedImage, ...]:
@@ -153,7 +154,8 @@ def _read_image(instance: Instance, spool: Spool, rules: SelectionRules, max_pix
         return ExaminedImage(instance, header, "ignored", verdict.reason, sign=verdict.sign)
     try:
         pixels = decode(path, max_pixels, SIZE_HINT, header)
-        return ExaminedImage(instance, header, "analysed", pixels=pixels, view=projection(header))
+        view = projection(header)
+        return ExaminedImage(instance, header, "analysed", pixels=pixels, view=view, remark=verdict.remark)
     except NoPicture as refusal:
         return ExaminedImage(instance, header, "refused", str(refusal))
 
@@ -244,7 +246,7 @@ def _answered(
 
 def _analysis(images: Sequence[ExaminedImage], classifier: Classifier, started: datetime) -> Analysis:
     """Return what the result objects are made from. The picture in them is the first image that was decoded."""
-    sources = tuple(translate.source_image(i.header, i.prediction, i.reason) for i in images)
+    sources = tuple(translate.source_image(i.header, i.prediction, i.reason, i.remark) for i in images)
     model = translate.model_identity(classifier.bundle)
     shown = next((i for i in images if i.pixels is not None), None)
     if shown is None:

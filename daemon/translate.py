@@ -84,15 +84,15 @@ def finding_results(prediction: Prediction) -> tuple[FindingResult, ...]:
     )
 
 
-def source_image(header: Header, prediction: Prediction | None, reason: str) -> SourceImage:
-    """Return one image of a report. `reason` says why it was not analysed, or is ""."""
+def source_image(header: Header, prediction: Prediction | None, reason: str, remark: str = "") -> SourceImage:
+    """Return one image of a report. `reason` says why it was not analysed, or is ""; so is `remark`, a sentence."""
     subject = subject_digest(header)
     if prediction is None or not prediction.analysed:
-        return SourceImage(header.dataset, (), reason, subject=subject)
+        return SourceImage(header.dataset, (), reason, subject=subject, remark=remark)
     findings = finding_results(prediction)
     named = {result.finding for result in findings}
     others = tuple(f.finding for f in prediction.findings if f.finding not in named)
-    return SourceImage(header.dataset, findings, reason, _pathology(prediction), subject, others)
+    return SourceImage(header.dataset, findings, reason, _pathology(prediction), subject, others, remark)
 
 
 def _pathology(prediction: Prediction) -> Pathology | None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from dicom_io.image.decode import decode
 from dicom_io.image.no_picture import NoPicture
+from dicom_io.phantom.lateral import draw_lateral
 from dicom_io.phantom.studies import phantom_studies
 from dicom_io.phantom.thorax import BITS, FINDINGS, draw_thorax
 from inference.bundle import PACKAGED, load_bundle, pin_packaged
@@ -23,10 +24,11 @@ from inference.evaluation.evaluate_gate import ADULT
 from inference.pictures import display_values
 from inference.preprocess import Image
 from inference.serving.classifier import Classifier
-from inference.training.fit_gate import Example, fit_gate
+from inference.training.fit_gate import EXPECTS, Example, fit_gate
 
 DRAWN = "drawn chest"
 DRAWN_EACH = 16  # chests drawn with each finding
+LATERALS = 200  # chests drawn from the side
 SEED = 1000  # of the drawings; those of the demonstration have other seeds
 SIDE = 128  # pixels: a picture that is reduced keeps at least as many a side
 #: Files whose header says chest although they show something else: a dog from the side.
@@ -34,24 +36,32 @@ NOT_FRONTAL = ("ImagingDataCommons__dx_image.dcm",)
 
 
 def refit_gate(
-    data: Path, directory: Path, chests: Sequence[str], others: Sequence[str], dicom: str, most: int = 3000
-) -> dict[str, Any]:
+    data: Path, directory: Path, chests: Sequence[str], others: Sequence[str], dicom: str, expects: str | None = None,
+    most: int = 3000,
+) -> dict[str, Any]:  # fmt: skip
     """Fit the gate of the bundle in `directory`, and return how good it is. This is also written to its docs/gate.json.
 
     `chests` and `others` name CSV files in `data` with a column `file`, each beside a folder or a ZIP archive of the
     same name with the pictures. At most `most` pictures of each of `chests`, and a fourth of that of each of `others`,
     are used; patients who are known to be minors are left out. `dicom` names such a CSV file of DICOM files, which are
-    all counter-examples except those whose `scope` is "chest". A bundle of the package is pinned again. Raises
+    all counter-examples except those whose `scope` is "chest"; "" names none. `expects` completes "the picture does not
+    look like". A bundle of the package is pinned again. Raises
     DataError, BundleError, and what reading files raises.
     """
     if not (directory / "configs/metadata.json").is_file():
         raise BundleError(f"{directory} is not a bundle: it has no configs/metadata.json")
-    adults = [example for name in chests for example in _pictures(data / f"{name}.csv", most)]
-    rest = [example for name in others for example in _pictures(data / f"{name}.csv", most // 4)]
+    adults = [example for name in filter(None, chests) for example in _pictures(data / f"{name}.csv", most)]
+    rest = [example for name in filter(None, others) for example in _pictures(data / f"{name}.csv", most // 4)]
     studies = list(_phantoms())
     drawn = [*_drawn(), *(example for example in studies if example.kind == DRAWN)]
-    rest += [*_dicom_files(data / f"{dicom}.csv"), *(example for example in studies if example.kind != DRAWN)]
-    worth = fit_gate(Classifier(load_bundle(directory), precision="f32"), adults, rest, drawn=drawn)
+    rest += [
+        *_laterals(),
+        *(_dicom_files(data / f"{dicom}.csv") if dicom else ()),
+        *(example for example in studies if example.kind != DRAWN),
+    ]
+    worth = fit_gate(
+        Classifier(load_bundle(directory), precision="f32"), adults, rest, drawn=drawn, expects=expects or EXPECTS
+    )
     (directory / "docs").mkdir(exist_ok=True)
     (directory / "docs/gate.json").write_text(json.dumps(worth, indent=1) + "\n")
     if directory.resolve().parent == PACKAGED:
@@ -97,6 +107,12 @@ def _drawn() -> Iterator[Example]:
     for number in range(DRAWN_EACH * len(FINDINGS)):
         levels = draw_thorax(SEED + number, FINDINGS[number % len(FINDINGS)], 250, 205)
         yield Example(np.asarray(levels / (2**BITS - 1), np.float32), DRAWN, f"drawn {number}")
+
+
+def _laterals() -> Iterator[Example]:
+    for number in range(LATERALS):
+        levels = draw_lateral(SEED + number, 250, 205)
+        yield Example(np.asarray(levels / (2**BITS - 1), np.float32), "drawn lateral", f"lateral {number}")
 
 
 def _phantoms() -> Iterator[Example]:

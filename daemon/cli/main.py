@@ -129,17 +129,41 @@ def demo(
         ),
     ] = None,
     keep: Annotated[
-        Path | None, typer.Option(help="Keep the spool, the database and the reports in this folder.")
+        Path | None,
+        typer.Option(help="The folder for spool, database and reports; default: a new one in the system's own."),
     ] = None,
+    seed: Annotated[int, typer.Option(help="Draws other patients.", min=0)] = 0,
 ) -> None:
     """Try everything on this machine: start a small PACS and the daemon, send radiographs, and show the results.
 
+    Drawn radiographs are judged by a small model that knows drawings alone, and the table shows what was drawn beside
+    what was found. Your own are judged by the model that `hilum serve` uses.
+
     On a terminal the daemon then keeps running until Ctrl-C, so that you can send more. Otherwise the command exits.
     """
-    from daemon.cli.demo import demo as run
+    from daemon.cli.demonstration.demo import demo as run
 
     close_to_others()
-    raise typer.Exit(run(input_directory, keep, stay=sys.stdout.isatty()))
+    raise typer.Exit(run(input_directory, keep, stay=sys.stdout.isatty(), seed=seed))
+
+
+@app.command()
+def phantom(
+    out: Annotated[Path, typer.Argument(help="The folder that gets drawn.csv and drawn/.", file_okay=False)],
+    count: Annotated[int, typer.Option(help="How many radiographs.", min=1)] = 1000,
+    seed: Annotated[
+        int, typer.Option(help="The first seed. The demonstration draws with the seeds from 0 on.", min=0)
+    ] = 100_000,
+    dicom: Annotated[bool, typer.Option("--dicom", help="Write them as DICOM files too, to dicom/.")] = False,
+) -> None:
+    """Draw chest radiographs of nobody, with and without findings, as a folder for `hilum train`.
+
+    A fifth shows none of the findings, each of the others one: an effusion, a pneumothorax, a large heart or a mass, on
+    a random side and of random strength.
+    """
+    from daemon.cli.demonstration.phantom import write_drawings
+
+    say(str(write_drawings(out, count, seed, dicom)))
 
 
 # added after the commands above, so that --help lists those first

@@ -106,13 +106,19 @@ def gate(
         str, typer.Option(help="Comma-separated CSV files of frontal chests.")
     ] = "nih128,nih512,covid512",
     others: Annotated[str, typer.Option(help="Comma-separated CSV files of other pictures.")] = "children224",
-    dicom: Annotated[str, typer.Option(help="The CSV file of DICOM files.")] = "dicom",
+    dicom: Annotated[str, typer.Option(help="The CSV file of DICOM files; '': none.")] = "dicom",
+    most: Annotated[
+        int, typer.Option(help="Pictures of each CSV file of chests; a fourth of it, of other pictures.")
+    ] = 3000,
+    expects: Annotated[
+        str, typer.Option(help="What passes, as a refusal names it; default: a frontal chest radiograph of an adult.")
+    ] = "",
 ) -> None:
     """Fit a bundle's gate, which refuses what is not a frontal chest radiograph of an adult, and say how good it is."""
     from daemon.cli.gate_fitting import refit_gate
     from inference.bundle import load_bundle
 
-    worth = tried(lambda: refit_gate(data, bundle, chests.split(","), others.split(","), dicom))
+    worth = tried(lambda: refit_gate(data, bundle, chests.split(","), others.split(","), dicom, expects or None, most))
     typer.echo(json.dumps(worth, indent=1))
     typer.echo(f'bundle = "{bundle.resolve()}"\ndigest = "{load_bundle(bundle).digest}"', err=True)
 

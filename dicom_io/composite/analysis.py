@@ -63,6 +63,8 @@ class SourceImage:
     """A digest of what the header says of patient and study: a corrected header makes another object."""
     not_assessed: tuple[str, ...] = ()
     """The findings that the model knows, but of which it may say nothing: too seldom would it be right."""
+    remark: str = ""
+    """A sentence that the report repeats, for example that the patient's age is unknown."""
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,7 @@ def result_uid(kind: str, images: Sequence[SourceImage], model: ModelIdentity, *
     said = [kind, model.digest, *parts, images[0].subject]
     for image in images:
         said += [copying.sop_instance_uid(image.dataset), image.reason, *map(_spelled, image.findings)]
+        said += [image.remark] if image.remark else []
         if image.pathology:
             said.append(f"any finding {percent(image.pathology.probability)} {image.pathology.call}")
         if image.not_assessed:

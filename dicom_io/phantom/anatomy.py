@@ -13,20 +13,27 @@ from PIL import Image, ImageDraw
 Map = NDArray[np.float64]
 
 WIDTH, HEIGHT = 35.0, 43.0  # cm: a detector of 14 x 17 inches, upright
-CELL = 0.05  # cm: the spacing of the grid on which the anatomy is drawn
+#: cm: the spacings of the grid on which the anatomy is drawn, for large pictures and for small ones
+CELL, COARSE_CELL = 0.05, 0.1
 
 
 @dataclass(frozen=True)
 class Body:
-    """The properties that differ between patients; lengths in cm. `size` and `heart` are factors, `tilt` is dx/dy."""
+    """The properties that differ between patients; lengths in cm. `size` and `heart` are factors, `tilt` is dx/dy.
+
+    The last four say how strong a finding is, if it is drawn.
+    """
 
     size: float
     dome: tuple[float, float]  # y of the top of the diaphragm, right and left
     heart: float
     side: int  # of the finding: -1 is the patient's right, 1 the left
     spot: tuple[float, float]
-    radius: float
     tilt: float
+    radius: float  # of the mass
+    level: float  # of the effusion, above the top of the diaphragm
+    meniscus: float  # how far the effusion rises at the wall
+    collapse: float  # width of the collapsed lung; 1 is half of the chest
 
     @staticmethod
     def of(rng: np.random.Generator, large_heart: bool) -> "Body":
@@ -35,11 +42,14 @@ class Body:
         return Body(
             size=rng.uniform(1.09, 1.18),
             dome=(right, right + rng.uniform(0.7, 1.5)),
-            heart=rng.uniform(1.42, 1.55) if large_heart else rng.uniform(0.94, 1.04),
+            heart=rng.uniform(1.36, 1.6) if large_heart else rng.uniform(0.92, 1.06),
             side=int(rng.choice([-1, 1])),
-            spot=(rng.uniform(7.0, 9.5), rng.uniform(12.0, 19.0)),
-            radius=rng.uniform(1.7, 2.6),
+            spot=(rng.uniform(6.5, 9.8), rng.uniform(11.0, 20.0)),
+            radius=rng.uniform(1.6, 2.8),
             tilt=rng.uniform(-0.015, 0.015),
+            level=rng.uniform(-1.0, 5.0),
+            meniscus=rng.uniform(3.5, 7.5),
+            collapse=rng.uniform(0.72, 1.03),
         )
 
 
@@ -130,7 +140,7 @@ def _drawn_bones(body: Body, shape: tuple[int, ...]) -> Map:
     bones += _tube(collar, 1.15, 2.3, body, shape)
     bones += _tube(blade, 0.8, 1.2, body, shape)
     bones += _tube(np.array([[17.0, 8.2], [17.6, 9.0]]), 4.4, 2.0, body, shape)
-    return blurred(bones, 0.06)
+    return blurred(bones, 0.06, cell_of(shape))
 
 
 def _rib(number: int) -> Map:
@@ -169,7 +179,7 @@ def vessel_depth(rng: np.random.Generator, body: Body, shape: tuple[int, ...]) -
             for turn in (-1, 1)
         ]
         width *= 0.68
-    return blurred(drawn, 0.05)
+    return blurred(drawn, 0.05, cell_of(shape))
 
 
 def _branch(rng: np.random.Generator, start: Map, angle: float, side: int) -> Map:
@@ -181,14 +191,26 @@ def _branch(rng: np.random.Generator, start: Map, angle: float, side: int) -> Ma
 
 def _strokes(lines: list[Map], width: float, body: Body, shape: tuple[int, ...]) -> Map:
     """Draw the lines, 1 on a background of 0; lines and `width` are in cm before the body is scaled by its size."""
-    canvas = Image.new("L", (shape[1], shape[0]), 0)
+    canvas, cell = Image.new("L", (shape[1], shape[0]), 0), cell_of(shape)
     draw = ImageDraw.Draw(canvas)
     for line in lines:
         y = 2.0 + (line[:, 1] - 3.0) * body.size
         x = line[:, 0] * body.size - body.tilt * (y - 20)
-        points = [((px + WIDTH / 2) / CELL, py / CELL) for px, py in zip(x, y, strict=True)]
-        draw.line(points, fill=255, width=max(round(width * body.size / CELL), 1), joint="curve")
+        points = [((px + WIDTH / 2) / cell, py / cell) for px, py in zip(x, y, strict=True)]
+        draw.line(points, fill=255, width=max(round(width * body.size / cell), 1), joint="curve")
     return np.asarray(canvas) / 255.0
+
+
+def grid(cell: float) -> tuple[Map, Map]:
+    """Return y and x of each point of the detector, in cm from its upper edge and from its middle."""
+    rows, columns = round(HEIGHT / cell), round(WIDTH / cell)
+    y, x = np.mgrid[0:rows, 0:columns] * cell
+    return y, x - WIDTH / 2
+
+
+def cell_of(shape: tuple[int, ...]) -> float:
+    """Return the spacing of a grid of this shape, in cm."""
+    return HEIGHT / shape[0]
 
 
 def step(values: Map, edge: Map | float, softness: float) -> Map:
@@ -196,7 +218,7 @@ def step(values: Map, edge: Map | float, softness: float) -> Map:
     return 1 / (1 + np.exp(np.clip(-(values - edge) / (0.4 * softness), -60.0, 60.0)))
 
 
-def blurred(values: Map, centimetres: float, cell: float = CELL) -> Map:
+def blurred(values: Map, centimetres: float, cell: float) -> Map:
     """Blur by a Gaussian with this standard deviation; the image is continued by its mirror image at the edges."""
     pad = min(int(3 * centimetres / cell) + 1, min(values.shape) - 1)
     wide = np.pad(values, pad, mode="reflect")

@@ -22,7 +22,8 @@ from pydicom.pixels.encoders.base import RLELosslessEncoder
 from dicom_io.identity import derived_uid
 from dicom_io.phantom.thorax import BITS, FINDINGS, DrawnFinding, draw_thorax
 
-__all__ = ["BITS", "FINDINGS", "DrawnFinding", "PhantomStudy", "compressed", "draw_thorax", "part10", "phantom_studies"]
+__all__ = ["BITS", "FINDINGS", "DrawnFinding", "PhantomStudy", "compressed", "draw_thorax", "drawn_study", "part10",
+           "phantom_studies"]  # fmt: skip
 
 Expectation = Literal["analysed", "ignored", "refused"]  # refused: the file cannot be decoded
 StoredPixels = NDArray[np.uint16]  # [rows, columns]
@@ -33,9 +34,10 @@ class PhantomStudy:
     """A study of one image. `data`: the DICOM file; `finding`: what is drawn; `expectation`: what hilum should do."""
 
     name: str
+    study_instance_uid: str
     calling_ae_title: str
     data: bytes
-    finding: str
+    finding: DrawnFinding
     expectation: Expectation
 
 
@@ -92,7 +94,24 @@ _PLANS = (
 def phantom_studies(count: int | None = None, seed: int = 0) -> Iterator[PhantomStudy]:
     """Yield the first `count` studies of 11, each drawn when it is asked for. The same seed gives the same bytes."""
     for number, plan in enumerate(_PLANS[:count]):
-        yield PhantomStudy(plan.name, plan.calling_ae_title, _file(plan, number, seed), plan.finding, plan.expectation)
+        yield _study(plan, number, seed)
+
+
+def drawn_study(seed: int, finding: DrawnFinding, rows: int, columns: int) -> PhantomStudy:
+    """Return a study of one clean DX image, uncompressed. Raises ValueError if `finding` is not one of FINDINGS."""
+    plan = _Plan(f"DX {finding}", "DX_ROOM1", finding, (rows, columns))
+    return _study(plan, 0, seed)
+
+
+def _study(plan: _Plan, number: int, seed: int) -> PhantomStudy:
+    data = _file(plan, number, seed)
+    return PhantomStudy(
+        plan.name, _uid(number, seed, "study"), plan.calling_ae_title, data, plan.finding, plan.expectation
+    )
+
+
+def _uid(number: int, seed: int, part: str) -> str:
+    return derived_uid("phantom", str(seed), str(number), part)
 
 
 def _file(plan: _Plan, number: int, seed: int) -> bytes:
@@ -117,16 +136,16 @@ def _pixels(plan: _Plan, seed: int) -> StoredPixels:
 
 def _data_set(plan: _Plan, number: int, seed: int) -> Dataset:
     """The elements of PS3.3 A.2 (CR) or A.26 (DX) that senders in the field usually fill in."""
-    identity = ("phantom", str(seed), str(number))
     values: dict[str, Any] = {
         "SpecificCharacterSet": "ISO_IR 192", "ImageType": ["ORIGINAL", "PRIMARY"],
-        "SOPClassUID": plan.sop_class_uid, "SOPInstanceUID": derived_uid(*identity, "image"),
+        "SOPClassUID": plan.sop_class_uid, "SOPInstanceUID": _uid(number, seed, "image"),
         "StudyDate": "20260105", "SeriesDate": "20260105", "StudyTime": f"10{number:02}00", "Modality": "DX",
         "AccessionNumber": f"DEMO{number + 1:04}", "PresentationIntentType": "FOR PRESENTATION",
         "Manufacturer": "Demo Detectors", "StudyDescription": "Chest", "ReferringPhysicianName": "",
-        "PatientName": "Phantom", "PatientID": f"PHANTOM{number + 1:02}", "PatientBirthDate": f"19{50 + number}0101",
+        "PatientName": "Phantom", "PatientID": f"PHANTOM{seed + number + 1:02}",
+        "PatientBirthDate": f"19{50 + number}0101",
         "PatientSex": "FM"[number % 2], "BodyPartExamined": "CHEST", "ViewPosition": "PA",
-        "StudyInstanceUID": derived_uid(*identity, "study"), "SeriesInstanceUID": derived_uid(*identity, "series"),
+        "StudyInstanceUID": _uid(number, seed, "study"), "SeriesInstanceUID": _uid(number, seed, "series"),
         "StudyID": str(number + 1), "SeriesNumber": 1, "InstanceNumber": 1, "PatientOrientation": ["L", "F"],
         "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "Rows": plan.size[0],
         "Columns": plan.size[1], "PixelSpacing": [430 / plan.size[0]] * 2, "BitsAllocated": 16, "BitsStored": BITS,

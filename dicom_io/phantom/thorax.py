@@ -1,25 +1,23 @@
-"""Draw a chest radiograph of no real patient, by a simple simulation of the physics.
+"""Draw a frontal chest radiograph of no real patient.
 
-`anatomy` gives the path length of the beam in soft tissue, air and bone. From it follow the attenuation (Beer and
-Lambert's law), the scattered radiation, the quantum noise and the logarithmic response of the detector. The body is
-seen from the front, so that the patient's right is on the left of the picture.
+`anatomy` gives the path length of the beam in soft tissue, air and bone, and `exposure` the picture that follows from
+it. The body is seen from the front, so that the patient's right is on the left of the picture.
 """
 
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from dicom_io.phantom.anatomy import (
     CELL,
-    HEIGHT,
-    WIDTH,
+    COARSE_CELL,
     Body,
     Map,
     blurred,
     bone_depth,
     cavity_depth,
+    grid,
     heart_depth,
     step,
     stomach_air,
@@ -27,14 +25,12 @@ from dicom_io.phantom.anatomy import (
     trunk_depth,
     vessel_depth,
 )
+from dicom_io.phantom.exposure import BITS, BONE, LUNG_DENSITY, SOFT, exposed
 
 DrawnFinding = Literal["none", "effusion", "pneumothorax", "cardiomegaly", "mass"]
 FINDINGS: tuple[DrawnFinding, ...] = get_args(DrawnFinding)
-BITS = 12
-
-_SOFT, _BONE, _LUNG_DENSITY = 0.20, 0.52, 0.26  # 1/cm at the effective energy of 120 kVp; lung relative to water
-_QUANTA = 60_000.0  # quanta that reach a pixel of 0.17 mm beside the patient
-_SCATTER = 0.25  # share of the radiation behind the grid; it spreads over centimetres
+__all__ = ["BITS", "FINDINGS", "DrawnFinding", "draw_thorax"]
+_SMALL = 512  # rows: a smaller picture is drawn on the coarse grid, four times as fast
 
 
 def draw_thorax(seed: int, finding: DrawnFinding = "none", rows: int = 2500, columns: int = 2048) -> NDArray[np.uint16]:
@@ -45,35 +41,14 @@ def draw_thorax(seed: int, finding: DrawnFinding = "none", rows: int = 2500, col
     if finding not in FINDINGS:
         raise ValueError(f"finding {finding!r}, expected one of {', '.join(FINDINGS)}")
     rng = np.random.default_rng(seed)
-    optical_depth = _optical_depth(Body.of(rng, large_heart=finding == "cardiomegaly"), finding, rng)
-    transmitted = np.exp(-optical_depth)
-    light = (1 - _SCATTER) * transmitted + _SCATTER * blurred(transmitted, 2.5)
-    exposed = np.asarray(Image.fromarray(light.astype(np.float32)).resize((columns, rows), Image.Resampling.BICUBIC))
-    return _detected(np.maximum(exposed, 1e-4), rng)
+    cell = COARSE_CELL if rows < _SMALL else CELL
+    optical_depth = _optical_depth(Body.of(rng, large_heart=finding == "cardiomegaly"), finding, cell, rng)
+    return exposed(optical_depth, rows, columns, rng)
 
 
-def _detected(light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint16]:
-    """Add quantum noise (Poisson, which is normal at these counts), take the logarithm, and process for presentation.
-
-    As in every modality, large differences (lung against abdomen) are reduced more than small ones.
-    """
-    noise = rng.standard_normal(light.shape, dtype=np.float32)
-    counted = np.maximum(light + noise * np.sqrt(light / np.float32(_QUANTA)), np.float32(5e-5))
-    depth = -np.log(counted)
-    coarse = Image.fromarray(-np.log(light)).resize((175, 215), Image.Resampling.BOX)
-    base = blurred(np.asarray(coarse, np.float64), 1.6, HEIGHT / 215).astype(np.float32)
-    base = np.asarray(Image.fromarray(base).resize(light.shape[::-1], Image.Resampling.BICUBIC))
-    flattened = np.float32(2.2) * np.tanh((base - np.float32(2.2)) / np.float32(2.6)) + np.float32(1.15) * (
-        depth - base
-    )
-    shown = np.clip((flattened + np.float32(2.0)) / np.float32(4.1), 0.0, 1.0)
-    stored: NDArray[np.uint16] = np.rint(shown * (2**BITS - 1)).astype(np.uint16)
-    return stored
-
-
-def _optical_depth(body: Body, finding: DrawnFinding, rng: np.random.Generator) -> Map:
-    """Attenuation coefficient times path length, summed over the tissues, on the grid of `anatomy`."""
-    y, x = np.mgrid[0.0:HEIGHT:CELL, -WIDTH / 2 : WIDTH / 2 : CELL]
+def _optical_depth(body: Body, finding: DrawnFinding, cell: float, rng: np.random.Generator) -> Map:
+    """Attenuation coefficient times path length, summed over the tissues, on a grid of this spacing."""
+    y, x = grid(cell)
     x = (x + body.tilt * (y - 20)) / body.size
     y = 3.0 + (y - 2.0) / body.size
     trunk = trunk_depth(x, y)
@@ -85,15 +60,15 @@ def _optical_depth(body: Body, finding: DrawnFinding, rng: np.random.Generator) 
         fluid = _fluid(x, y, side, body) if finding == "effusion" and side == body.side else 0.0
         lung = np.maximum(cavity * (1 - fluid) - heart, 0.0)
         if finding == "pneumothorax" and side == body.side:
-            air += _free_air(x, y, side, lung)
-            vessels = np.where(side * x > 0, vessels * _collapsed(x, y, side), vessels)
-        air += lung * (1 - _LUNG_DENSITY)
+            air += _free_air(x, y, side, lung, body)
+            vessels = np.where(side * x > 0, vessels * _collapsed(x, y, side, body), vessels)
+        air += lung * (1 - LUNG_DENSITY)
     filled = np.clip(air / 4.0, 0.0, 1.0)  # vessels are visible where lung surrounds them
     soft = np.maximum(trunk - air, 0.0) + vessels * filled
     if finding == "mass":
         soft += _ball(x, y, body.side * body.spot[0], body.spot[1], body.radius)
-    depth: Map = _SOFT * soft + (_BONE - _SOFT) * bone_depth(x, y, body, trunk)
-    return blurred(depth, 0.035)
+    depth: Map = SOFT * soft + (BONE - SOFT) * bone_depth(x, y, body, trunk)
+    return blurred(depth, 0.035, cell)
 
 
 def _ball(x: Map, y: Map, cx: float, cy: float, radius: float) -> Map:
@@ -106,18 +81,19 @@ def _ball(x: Map, y: Map, cx: float, cy: float, radius: float) -> Map:
 def _fluid(x: Map, y: Map, side: int, body: Body) -> Map:
     """Share of the chest's depth that an effusion fills: its surface is level, and rises at the wall in a meniscus."""
     wall = np.clip(13.6 - side * x, 0.0, None)
-    surface = body.dome[(side + 1) // 2] - 2.2 - 6.5 * np.exp(-wall / 3.2)
+    surface = body.dome[(side + 1) // 2] - body.level - body.meniscus * np.exp(-wall / 3.2)
     return step(y, surface, 0.55)
 
 
-def _collapsed(x: Map, y: Map, side: int) -> Map:
+def _collapsed(x: Map, y: Map, side: int, body: Body) -> Map:
     """1 inside the lung collapsed by a pneumothorax, whose edge is away from the top and the outer wall; else 0."""
-    u, v = (side * x - 5.2) / 5.7, (y - 20.2) / 11.6
+    half = 5.7 * body.collapse
+    u, v = (side * x - (half - 0.5)) / half, (y - 20.2) / (11.6 * (0.5 + 0.5 * body.collapse))
     return 1 - step(np.abs(u) ** 2.3 + np.abs(v) ** 2.3, 1.0, 0.012)
 
 
-def _free_air(x: Map, y: Map, side: int, lung: Map) -> Map:
+def _free_air(x: Map, y: Map, side: int, lung: Map, body: Body) -> Map:
     """Path length of the air that replaces lung beside the collapsed lung, less the thin line of the pleura."""
-    inside = _collapsed(x, y, side)
+    inside = _collapsed(x, y, side, body)
     line = 4 * inside * (1 - inside) * np.clip(lung / 4.0, 0.0, 1.0)
-    return lung * _LUNG_DENSITY * (1 - inside) - 0.5 * line
+    return lung * LUNG_DENSITY * (1 - inside) - 0.5 * line

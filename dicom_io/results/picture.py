@@ -132,7 +132,7 @@ def _table(images: Sequence[SourceImage], model: ModelIdentity) -> Image.Image:
     for name, result in rows:
         bottom = _row(pen, bottom, name, result)
     bottom = _sentences(pen, bottom + 16, 20, FAINT, wording.others(images))
-    bottom = _sentences(pen, bottom + 16, 20, WARNING, wording.not_analysed(images))
+    bottom = _sentences(pen, bottom + 16, 20, WARNING, [*wording.not_analysed(images), *wording.remarks(images)])
     bottom = _sentences(pen, bottom + 16, 18, FAINT, _small_print(images, model))
     return panel.crop((0, 0, TABLE_WIDTH, min(bottom, panel.height)))
 

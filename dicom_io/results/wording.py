@@ -61,7 +61,7 @@ def summary(images: Sequence[SourceImage]) -> str:
     if analysed > 1:
         lines.append(f"Given for each finding is the highest of {analysed} images.")
     lines += [f"{coded(result.finding).display}: {said(result)}" for result in findings if result.call != "below"]
-    return "\n".join([*lines, *others(images), *not_analysed(images)])
+    return "\n".join([*lines, *others(images), *not_analysed(images), *remarks(images)])
 
 
 def others(images: Sequence[SourceImage]) -> list[str]:
@@ -83,6 +83,11 @@ def not_analysed(images: Sequence[SourceImage]) -> list[str]:
         for number, image in enumerate(images, start=1)
         if image.reason
     ]
+
+
+def remarks(images: Sequence[SourceImage]) -> list[str]:
+    """Each remark on an image, once."""
+    return list(dict.fromkeys(image.remark for image in images if image.remark))
 
 
 def _sentence(reason: str) -> str:

@@ -1,24 +1,32 @@
 """Counter-examples for the gate: pictures that might reach the network but are not frontal chest radiographs of adults.
 
-There are few real pictures of this kind, so most are made: radiographs that are turned, upside down, inverted or cut,
-and drawn pictures that look like photographs, pages, limbs or noise.
+There are few real pictures of this kind, so most are made: radiographs that are turned, upside down, inverted, cut,
+covered, clipped or narrowed, two in one picture, and drawn pictures that look like photographs, pages, limbs or noise.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image as Pillow
 
 from inference.preprocess import Image
 
 
 def counterexamples(
-    chests: Sequence[Image], rng: np.random.Generator, per_kind: int
+    chests: Sequence[Image], rng: np.random.Generator, per_kind: int, groups: Sequence[Any] = ()
 ) -> Iterator[tuple[str, int, Image]]:  # fmt: skip
-    """Yield (kind, index of the chest from which it was made, picture), `per_kind` of each kind in `KINDS`."""
-    for kind, make in KINDS.items():
+    """Yield (kind, index of the chest from which it was made, picture), `per_kind` of each kind.
+
+    A picture made of two chests is made of two in the same group; `groups` has one for each chest.
+    """
+    groups = groups or [None] * len(chests)
+    beside = {group: [i for i, other in enumerate(groups) if other == group] for group in set(groups)}
+    for kind in (*KINDS, *PAIRED):
         for i in rng.choice(len(chests), per_kind, replace=per_kind > len(chests)):
-            yield kind, int(i), np.asarray(make(chests[i], rng), np.float32).clip(0, 1)
+            other = chests[int(rng.choice(beside[groups[i]]))] if kind in PAIRED else chests[i]
+            made = PAIRED[kind](chests[i], other, rng) if kind in PAIRED else KINDS[kind](chests[i], rng)
+            yield kind, int(i), np.asarray(made, np.float32).clip(0, 1)
 
 
 def variants(picture: Image, rng: np.random.Generator) -> list[Image]:
@@ -99,7 +107,58 @@ def _ramp(rng: np.random.Generator) -> Image:
     return np.asarray(np.rot90(slope, int(rng.integers(4))), np.float32)
 
 
+def _resized(picture: Image, shape: tuple[int, ...]) -> Image:
+    """Return a picture with this many rows and columns."""
+    as_file = Pillow.fromarray(np.asarray(picture, np.float32))
+    return np.asarray(as_file.resize((shape[1], shape[0]), Pillow.Resampling.BILINEAR))
+
+
+def _covered(picture: Image, rng: np.random.Generator) -> Image:
+    """Return a picture with a square of one grey value, mostly black, over the mediastinum."""
+    result = relit(picture, rng).copy()
+    rows, columns = result.shape
+    side = int(min(rows, columns) * rng.uniform(0.18, 0.4))
+    top = int((rows - side) * rng.uniform(0.3, 0.7))
+    left = int((columns - side) * rng.uniform(0.38, 0.62))
+    result[top : top + side, left : left + side] = 0.0 if rng.random() < 0.7 else rng.uniform(0, 1)
+    return result
+
+
+def _clipped(picture: Image, rng: np.random.Generator) -> Image:
+    """Return a picture whose darkest third to half is all black, or at times whose brightest is all white."""
+    bright = rng.random() < 0.2
+    values = 1 - picture if bright else picture
+    level = float(np.quantile(values, rng.uniform(0.35, 0.5)))
+    clipped = np.clip((values - level) / max(1 - level, 1e-3), 0, 1)
+    return np.asarray(1 - clipped if bright else clipped, np.float32)
+
+
+def _narrowed(picture: Image, rng: np.random.Generator) -> Image:
+    """Return a picture narrowed to about half of its width, or lowered to half of its height, between black."""
+    rows, columns = picture.shape
+    narrow = int(columns * rng.uniform(0.4, 0.6))
+    small = _resized(picture, (rows, narrow))
+    left = int((columns - narrow) * rng.uniform(0.2, 0.8))
+    return np.pad(small, [(0, 0), (left, columns - narrow - left)])
+
+
+def _side_by_side(picture: Image, other: Image, rng: np.random.Generator) -> Image:
+    """Return two pictures beside each other, at times one above the other, at times with a gap."""
+    axis = int(rng.random() < 0.75)
+    gap = np.zeros((picture.shape[0], int(rng.integers(0, max(2, picture.shape[1] // 12)))), np.float32)
+    first, second = relit(picture, rng), _resized(relit(other, rng), picture.shape)
+    first = _resized(first, picture.shape)
+    return np.concatenate([first, gap, second], 1) if axis else np.concatenate([first, second], 0)
+
+
+def _averaged(picture: Image, other: Image, rng: np.random.Generator) -> Image:
+    """Return the mean of two pictures, each of which has at least a third of the weight."""
+    share = rng.uniform(0.35, 0.65)
+    return share * picture + (1 - share) * _resized(other, picture.shape)
+
+
 Maker = Callable[[Image, np.random.Generator], Any]  # makes a counter-example of a chest
+PairMaker = Callable[[Image, Image, np.random.Generator], Any]  # makes one of two chests
 KINDS: dict[str, Maker] = {
     "turned by 90": lambda p, rng: np.rot90(relit(p, rng), int(rng.choice([1, 3]))),
     "upside down": lambda p, rng: relit(p, rng)[::-1, :: int(rng.choice([1, -1]))],
@@ -115,4 +174,8 @@ KINDS: dict[str, Maker] = {
     "limb": lambda p, rng: _limb(rng),
     "ramp": lambda p, rng: _ramp(rng),
     "nearly blank": lambda p, rng: rng.uniform(0, 1) + rng.normal(0, 0.004, (96, 96)),
+    "covered in the middle": _covered,
+    "clipped": _clipped,
+    "narrowed between black": _narrowed,
 }
+PAIRED: dict[str, PairMaker] = {"two side by side": _side_by_side, "two averaged": _averaged}

@@ -5,11 +5,12 @@ It judges by statistics of the picture and by features that the network computes
 configs/gate.json:
 
     {"features": ["statistics", "penultimate"],   in this order; see `describe`
+     "second": ["statistics", "texture"],         optional: the features of a second network; the lower score counts
      "threshold": 0.5,                            pictures with a lower score are refused
      "expects": "a frontal chest radiograph of an adult"}   completes "the picture does not look like"
     {} or no file: every picture passes.
 
-models/gate.safetensors, float32:
+models/gate.safetensors, float32; the tensors of the second network are named second.mean and so on:
 
     mean [d], scale [d]                           z = (features - mean) / scale, limited to +-10
     weight0 [h, d], bias0 [h], weight1 ...        layers with ReLU between them, the last one with one output;
@@ -32,9 +33,10 @@ from inference.errors import BundleError, BundleNotFound
 from inference.outputs import Outputs
 from inference.probability import sigmoid
 
-THUMBNAIL = 12  # cells along a side
+THUMBNAIL, TEXTURE = 12, 8  # cells along a side
+SECOND = "second."  # how the names of the second network's tensors begin
+FLAT = 0.01  # standard deviations between neighbouring pixels: real radiographs have more noise inside the body
 _OUTPUTS: dict[str, Callable[[Outputs], Array]] = {"penultimate": lambda o: o.features, "logits": lambda o: o.logits}
-_KINDS = ("statistics", *_OUTPUTS)
 
 
 class ImageGate:
@@ -45,6 +47,7 @@ class ImageGate:
         self.threshold = float(self.config.get("threshold", 0.5))
         self.expects = str(self.config.get("expects", "a frontal chest radiograph of an adult"))
         self.features = list(self.config.get("features", []))
+        self.second = list(self.config.get("second", []))
         self.tensors: dict[str, Array] = {}
         if self.config:
             self._load(bundle)
@@ -53,9 +56,9 @@ class ImageGate:
         path = bundle.directory / "models/gate.safetensors"
         if not path.is_file():
             raise BundleNotFound(f"{path} is missing, but configs/gate.json is there")
-        if not self.features or set(self.features) - set(_KINDS):
-            raise BundleError(f"{bundle.directory}/configs/gate.json: features is {self.features}, expected some of "
-                              f"{', '.join(_KINDS)}")  # fmt: skip
+        if not self.features or {*self.features, *self.second} - set(_KINDS):
+            raise BundleError(f"{bundle.directory}/configs/gate.json: features are {self.features + self.second}, "
+                              f"expected some of {', '.join(_KINDS)}")  # fmt: skip
         self.tensors = load_file(path)
 
     def scores(self, batch: Array, outputs: Outputs) -> Array:
@@ -66,7 +69,11 @@ class ImageGate:
         """
         if not self.config:
             return np.ones(len(batch), np.float32)
-        return apply_gate(self.tensors, describe(self.features, batch, outputs), outputs.features)
+        scores = apply_gate(self.tensors, describe(self.features, batch, outputs), outputs.features)
+        if not self.second:
+            return scores
+        own = {name.removeprefix(SECOND): t for name, t in self.tensors.items() if name.startswith(SECOND)}
+        return np.minimum(scores, apply_gate(own, describe(self.second, batch, outputs), outputs.features))
 
     def reason(self, score: float) -> str:
         """Return why a picture with this score is refused; "" if it passes."""
@@ -76,8 +83,11 @@ class ImageGate:
 
 
 def describe(features: list[str], batch: Array, outputs: Outputs) -> Array:
-    """Return the features [n, d] in the given order: "statistics" of the picture, "penultimate" features, "logits"."""
-    parts = [statistics(batch) if name == "statistics" else _OUTPUTS[name](outputs) for name in features]
+    """Return the features [n, d] in the given order.
+
+    There are "statistics" and "texture" of the picture, and the network's "penultimate" features and "logits".
+    """
+    parts = [_PICTURES[name](batch) if name in _PICTURES else _OUTPUTS[name](outputs) for name in features]
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
@@ -92,7 +102,7 @@ def statistics(batch: Array) -> Array:
 def _statistics(picture: Array) -> Array:
     spread = float(picture.std()) or 1.0
     z = (picture - picture.mean()) / spread
-    small = _thumbnail(z)
+    small = _thumbnail(z, THUMBNAIL)
     across, down = np.abs(np.diff(z, axis=1)), np.abs(np.diff(z, axis=0))
     shape = [
         _correlation(z, z[:, ::-1]),  # the left and the right of a chest are alike
@@ -107,10 +117,33 @@ def _statistics(picture: Array) -> Array:
     return np.concatenate([small.ravel(), quantiles, shape]).astype(np.float32)
 
 
-def _thumbnail(z: Array) -> Array:
-    """Return the means over the cells of a THUMBNAIL x THUMBNAIL grid."""
-    rows = np.linspace(0, z.shape[0], THUMBNAIL + 1).astype(int)
-    columns = np.linspace(0, z.shape[1], THUMBNAIL + 1).astype(int)
+def texture(batch: Array) -> Array:
+    """Return how rough the network's input [n, channels, S, S] is in each part of it, [n, 2 * TEXTURE ** 2 + 4].
+
+    In each cell of a grid: the mean difference between neighbouring pixels, and the share of pixels that hardly differ
+    from theirs, as under a square that was put over the body, or where the picture was clipped. Then the strength of
+    details of four sizes in the whole picture, of which the mean of two pictures has less.
+    """
+    return np.stack([_texture(picture.mean(axis=0)) for picture in batch])
+
+
+def _texture(picture: Array) -> Array:
+    z = (picture - picture.mean()) / (float(picture.std()) or 1.0)
+    slope = np.hypot(np.diff(z, axis=1)[:-1], np.diff(z, axis=0)[:, :-1])
+    details = [np.abs(z[size:, size:] + z[:-size, :-size] - z[size:, :-size] - z[:-size, size:]).mean()
+               for size in (1, 2, 4, 8)]  # fmt: skip
+    cells = [_thumbnail(slope, TEXTURE).ravel(), _thumbnail(slope < FLAT, TEXTURE).ravel()]
+    return np.concatenate([*cells, details]).astype(np.float32)
+
+
+_PICTURES: dict[str, Callable[[Array], Array]] = {"statistics": statistics, "texture": texture}
+_KINDS = (*_PICTURES, *_OUTPUTS)
+
+
+def _thumbnail(z: Array, cells: int) -> Array:
+    """Return the means over the cells of a grid of `cells` x `cells`."""
+    rows = np.linspace(0, z.shape[0], cells + 1).astype(int)
+    columns = np.linspace(0, z.shape[1], cells + 1).astype(int)
     total = np.pad(z.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))[np.ix_(rows, columns)]
     sums = total[1:, 1:] - total[:-1, 1:] - total[1:, :-1] + total[:-1, :-1]
     area = np.outer(np.diff(rows), np.diff(columns))

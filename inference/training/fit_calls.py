@@ -31,6 +31,7 @@ class CallLimits:
     lr_plus: float = 5.0  # lower limit of the positive likelihood ratio
     tail: float = 0.2  # share of samples of patients that may lie below the two limits before
     false_calls: float = 0.03  # share of the images without a finding, of one view, with any finding above
+    least: float = 0.0  # no threshold is lower; for findings that are told apart always, which leave much room for one
     near: float = 2.0  # how many times as many images without a finding are near or above as are above
     rounds: int = 200
 
@@ -93,7 +94,7 @@ def _fit_view(judged: Judged, assessed: Sequence[bool], limits: CallLimits) -> l
     if not judged.healthy.any():
         return [None] * len(assessed)
     lowest = [lowest_point(judged, k, limits) if fit else np.inf for k, fit in enumerate(assessed)]
-    points = _raised(judged, np.array(lowest), limits.false_calls)
+    points = np.maximum(_raised(judged, np.array(lowest), limits.false_calls), limits.least)
     return [_row(judged, k, float(point), limits) if np.isfinite(point) else None for k, point in enumerate(points)]
 
 

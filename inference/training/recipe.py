@@ -1,6 +1,7 @@
 """How a network is trained: every number on which the result depends, and the weights in the loss."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -32,6 +33,8 @@ class Recipe:
     smoothing: float = 0.02  # of the targets: 0 becomes this, 1 becomes 1 minus this
     averaging: float = 0.99  # share of the old weights in each step of their exponential moving average
     cohort_weights: tuple[tuple[str, float], ...] = (("talo", 0.3),)  # multiplied with those of `balance`
+    #: What `CallLimits` is to have instead of its own, for example {"ppv": 0.9} for findings easily told apart.
+    calls: Mapping[str, Any] = field(default_factory=dict)
     patience: int = 0  # epochs without a better validation score before the training ends; 0: never
     seed: int = 0
 

@@ -70,13 +70,17 @@ def train(
         work = out.with_name(out.name + ".training")
         trainer = fit(samples, np.flatnonzero(~aside), np.flatnonzero(aside), recipe, work, device, progress, log.epoch)
         held = np.flatnonzero(aside)
-        calibration = calibrate(samples.table.take(held), trainer.logits(samples.inputs[held])) if len(held) else None
+        calibration = _calibration(samples, held, trainer, recipe) if len(held) else None
         bundle = write_trained_bundle(out, trainer.average, recipe.network_def(samples.targets.shape[1]), recipe,
                        samples.table.findings, calibration, name or out.name, version,
                        {"history": trainer.history})  # fmt: skip
         log.bundle(bundle)
     shutil.rmtree(work)
     return bundle
+
+
+def _calibration(samples: Samples, held: Numbers, trainer: Trainer, recipe: Recipe) -> dict[str, Any]:
+    return calibrate(samples.table.take(held), trainer.logits(samples.inputs[held]), CallLimits(**recipe.calls))
 
 
 def read_samples(table: Table, recipe: Recipe) -> Samples:

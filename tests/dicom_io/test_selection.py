@@ -128,6 +128,15 @@ def test_rules_can_be_changed(changed: SelectionRules, elements: dict[str, Any])
     assert select(header(**elements), changed).eligible
 
 
+def test_an_unknown_age_is_said() -> None:
+    """An image of a patient of unknown age is analysed with a remark; with a known age, or no limit, there is none."""
+    unknown = {"PatientAge": "", "PatientBirthDate": ""}
+    assert "age is unknown" in select(header(**unknown), rules(minimum_age_years=18)).remark
+    assert select(header(**unknown), rules(minimum_age_years=0)).remark == ""
+    assert select(header(PatientAge="044Y"), rules(minimum_age_years=18)).remark == ""
+    assert select(header(PatientBirthDate="19700101", StudyDate="20200101"), rules(minimum_age_years=18)).remark == ""
+
+
 def test_minimum_age() -> None:
     """By default a child is not analysed; a patient of 18 is."""
     verdict = select(header(PatientAge="017Y"), rules())

@@ -49,5 +49,13 @@ def age(header: Header, rules: SelectionRules) -> str:
     return f"Patient's Age and birth date contradict each other: one is of an age below {limit:g} years"
 
 
+def age_remark(header: Header, rules: SelectionRules) -> str:
+    """Return what a reader has to know if nothing readable says how old the patient is; else ""."""
+    limit = rules.minimum_age_years
+    if not limit or stated_years(header) is not None or counted_years(header) is not None:
+        return ""
+    return f"The patient's age is unknown, and the model is meant for patients of at least {limit:g} years."
+
+
 def _too_young(young: bool, limit: float) -> str:
     return f"younger than {limit:g} years: the model is not meant for children" if young else ""

@@ -15,7 +15,7 @@ from dicom_io.image.selection.origin import (
     result_of_program,
     sop_class,
 )
-from dicom_io.image.selection.patient import age, species
+from dicom_io.image.selection.patient import age, age_remark, species
 from dicom_io.image.selection.verdict import SelectionRules, Sign, Verdict
 from dicom_io.image.selection.view import view
 
@@ -34,7 +34,8 @@ def select(header: Header, rules: SelectionRules) -> Verdict:
         reason = rule(header, rules)
         if reason:
             return Verdict(False, reason, _sign(header, rules))
-    return Verdict(True, "a frontal chest radiograph as far as its header tells")
+    remark = age_remark(header, rules)
+    return Verdict(True, "a frontal chest radiograph as far as its header tells", remark=remark)
 
 
 def _sign(header: Header, rules: SelectionRules) -> Sign:

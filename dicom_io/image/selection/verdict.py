@@ -29,6 +29,7 @@ class Verdict:
     eligible: bool
     reason: str
     sign: Sign = "chest"
+    remark: str = ""  # a sentence for the report on an image that is analysed; "": there is nothing to say
 
     @property
     def kind(self) -> Literal["eligible", "ignored"]:

@@ -1,4 +1,7 @@
-"""`hilum demo`: starts a small PACS and the daemon, sends radiographs to it, and shows the results in a table."""
+"""`hilum demo`: starts a small PACS and the daemon, sends radiographs to it, and shows the results in a table.
+
+Drawn radiographs are judged by the bundle `phantom`, which knows drawings alone; a person's own by the default bundle.
+"""
 
 import json
 import os
@@ -14,18 +17,25 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.console import Console
 
 from daemon.cli import tables
-from daemon.cli.pacs import AE_TITLE, Pacs
+from daemon.cli.demonstration.contact_sheet import write_contact_sheet
+from daemon.cli.demonstration.drawings import agreement, compared
+from daemon.cli.demonstration.pacs import AE_TITLE, Pacs
 from daemon.runtime.visible import visible
 from dicom_io.image.part10 import Part10, read_part10
 from dicom_io.phantom.studies import phantom_studies
 from dicom_io.services.store_scu import Destination, Sender
+from inference.bundle import PACKAGED
 from storage.store import open_store
 
 FINAL = ("DELIVERED", "COMMITTED", "IGNORED", "QUARANTINED")
-COLUMNS = ("patient_id", "modality", "state", "findings", "reason", "seconds")
+COLUMNS = ("patient_id", "modality", "state", "drawn", "found", "agree", "reason", "seconds")
+OWN_COLUMNS = ("patient_id", "modality", "state", "found", "reason", "seconds")
+PHANTOM = PACKAGED / "phantom"
+LIMITS = f"The bundle {PHANTOM.name} knows drawings alone: its answers to real radiographs mean nothing."
 CONFIGURATION = """\
 [dicom]
 host = "127.0.0.1"
@@ -45,45 +55,72 @@ min_free_bytes = 100000000
 [study]
 settle_seconds = 0.5
 
+[model]
+bundle = "{bundle}"
+
 [http]
 enabled = false
 """
 
 
-def demo(input_directory: Path | None, keep: Path | None, stay: bool) -> int:
+class Demonstration:
+    """One run: where its files are, what is sent, and what came of it. `seed` is that of the first drawing."""
+
+    def __init__(self, input_directory: Path | None, keep: Path | None, seed: int) -> None:
+        self.input = input_directory
+        self.directory = (keep or Path(tempfile.mkdtemp(prefix="hilum-demo-"))).resolve()
+        self.drawn = {} if input_directory else {s.study_instance_uid: s for s in phantom_studies(seed=seed)}
+        self.columns = OWN_COLUMNS if input_directory else COLUMNS
+        self.bundle = "" if input_directory else str(PHANTOM)
+        self.sheet = self.directory / "pages.png"
+
+    def objects(self) -> Iterator[tuple[str, Part10]]:
+        """Yield what the modalities send: the AE title of the sender, and the object."""
+        for study in self.drawn.values():
+            yield study.calling_ae_title, read_part10(study.data)
+        for file in sorted(p for p in self.input.rglob("*") if p.is_file()) if self.input else ():
+            try:
+                yield "MODALITY1", read_part10(file.read_bytes())
+            except ValueError as fault:
+                _say(f"{file.name}: {fault}")
+
+    def rows(self, studies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the studies, oldest first, with what was drawn and found, and the seconds until the delivery."""
+        return [row | compared(row, self.drawn) | {"seconds": _seconds(row)}
+                for row in reversed(studies)]  # fmt: skip
+
+    def show(self, rows: list[dict[str, Any]], pacs: Path) -> None:
+        """Print the table, and write the pages that came back into one picture."""
+        tables.show(rows, self.columns)
+        if sentence := agreement(rows):
+            _say(f"{sentence} {LIMITS}")
+        captions = {row["study_instance_uid"]: _caption(row) for row in rows}
+        if count := write_contact_sheet(pacs, captions, self.sheet):
+            _say(f"{count} pages, as a radiologist sees them: {self.sheet}")
+
+
+def demo(input_directory: Path | None, keep: Path | None, stay: bool, seed: int = 0) -> int:
     """Run the demonstration in this process; return its exit status.
 
-    The status is 0 if each study ended in a report or with a recorded reason, otherwise 1.
+    The status is 0 if each study ended in a report or with a recorded reason, otherwise 1. The files stay.
     """
-    with tempfile.TemporaryDirectory(prefix="hilum-demo-") as temporary:
-        directory = (keep or Path(temporary)).resolve()
-        pacs = Pacs(directory / "pacs")
-        try:
-            with _daemon(directory, pacs.port) as (port, configuration):
-                return _run(directory, port, configuration, _objects(input_directory), pacs, stay)
-        finally:
-            pacs.close()
-
-
-def _objects(input_directory: Path | None) -> Iterator[tuple[str, Part10]]:
-    """Yield what the modalities send: the AE title of the sender, and the object."""
-    if input_directory is None:
-        for study in phantom_studies():
-            yield study.calling_ae_title, read_part10(study.data)
-        return
-    for file in sorted(p for p in input_directory.rglob("*") if p.is_file()):
-        try:
-            yield "MODALITY1", read_part10(file.read_bytes())
-        except ValueError as fault:
-            _say(f"{file.name}: {fault}")
+    run = Demonstration(input_directory, keep, seed)
+    pacs = Pacs(run.directory / "pacs")
+    try:
+        with _daemon(run, pacs.port) as (port, configuration):
+            return _run(run, port, configuration, pacs, stay)
+    finally:
+        pacs.close()
+        _say(f"Everything is kept in {run.directory}; remove that folder when you have seen it.")
 
 
 @contextmanager
-def _daemon(directory: Path, pacs_port: int) -> Iterator[tuple[int, Path]]:
-    """Run `hilum serve` with its data in `directory`; yields its port and its configuration file."""
-    directory.mkdir(parents=True, exist_ok=True)
-    configuration = directory / "hilum.toml"
-    text = CONFIGURATION.format(port=0, pacs_port=pacs_port, pacs_ae_title=AE_TITLE, directory=directory)
+def _daemon(run: Demonstration, pacs_port: int) -> Iterator[tuple[int, Path]]:
+    """Run `hilum serve` with its data in the run's folder; yields its port and its configuration file."""
+    directory, configuration = run.directory, run.directory / "hilum.toml"
+    text = CONFIGURATION.format(
+        port=0, pacs_port=pacs_port, pacs_ae_title=AE_TITLE, directory=directory, bundle=run.bundle
+    )
     configuration.write_text(text)
     process = subprocess.Popen(
         [sys.executable, "-m", "daemon", "serve", "--config", str(configuration)], stderr=subprocess.PIPE, text=True,
@@ -120,21 +157,20 @@ def _copy(first: list[str], rest: Any, log: Path) -> None:
         out.writelines(rest)
 
 
-def _run(
-    directory: Path, port: int, configuration: Path, objects: Iterator[tuple[str, Part10]], pacs: Pacs, stay: bool
-) -> int:
+def _run(run: Demonstration, port: int, configuration: Path, pacs: Pacs, stay: bool) -> int:
     """Send the objects, wait for the results, and print them; return the exit status."""
     _say(f"hilum listens as HILUM@127.0.0.1:{port}; a small PACS, {AE_TITLE}, listens on port {pacs.port}.")
-    sent, refused = _send(port, objects)
+    sent, refused = _send(port, run.objects())
     _say(f"{sent} objects were sent and stored, {refused} were refused. Results:")
-    store = open_store("", directory)
-    rows = _await(lambda: _rows(store.queries.studies(limit=1000)), sent)
-    tables.show(rows, COLUMNS)
+    store = open_store("", run.directory)
+    rows = _await(lambda: run.rows(store.queries.studies(limit=1000)), sent)
+    run.show(rows, pacs.directory)
     reports = len(list(pacs.directory.glob("*.dcm")))
     _say(f"{reports} result objects arrived at the PACS, in {pacs.directory}.")
     _say(f"To query the audit database: hilum audit studies --config {configuration}")
     if stay:
-        _stay(port, lambda: _rows(store.queries.studies(limit=1000)), rows)
+        _open(run.sheet)
+        _stay(run, port, lambda: run.rows(store.queries.studies(limit=1000)), rows, pacs.directory)
     store.close()
     return 0 if rows and all(row["state"] in FINAL for row in rows) and reports else 1
 
@@ -155,11 +191,6 @@ def _send(port: int, objects: Iterator[tuple[str, Part10]]) -> tuple[int, int]:
     return len(stored), refused
 
 
-def _rows(studies: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the studies, oldest first, with the seconds from receipt to delivery."""
-    return [row | {"seconds": _seconds(row)} for row in reversed(studies)]
-
-
 def _seconds(row: dict[str, Any]) -> float | None:
     if not row["delivered_at"]:
         return None
@@ -178,15 +209,32 @@ def _await(rows: Callable[[], list[dict[str, Any]]], number: int, seconds: float
         time.sleep(0.1)
 
 
-def _stay(port: int, rows: Callable[[], list[dict[str, Any]]], shown: list[dict[str, Any]]) -> None:
+def _open(sheet: Path) -> None:
+    """Open the pages where there is a desktop to open them on."""
+    if sheet.is_file() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        typer.launch(str(sheet))
+
+
+def _caption(row: dict[str, Any]) -> str:
+    shown = (
+        f"{row['patient_id']}: drawn {row['drawn']}, found {row['found']}" if row.get("drawn") else row["patient_id"]
+    )
+    return visible(shown)
+
+
+def _stay(
+    run: Demonstration, port: int, rows: Callable[[], list[dict[str, Any]]], shown: list[dict[str, Any]], pacs: Path
+) -> None:
     """Print the table again whenever more studies have finished, until Ctrl-C."""
     _say(f"Send more: dcmsend -aec HILUM 127.0.0.1 {port} FILE.dcm      Ctrl-C ends the demonstration.")
+    if run.drawn:
+        _say("More drawings: hilum phantom DIR --dicom. For your own radiographs: hilum demo --input DIR.")
     try:
         while True:
             time.sleep(1)
             found = rows()
             if found != shown and all(row["state"] in FINAL for row in found):
-                tables.show(found, COLUMNS)
+                run.show(found, pacs)
                 shown = found
     except KeyboardInterrupt:
         _say("Good-bye.")

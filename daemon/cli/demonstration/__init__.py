@@ -1,0 +1,1 @@
+"""`hilum demo` and `hilum phantom`: the whole job on this machine, and the radiographs that are drawn for it."""
