@@ -79,7 +79,7 @@ def test_it_finds_what_is_drawn(classifier: Classifier) -> None:
 
 def row(finding: DrawnFinding, *findings: tuple[str, float]) -> dict[str, Any]:
     study = drawn_study(7, finding, 200, 160)
-    said = [{"finding": name, "probability": p, "threshold": 0.5} for name, p in findings]
+    said = [{"finding": name, "probability": p, "call": "above" if p >= 0.5 else "below"} for name, p in findings]
     return compared(
         {"study_instance_uid": study.study_instance_uid, "findings": said}, {study.study_instance_uid: study}
     )

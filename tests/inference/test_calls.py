@@ -149,3 +149,11 @@ def test_the_trade_off_passes_through_the_calls() -> None:
     found = call_figures(margins >= 0, targets, sick, judged.patients, rounds=2)
     nearest = min(curve, key=lambda point: abs(point[0] - found["false_call_share"]))
     assert nearest == pytest.approx((found["false_call_share"], found["helped_share"]), abs=0.02)
+
+
+def test_a_finding_that_is_always_told_apart_keeps_a_least_threshold() -> None:
+    """Where every threshold between sick and healthy satisfies the limits, none is below the least one."""
+    judged, least = patients(strength=12.0), 0.5
+    low, kept = (fit_calls(judged, replace(LIMITS, least=value))["findings"]["Clear"]["views"] for value in (0, least))
+    assert low["PA"]["threshold"] < least
+    assert kept["PA"]["threshold"] == least
