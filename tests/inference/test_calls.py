@@ -153,7 +153,7 @@ def test_the_trade_off_passes_through_the_calls() -> None:
 
 def test_a_finding_that_is_always_told_apart_keeps_a_least_threshold() -> None:
     """Where every threshold between sick and healthy satisfies the limits, none is below the least one."""
-    judged, least = patients(strength=12.0), 0.5
+    judged, least = patients(strength=12.0), 0.9
     low, kept = (fit_calls(judged, replace(LIMITS, least=value))["findings"]["Clear"]["views"] for value in (0, least))
     assert low["PA"]["threshold"] < least
     assert kept["PA"]["threshold"] == least
