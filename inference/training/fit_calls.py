@@ -31,7 +31,7 @@ class CallLimits:
     lr_plus: float = 5.0  # lower limit of the positive likelihood ratio
     tail: float = 0.2  # share of samples of patients that may lie below the two limits before
     false_calls: float = 0.03  # share of the images without a finding, of one view, with any finding above
-    least: float = 0.0  # no threshold is lower; for findings that are told apart always, which leave much room for one
+    least: float = 0.0  # no threshold is lower, no lower edge below its half; for findings that are always told apart
     near: float = 2.0  # how many times as many images without a finding are near or above as are above
     rounds: int = 200
 
@@ -148,7 +148,8 @@ def _row(judged: Judged, k: int, point: float, limits: CallLimits) -> dict[str, 
     worth = finding_calls(judged.probabilities[:, k] >= threshold, judged.targets[:, k])
     if not worth["called"] or not 0 < threshold < 1:
         return None
-    near = min(np.floor(max(float(np.quantile(p, 1 - share)), 2e-6) * 1e6) / 1e6, threshold)
+    least = max(limits.least / 2, 2e-6)
+    near = min(np.floor(max(float(np.quantile(p, 1 - share)), least) * 1e6) / 1e6, threshold)
     return {"threshold": round(float(threshold), 6), "near": round(float(near), 6)} | {
         name: value if isinstance(value, int) else round(value, 4) if np.isfinite(value) else None
         for name, value in worth.items()

@@ -157,3 +157,4 @@ def test_a_finding_that_is_always_told_apart_keeps_a_least_threshold() -> None:
     low, kept = (fit_calls(judged, replace(LIMITS, least=value))["findings"]["Clear"]["views"] for value in (0, least))
     assert low["PA"]["threshold"] < least
     assert kept["PA"]["threshold"] == least
+    assert kept["PA"]["near"] >= least / 2
