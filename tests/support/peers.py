@@ -246,7 +246,11 @@ def running_orthanc(directory: Path, peer: Orthanc, configuration: dict[str, Any
         yield peer
     finally:
         process.terminate()
-        process.wait(60)  # it lets its associations end first
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:  # it waits for its associations to end, and for a patient to be recycled
+            process.kill()
+            process.wait(20)
 
 
 def small_limits(**values: Any) -> Limits:
