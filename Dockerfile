@@ -15,7 +15,7 @@ RUN python -m venv /opt/hilum
 WORKDIR /src
 COPY packaging/requirements-cpu.lock packaging/requirements-gpu.lock ./
 # the libraries first: the largest layer, which a change of the code leaves as it is
-RUN /opt/hilum/bin/pip install --require-hashes --find-links "$TORCH_WHEELS" --requirement "$LOCK"
+RUN /opt/hilum/bin/pip install --no-deps --require-hashes --find-links "$TORCH_WHEELS" --requirement "$LOCK"
 COPY pyproject.toml README.md ./
 COPY config config
 COPY storage storage

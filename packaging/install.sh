@@ -50,8 +50,9 @@ case $how in
     ;;
   locked)
     if [ "$here" = "$locked_for" ]; then
+      # The lock is complete. Without --no-deps pip looks beyond it for what is asked for with an extra, and refuses that.
       install "Installing the locked packages (a few minutes the first time)" \
-        --only-binary :all: --require-hashes "${torch[@]}" --requirement "$lock"
+        --no-deps --only-binary :all: --require-hashes "${torch[@]}" --requirement "$lock"
       install "Installing hilum" --no-deps --no-build-isolation --editable .
     else
       # The hashes are those of the lock's platform. Its versions are good elsewhere too, as constraints.

@@ -5,6 +5,7 @@ import json
 import random
 import re
 import socket
+import urllib.error
 import urllib.request
 from dataclasses import dataclass, field, replace
 
@@ -163,9 +164,13 @@ class HttpFuzz:
 
     def look(self) -> None:
         """The daemon is well, by its own account."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/health", timeout=30) as response:
-            if json.load(response)["status"] != "ok":
-                self._figures.findings.append("HTTP: /health says that something is wrong")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/health", timeout=30) as response:
+                said = json.load(response)
+        except urllib.error.HTTPError as refused:
+            said = json.load(refused)
+        if said["status"] != "ok":
+            self._figures.findings.append(f"HTTP: /health says {said}")
 
 
 def spoken(port: int, said: bytes) -> bytes:
