@@ -1,0 +1,55 @@
+"""The languages in which a radiologist reads a result.
+
+English is written in the source. Every other language is one gettext catalogue, `locales/CODE.po`, which Babel reads:
+to add a language, add that file. What a catalogue lacks is said in English.
+"""
+
+import io
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from gettext import GNUTranslations, NullTranslations
+from pathlib import Path
+
+from babel.dates import format_date
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+
+LOCALES = Path(__file__).parent / "locales"
+ENGLISH = "en"
+
+
+@dataclass(frozen=True)
+class Language:
+    """A language by its code in ISO 639-1, for example "fr"."""
+
+    code: str = ENGLISH
+
+    def say(self, sentence: str, **values: object) -> str:
+        """Return an English sentence in this language; `{name}` in it becomes the value of that name."""
+        return _translations(self.code).gettext(sentence).format(**values)
+
+    def say_many(self, one: str, many: str, number: int, **values: object) -> str:
+        """Return the one of two sentences that fits `number`, which they may name as `{number}`."""
+        return _translations(self.code).ngettext(one, many, number).format(number=number, **values)
+
+    def day_and_time(self, at: datetime) -> str:
+        """Return a date with its time of day, as `at` has them, for example "20 Nov 2026 09:12"."""
+        pattern = "d MMM y" if self.code == ENGLISH else "dd/MM/y"
+        return f"{format_date(at, pattern, self.code)} {at:%H:%M}"
+
+
+def languages() -> tuple[str, ...]:
+    """Return the codes of the languages that there are, English first."""
+    return (ENGLISH, *sorted(path.stem for path in LOCALES.glob("*.po")))
+
+
+@cache
+def _translations(code: str) -> NullTranslations:
+    if code == ENGLISH:
+        return NullTranslations()
+    compiled = io.BytesIO()
+    with (LOCALES / f"{code}.po").open("rb") as file:
+        write_mo(compiled, read_po(file, code))
+    compiled.seek(0)
+    return GNUTranslations(compiled)
