@@ -57,6 +57,7 @@ class Fuzz:
         }  # fmt: skip
 
     def run(self) -> Figures:
+        self.http.await_start()
         began = time.monotonic()
         for first in range(0, self.count, BATCH):
             numbers = range(first, min(first + BATCH, self.count))

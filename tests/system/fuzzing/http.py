@@ -8,7 +8,9 @@ import socket
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from tests.conftest import wait_for
 from tests.support.mutations import VALUES, flipped
 from tests.system.fuzzing.figures import Figures
 
@@ -162,15 +164,22 @@ class HttpFuzz:
             self._figures.findings.append(f"HTTP: {statuses} to {said!r:.2000}")
         self._figures.note(KIND, str(statuses[0]) if statuses else "none")
 
+    def await_start(self) -> None:
+        """Return when every part of the daemon has started: until then /health rightly says 503."""
+        wait_for(lambda: self._health()["status"] == "ok", 300, "the start of the daemon")
+
     def look(self) -> None:
         """The daemon is well, by its own account."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/health", timeout=30) as response:
-                said = json.load(response)
-        except urllib.error.HTTPError as refused:
-            said = json.load(refused)
+        said = self._health()
         if said["status"] != "ok":
             self._figures.findings.append(f"HTTP: /health says {said}")
+
+    def _health(self) -> dict[str, Any]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/health", timeout=30) as response:
+                return dict(json.load(response))
+        except urllib.error.HTTPError as refused:
+            return dict(json.load(refused))
 
 
 def spoken(port: int, said: bytes) -> bytes:
