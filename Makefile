@@ -24,7 +24,7 @@ CORES := $(shell nproc)
 UNIT := tests --ignore=tests/system -n $(shell expr 2 \* $(CORES)) --maxprocesses 8 --dist loadfile --durations=20
 SYSTEM := tests/system -n $(CORES) --maxprocesses 4 --dist loadfile --durations=20
 unit: $(VENV)/.ready ## the tests of single modules alone, several at a time
-	$(BIN)/python -m pytest $(UNIT) $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(UNIT) $(PYTEST)
 
 system: $(VENV)/.ready ## the tests of the whole daemon with real peers alone
 	$(BIN)/python -m pytest $(SYSTEM) $(PYTEST)
