@@ -32,6 +32,7 @@ from tests.system.fuzzing.tls import TlsFuzz
 from tests.system.fuzzing.world import World, world
 
 SENDERS = 2
+LANES = 3  # threads for each other kind of input: they wait most of the time
 BATCH = 500
 STUDY = 10  # images of a study
 SHARE = 5  # one input of each other kind for so many objects
@@ -61,9 +62,10 @@ class Fuzz:
         began = time.monotonic()
         for first in range(0, self.count, BATCH):
             numbers = range(first, min(first + BATCH, self.count))
-            with working(*[partial(self._send, numbers[n::SENDERS]) for n in range(SENDERS)]):
-                pass
-            with working(*[partial(self._others, kind, numbers[::SHARE]) for kind in self.others]):
+            jobs = [partial(self._send, numbers[n::SENDERS]) for n in range(SENDERS)]
+            lanes = [numbers[::SHARE][n::LANES] for n in range(LANES)]
+            jobs += [partial(self._others, kind, lane) for kind in self.others for lane in lanes]
+            with working(*jobs):
                 pass
             self._calm()
             self.figures.usage.append(self.usage())
