@@ -27,6 +27,7 @@ from tests.system.fuzzing.commitment import CommitmentFuzz
 from tests.system.fuzzing.figures import Figures
 from tests.system.fuzzing.http import KIND as HTTP
 from tests.system.fuzzing.http import HttpFuzz
+from tests.system.fuzzing.sockets import half_close
 from tests.system.fuzzing.tls import KIND as TLS
 from tests.system.fuzzing.tls import TlsFuzz
 from tests.system.fuzzing.world import World, world
@@ -111,7 +112,7 @@ class Fuzz:
         with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", self.daemon.port), 5) as peer:
             try:
                 peer.sendall(mutated_conversation(self.pdus, chance))
-                peer.shutdown(socket.SHUT_WR)
+                half_close(peer)
                 peer.settimeout(10)
                 while more := peer.recv(65536):
                     heard += more

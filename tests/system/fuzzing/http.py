@@ -13,6 +13,7 @@ from typing import Any
 from tests.conftest import wait_for
 from tests.support.mutations import VALUES, flipped
 from tests.system.fuzzing.figures import Figures
+from tests.system.fuzzing.sockets import half_close
 
 KIND = "HTTP requests"
 SILENCE_SECONDS, CLOSING_SECONDS = 0.3, 10.0  # until we close our side; until the daemon must have closed the other
@@ -194,7 +195,7 @@ def spoken(port: int, said: bytes) -> bytes:
                 heard += more
             return heard
         peer.settimeout(CLOSING_SECONDS)
-        peer.shutdown(socket.SHUT_WR)
+        half_close(peer)
         while more := peer.recv(1 << 16):
             heard += more
     return heard

@@ -17,6 +17,7 @@ from dicom_io.services.store_scu import Destination, Sender
 from tests.support.harness import Daemon
 from tests.support.mutations import flipped, mutated_conversation
 from tests.system.fuzzing.figures import Figures
+from tests.system.fuzzing.sockets import half_close
 
 KIND = "TLS connections"
 CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION = 20, 21, 22, 23  # RFC 8446 5.1
@@ -170,7 +171,7 @@ class Peer:
                 pass
             return
         self.socket.settimeout(CLOSING_SECONDS)
-        self.socket.shutdown(socket.SHUT_WR)
+        half_close(self.socket)
         while self._receive(wait=True):
             pass
 
@@ -263,7 +264,7 @@ class TlsFuzz:
             peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             peer.socket.close()
             raise ConnectionError("reset by us")
-        peer.socket.shutdown(socket.SHUT_WR)
+        half_close(peer.socket)
 
     def _renegotiate(self, chance: random.Random) -> str:
         """openssl asks for a renegotiation (TLS 1.2) or a change of keys (TLS 1.3) after the handshake."""
