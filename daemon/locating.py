@@ -43,7 +43,7 @@ def result_with_locations(
 
     if not prediction:
         return None
-    answer = prediction.to_json(name, classifier.model)
+    answer = prediction.to_json(name, classifier.model) | {"acquisition": translate.acquisition(header)}
     if pixels is None or not prediction.analysed:
         return answer
     found = locations(classifier, pixels, prediction)

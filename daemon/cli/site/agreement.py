@@ -64,7 +64,7 @@ def _row(by: str, value: str, verdicts: Verdicts) -> dict[str, Any]:
 def _agrees(verdict: Mapping[str, Any]) -> bool:
     """Whether the reader agrees with the model; a verdict on "none" is compared with whether anything was above."""
     if verdict["finding"] == NONE:
-        return bool(verdict["present"]) == (verdict["call"] == "above")
+        return bool(bool(verdict["present"]) == (verdict["call"] == "above"))
     return bool(verdict["verdict"] == "agree")
 
 
