@@ -78,7 +78,7 @@ class Feedback(Book):
 def check_verdict(said: Judgement) -> None:
     """Raise `BadVerdict` for what no verdict can be."""
     if said.verdict not in VERDICTS:
-        raise BadVerdict(f"found the verdict {said.verdict!r}, expected agree or disagree")
+        raise BadVerdict("a verdict is agree or disagree, found something else")
     if not said.reader.strip() or len(said.reader) > LONGEST_NAME:
         raise BadVerdict(f"a verdict needs its reader's name, of at most {LONGEST_NAME} characters")
     if len(said.note) > LONGEST_NOTE:
@@ -111,8 +111,7 @@ def _chosen(images: Mapping[str, Any], said: Judgement) -> str:
     if not said.sop_instance_uid:
         return max(images, key=lambda uid: _strength(images[uid], said.finding))
     if said.sop_instance_uid not in images:
-        raise UnknownSubject(f"no image {said.sop_instance_uid} of this study has a result; those that have: "
-                             f"{', '.join(images)}")  # fmt: skip
+        raise UnknownSubject(f"this image has no result in this study; those that have: {', '.join(images)}")
     return said.sop_instance_uid
 
 
@@ -126,7 +125,7 @@ def _named(findings: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any
         if _plain(found["finding"]) == _plain(name):
             return found
     names = ", ".join(found["finding"] for found in findings)
-    raise UnknownSubject(f"the model knows no finding {name!r}; it knows {names}; or none, for nothing there")
+    raise UnknownSubject(f"the model knows no such finding; it knows {names}; or none, for nothing there")
 
 
 def _plain(name: str) -> str:

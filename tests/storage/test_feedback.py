@@ -123,7 +123,7 @@ def test_the_strongest_image_is_judged(store: Store) -> None:
     [({"study": "9.9"}, UnknownStudy, "no study"), ({"study": ""}, UnknownStudy, "no study"),
      ({"finding": "Fracture"}, UnknownSubject, "it knows Effusion, Pleural_Thickening, Mass; or none"),
      ({"sop_instance_uid": "1.2.3.9"}, UnknownSubject, "those that have: 1.2.3.1"),
-     ({"verdict": "maybe"}, BadVerdict, "expected agree or disagree"), ({"reader": " "}, BadVerdict, "reader's name"),
+     ({"verdict": "maybe"}, BadVerdict, "agree or disagree"), ({"reader": " "}, BadVerdict, "reader's name"),
      ({"reader": "x" * 65}, BadVerdict, "reader's name"), ({"note": "x" * 2001}, BadVerdict, "2001 characters")],
 )  # fmt: skip
 def test_what_is_no_verdict_is_refused(
