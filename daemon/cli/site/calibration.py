@@ -76,9 +76,9 @@ def _print(content: Mapping[str, Any], others: int) -> None:
         say(f"readers are equally divided {evidence['divided']} times; those labels do not count")
     columns = ["finding", "labels", "positives", "patients", "shipped", "constant", "platt", "isotonic", "decision",
                "reason"]  # fmt: skip
-    say("\nProbabilities: log loss on patients that the maps were not fitted on")
+    say("Probabilities: log loss on patients that the maps were not fitted on")
     show([_map_row(name, found) for name, found in evidence["findings"].items()], columns)
-    say("\nThresholds")
+    say("Thresholds:")
     show(list(_threshold_rows(evidence["findings"])), ["finding", "view", "decision", "reason"])
     say(REMARK)
 
@@ -90,11 +90,14 @@ def _map_row(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _threshold_rows(findings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a row for each finding and view; a reason that both views share is said once."""
+    from inference.training.site.limits import TOO_FEW
+
     rows = []
     for name, found in findings.items():
         views: dict[tuple[str, str], list[str]] = {}
         for view, part in found["thresholds"].items():
-            views.setdefault((part["decision"], part["reason"]), []).append(view)
+            reason = TOO_FEW if part["reason"].startswith(TOO_FEW) else part["reason"]
+            views.setdefault((part["decision"], reason), []).append(view)
         rows += [{"finding": name, "view": ", ".join(which), "decision": decision, "reason": reason}
                  for (decision, reason), which in views.items()]  # fmt: skip
     return rows

@@ -10,6 +10,8 @@ from inference.serving.operating_points import Point
 from inference.training.fit_calls import CallLimits
 from inference.training.site.labels import Labels
 
+TOO_FEW = "too few labels"  # how that reason begins
+
 
 @dataclass(frozen=True)
 class SiteLimits:
@@ -35,8 +37,8 @@ def _too_few(labels: Labels, limits: SiteLimits) -> str:
     (present, with_it), (absent, without) = counts
     if present >= limits.positives and absent >= limits.negatives and min(with_it, without) >= limits.patients:
         return ""
-    return (f"too few labels: {present} positive from {with_it} patients and {absent} negative from {without}, "
-            f"{limits.positives} and {limits.negatives} needed, each from {limits.patients} patients")  # fmt: skip
+    return (f"{TOO_FEW}: {present} positive from {with_it} patients, {absent} negative from {without}; "
+            f"{limits.positives} and {limits.negatives} needed, each from {limits.patients}")  # fmt: skip
 
 
 def _one_sided(labels: Labels, points: Mapping[str, Point | None], limits: SiteLimits) -> str:

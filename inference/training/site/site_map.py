@@ -52,8 +52,8 @@ def judged_map(labels: Labels, points: Mapping[str, Point | None], limits: SiteL
     if len(good) > 1 and mean_with_interval(losses["platt"] - losses["isotonic"], patients, limits.rounds)[1] > 0:
         kind = "isotonic"
     return found | {"map": fit_map(kind, logits, y), "decision": f"taken: {kind.capitalize()}",
-                    "reason": f"on patients that it was not fitted on it loses {_said(gains[kind]['shipped'])} less "
-                              f"than shipped and {_said(gains[kind]['constant'])} less than the constant"}  # fmt: skip
+                    "reason": f"its log loss is lower, by {_said(gains[kind]['shipped'])} than what ships and by "
+                              f"{_said(gains[kind]['constant'])} than the constant"}  # fmt: skip
 
 
 def _mapped_after(kind: str, logits: FloatArray, targets: FloatArray, fit: Flags, judge: Flags) -> Any:
@@ -79,7 +79,7 @@ def _why_not(gains: dict[str, dict[str, list[float]]], means: dict[str, dict[str
     kind = min(KINDS, key=lambda name: means["log_loss"][name])
     for over, words in (("shipped", "than what ships"), ("constant", "than the site's prevalence alone")):
         if gains[kind][over][1] <= 0:
-            return f"{kind.capitalize()} is not surely better {words}: it loses {_said(gains[kind][over])} less"
+            return f"{kind.capitalize()} is not surely better {words}: log loss lower by {_said(gains[kind][over])}"
     return f"{kind.capitalize()} has a lower log loss but not a lower Brier score"
 
 
