@@ -7,7 +7,7 @@ change what was judged. No row is ever changed: a correction is a new row.
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Double, Engine, ForeignKey, Index, Select, select
+from sqlalchemy import Double, Engine, ForeignKey, Index, Select, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from storage.database import reading
@@ -52,6 +52,9 @@ _ROWS = (
     )
     .join(study, study.c.id == feedback.c.study_id)
 )  # fmt: skip
+_NEWEST = select(func.max(feedback.c.id)).group_by(
+    feedback.c.sop_instance_uid, feedback.c.finding, feedback.c.reader, feedback.c.model_digest
+)
 
 
 class FeedbackQueries:
@@ -73,37 +76,29 @@ class FeedbackQueries:
 
         Their "counts" is False where the same reader has judged the same later.
         """
-        query = _window(_ROWS, since, until)
+        query = _window(_ROWS.add_columns(feedback.c.id.in_(_NEWEST).label("counts")), since, until)
         for column, value in (
             (study.c.study_instance_uid, study_instance_uid),
-            (feedback.c.finding, finding),
+            (func.lower(feedback.c.finding), finding and finding.lower()),
             (feedback.c.reader, reader),
         ):
             if value is not None:
                 query = query.where(column == value)
-        newest = {row["id"] for row in self.standing()}
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(feedback.c.id.desc()).limit(limit)).mappings().all()
-        return [{**row, "at": row["at"].isoformat(), "counts": row["id"] in newest} for row in rows]
+        return [{**row, "at": row["at"].isoformat(), "counts": bool(row["counts"])} for row in rows]
 
-    def standing(
-        self, since: datetime | None = None, until: datetime | None = None, model_digest: str | None = None
-    ) -> list[dict[str, Any]]:
+    def standing(self, since: datetime | None = None, until: datetime | None = None) -> list[dict[str, Any]]:
         """Return the verdicts that count, oldest first, each with the image's "result" and "calling_ae_title".
 
-        Of several verdicts of one reader on the same image, finding and model the newest counts.
+        Of several verdicts of one reader on the same image, finding and model the newest counts: of those given from
+        `since` (included) to `until` (not included).
         """
-        query = _window(_ROWS.add_columns(feedback.c.result, instance.c.calling_ae_title), since, until)
+        query = _ROWS.add_columns(feedback.c.result, instance.c.calling_ae_title)
         query = query.join(instance, instance.c.sop_instance_uid == feedback.c.sop_instance_uid, isouter=True)
-        if model_digest is not None:
-            query = query.where(feedback.c.model_digest == model_digest)
-        newest: dict[tuple[str, ...], dict[str, Any]] = {}
+        query = query.where(feedback.c.id.in_(_window(_NEWEST, since, until))).order_by(feedback.c.id)
         with reading(self._engine) as connection:
-            for row in connection.execute(query.order_by(feedback.c.id)).mappings():
-                key = row["sop_instance_uid"], row["finding"], row["reader"], row["model_digest"]
-                newest.pop(key, None)  # so that the later one takes its own place in the order
-                newest[key] = {**row, "at": row["at"].isoformat()}
-        return list(newest.values())
+            return [{**row, "at": row["at"].isoformat()} for row in connection.execute(query).mappings()]
 
 
 def _window(query: Select[Any], since: datetime | None, until: datetime | None) -> Select[Any]:

@@ -55,7 +55,6 @@ def predict(
         view = projection(header) if header else ""  # only DICOM files can name one
         prediction = refused(reason) if pixels is None else classifier.predict([pixels], [view])[0]
         answer = prediction.to_json(str(file), classifier.model)
-        answer |= {"acquisition": translate.acquisition(header)} if header else {}
         if explain and pixels is not None and prediction.analysed:
             taken[file.stem] += 1
             name = file.stem if taken[file.stem] == 1 else f"{file.stem}-{taken[file.stem]}"

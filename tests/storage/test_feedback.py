@@ -73,7 +73,8 @@ def test_a_correction_is_a_new_row(store: Store) -> None:
         ("Dr A", "disagree", True), ("Dr B", "disagree", True), ("Dr A", "agree", False)
     ]  # fmt: skip
     assert [(r["reader"], r["present"]) for r in store.feedback.standing()] == [("Dr B", 0), ("Dr A", 0)]
-    assert [r["id"] for r in store.feedback.listed(reader="Dr B")] == [2]
+    assert [r["id"] for r in store.feedback.listed(reader="Dr B", finding="effusion")] == [2]
+    assert [r["id"] for r in store.feedback.standing(until=at(115))] == [1, 2], "as it stood then"
     assert [r["id"] for r in store.feedback.listed(since=at(105), until=at(120))] == [2]
 
 
