@@ -41,7 +41,7 @@ def step_milliseconds(files: list[Path]) -> dict[str, float]:
     pixels = timed("decode", lambda: decode(file, settings.dicom.max_pixels, pipeline.SIZE_HINT, header))
     predictions = timed("infer, one", lambda: classifier.predict([pixels]))
     timed(f"infer, {len(files)} together", lambda: classifier.predict([pixels] * len(files)), len(files))
-    source, model = translate.source_image(header, predictions[0], ""), translate.model_identity(classifier.bundle)
+    source, model = translate.source_image(header, predictions[0], ""), translate.model_identity(classifier)
     timed("report", lambda: structured_report([source], model, ReportOptions(), (), datetime.now(UTC)))
     return took
 

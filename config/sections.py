@@ -177,6 +177,8 @@ class ModelSettings(Section):
 
     bundle: str = ""
     digest: str = ""
+    site_calibration: str = ""
+    site_digest: str = ""
     engine: Literal["auto", "openvino", "torch"] = "auto"
     device: str = "auto"
     threads: int = Field(1, ge=0)
@@ -207,6 +209,7 @@ class HttpSettings(Section):
     port: Port = 8080
     allowed_hosts: tuple[str, ...] = ()
     timeout_seconds: Annotated[float, Field(gt=0)] = 30.0
+    feedback: bool = False
 
     @field_validator("allowed_hosts")
     @classmethod

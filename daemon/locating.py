@@ -37,13 +37,13 @@ def result_with_locations(
 ) -> dict[str, Any] | None:
     """Return the object of `hilum predict --json --explain` for an image, None if the model did not see it.
 
-    Its polygons are in pixels of the file.
+    Its polygons are in pixels of the file. "acquisition" says how the image was taken.
     """
     from inference.serving.location import locations, with_locations
 
     if not prediction:
         return None
-    answer = prediction.to_json(name, classifier.model)
+    answer = prediction.to_json(name, classifier.model) | {"acquisition": translate.acquisition(header)}
     if pixels is None or not prediction.analysed:
         return answer
     found = locations(classifier, pixels, prediction)

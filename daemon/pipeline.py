@@ -247,7 +247,7 @@ def _answered(
 def _analysis(images: Sequence[ExaminedImage], classifier: Classifier, started: datetime) -> Analysis:
     """Return what the result objects are made from. The picture in them is the first image that was decoded."""
     sources = tuple(translate.source_image(i.header, i.prediction, i.reason, i.remark) for i in images)
-    model = translate.model_identity(classifier.bundle)
+    model = translate.model_identity(classifier)
     shown = next((i for i in images if i.pixels is not None), None)
     if shown is None:
         return Analysis(sources, model, started)

@@ -19,14 +19,14 @@ from dicom_io.composite.analysis import (
 )
 from dicom_io.image.header import Header
 from dicom_io.image.orientation import stored_points
-from dicom_io.image.selection import SelectionRules
+from dicom_io.image.selection import SelectionRules, projection
 from dicom_io.image.subject import subject_digest
 from dicom_io.services.store_scp import Arrived
 from storage.records import EarlierObject, ReceivedObject, ResultObject, Spooled
 
 if TYPE_CHECKING:
-    from inference.bundle import Bundle
     from inference.prediction import Prediction
+    from inference.serving.classifier import Classifier
     from inference.serving.location import Located
 
 
@@ -69,10 +69,19 @@ def selection_rules(select: SelectSettings) -> SelectionRules:
     return SelectionRules(**select.model_dump())
 
 
-def model_identity(bundle: Bundle) -> ModelIdentity:
+def model_identity(classifier: Classifier) -> ModelIdentity:
     """Return what a report says about the model."""
+    bundle = classifier.bundle
     return ModelIdentity(name=bundle.name, version=bundle.version, digest=bundle.digest, trained=bundle.trained,
-                         evaluated=bundle.evaluated)  # fmt: skip
+                         evaluated=bundle.evaluated, site_calibration=classifier.calibration.site.digest)  # fmt: skip
+
+
+def acquisition(header: Header) -> dict[str, str]:
+    """Return what a result says of how an image was taken: the view, and the scanner by its header."""
+    keywords = {"manufacturer": "Manufacturer", "manufacturer_model_name": "ManufacturerModelName",
+                "station_name": "StationName"}  # fmt: skip
+    named = {key: header.text(keyword)[:64].strip() for key, keyword in keywords.items()}
+    return {"view": projection(header), **named}
 
 
 def finding_results(prediction: Prediction) -> tuple[FindingResult, ...]:

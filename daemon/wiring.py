@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from dicom_io.network.admission import Peer
     from dicom_io.services.store_scp import Callbacks, StoreScp
     from dicom_io.services.store_scu import Sender
+    from inference.bundle import Bundle
     from inference.serving.classifier import Classifier
+    from inference.serving.site_calibration import SiteCalibration
 
 
 def read_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -133,22 +135,48 @@ def _cache(settings: Settings) -> Path | None:
 def open_classifier(settings: Settings) -> Classifier:
     """Load the model and check it against its golden input.
 
-    Raises CannotWork if the bundle is missing, has another digest than the pinned one, does not load, or does not give
-    the golden results.
+    Raises CannotWork if the bundle or the site's calibration is missing, has another digest than the pinned one, or
+    does not load, and if the bundle does not give the golden results.
     """
     from dicom_io.composite.codes import UnknownFinding, check_findings
-    from inference.bundle import DEFAULT, load_bundle
     from inference.errors import InferenceError
     from inference.serving.classifier import Classifier
 
-    model = settings.model
+    model, bundle = settings.model, open_bundle(settings)
+    site = _site_calibration(settings, bundle)
     try:
-        bundle = load_bundle(Path(model.bundle) if model.bundle else DEFAULT, model.digest or None)
-        if not bundle.pinned:
-            raise CannotWork(f"model.digest is empty; to let {bundle.directory} run, set it to {bundle.digest}")
-        classifier = Classifier(bundle, model.engine, model.device, model.threads, cache=_cache(settings))
+        classifier = Classifier(bundle, model.engine, model.device, model.threads, cache=_cache(settings), site=site)
         classifier.self_check()
         check_findings(bundle.labels)
     except (InferenceError, UnknownFinding) as error:
         raise CannotWork(f"model.bundle: {error}") from error
     return classifier
+
+
+def open_bundle(settings: Settings) -> Bundle:
+    """Read the bundle, without its weights. Raises CannotWork as `open_classifier` does."""
+    from inference.bundle import DEFAULT, load_bundle
+    from inference.errors import InferenceError
+
+    model = settings.model
+    try:
+        bundle = load_bundle(Path(model.bundle) if model.bundle else DEFAULT, model.digest or None)
+    except InferenceError as error:
+        raise CannotWork(f"model.bundle: {error}") from error
+    if not bundle.pinned:
+        raise CannotWork(f"model.digest is empty; to let {bundle.directory} run, set it to {bundle.digest}")
+    return bundle
+
+
+def _site_calibration(settings: Settings, bundle: Bundle) -> SiteCalibration | None:
+    """Read the site's own calibration, if there is one. Raises CannotWork if it cannot be used with this bundle."""
+    from inference.errors import InferenceError
+    from inference.serving.site_calibration import load_site_calibration
+
+    model = settings.model
+    if not model.site_calibration:
+        return None
+    try:
+        return load_site_calibration(Path(model.site_calibration), model.site_digest, bundle)
+    except InferenceError as error:
+        raise CannotWork(f"model.site_calibration: {error}") from error

@@ -24,6 +24,7 @@ class Finding:
     threshold: float | None
     call: str  # one of the four above
     margin: float | None = None  # log-odds of the probability minus log-odds of the threshold
+    shipped: float | None = None  # the bundle's own probability, where a site's calibration has replaced it
 
     @property
     def score(self) -> int | None:
@@ -58,15 +59,17 @@ class Prediction:
         """Return the object that the command line and the HTTP interface answer with.
 
         `model` holds the model's name, version and digest. Probabilities are rounded to four decimals. Threshold and
-        score of a finding that is not assessed are null.
+        score of a finding that is not assessed are null. Where a site's calibration is in force, "shipped_..." says
+        what the bundle's own gives.
         """
         head: dict[str, Any] = {"file": file, "analysed": self.analysed}
         if not self.analysed:
             return head | {"reason": self.reason, "model": model}
-        likely = self.most_likely
+        likely, overall = self.most_likely, self.any_finding
         return head | {
             "pathology": self.pathology,
             "pathology_probability": _rounded(self.pathology_probability),
+            **_shipped("shipped_pathology_probability", overall.shipped if overall else None),
             "most_likely": likely and {"finding": likely.finding, "probability": _rounded(likely.probability)},
             "findings": [_finding_json(f) for f in self.findings],
             "model": model,
@@ -123,10 +126,15 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
     return {
         "finding": finding.finding,
         "probability": _rounded(finding.probability),
+        **_shipped("shipped_probability", finding.shipped),
         "threshold": _rounded(finding.threshold),
         "score": finding.score,
         "call": finding.call,
     }
+
+
+def _shipped(key: str, probability: float | None) -> dict[str, float | None]:
+    return {} if probability is None else {key: _rounded(probability)}
 
 
 def _rounded(value: float | None) -> float | None:

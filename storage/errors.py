@@ -11,6 +11,8 @@ StorageError
 +-- JournalError
     +-- UnknownStudy         no such study in the journal
     +-- UnknownConflict      no such conflict in the journal
+    +-- UnknownSubject       there is no such result that a verdict could be about
+    +-- BadVerdict           what was said is no verdict
     +-- WrongState           the study is in a state in which this cannot be done
 """
 
@@ -61,6 +63,14 @@ class UnknownStudy(JournalError, LookupError):
 
 class UnknownConflict(JournalError, LookupError):
     """No conflict has this number."""
+
+
+class UnknownSubject(JournalError, LookupError):
+    """There is no such result that a verdict could be about."""
+
+
+class BadVerdict(JournalError, ValueError):
+    """What was said is no verdict."""
 
 
 class WrongState(JournalError):

@@ -108,16 +108,19 @@ class Queries:
     def results(self, study_instance_uid: str) -> list[dict[str, Any]]:
         """Return the result of each image in order of arrival, as the objects that `hilum predict --json` prints.
 
-        Their "file" is the SOP Instance UID. An image without a result has "analysed": false and the reason.
+        Their "file" is the SOP Instance UID. An image without a result has "analysed": false and the reason. How an
+        image was taken, which the journal keeps as "acquisition", is left out.
         """
         columns = instance.c.sop_instance_uid, instance.c.reason, instance.c.result
         query = select(*columns).join(study, study.c.id == instance.c.study_id).order_by(instance.c.id)
         with reading(self._engine) as connection:
             rows = connection.execute(query.where(study.c.study_instance_uid == study_instance_uid)).all()
+        waits = "not analysed yet"
         return [
-            row.result or {"file": row.sop_instance_uid, "analysed": False, "reason": row.reason or "not analysed yet"}
+            {key: value for key, value in row.result.items() if key != "acquisition"} if row.result
+            else {"file": row.sop_instance_uid, "analysed": False, "reason": row.reason or waits}
             for row in rows
-        ]
+        ]  # fmt: skip
 
     def events(
         self,

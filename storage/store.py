@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 
 from storage.audit import Trail
 from storage.database import open_database
+from storage.feedback import FeedbackQueries
 from storage.journal import Journal
 from storage.outbox import Outbox
 from storage.queries import Queries
@@ -22,6 +23,8 @@ class Store:
         """The state of every study, and the methods that change it."""
         self.queries = Queries(engine)
         """What administrators ask; reads only."""
+        self.feedback = FeedbackQueries(engine)
+        """What readers said of results; reads only."""
         self.trail = Trail(engine)
         """Checks whether the audit trail is still as it was written."""
         self.outbox = Outbox(engine)

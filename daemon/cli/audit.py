@@ -18,7 +18,7 @@ Until = Annotated[str, typer.Option(help="Only up to this time, written in the s
 audit = typer.Typer(help="Query the audit database: what happened, and when.", no_args_is_help=True)
 
 
-def _time(written: str) -> datetime | None:
+def time_of(written: str) -> datetime | None:
     """Read a time in ISO 8601 (local if it has no offset), or "12h" for 12 hours ago. None if nothing is written."""
     if not written:
         return None
@@ -50,8 +50,8 @@ def studies(
     """List the studies: the state of each, the reason, and what was found."""
     store = store_of(config)
     rows = store.queries.studies(
-        since=_time(since),
-        until=_time(until),
+        since=time_of(since),
+        until=time_of(until),
         patient=patient or None,
         accession=accession or None,
         finding=finding or None,
@@ -89,7 +89,7 @@ def events(
 ) -> None:
     """List the audit trail, event by event."""
     store = store_of(config)
-    rows = store.queries.events(study or None, since=_time(since), until=_time(until), limit=limit)
+    rows = store.queries.events(study or None, since=time_of(since), until=time_of(until), limit=limit)
     note_reading(store, context)
     show(rows, ["id", "at", "event", "from_state", "to_state", "actor", "detail"], as_json, as_csv)
 

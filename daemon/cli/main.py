@@ -14,6 +14,7 @@ from daemon.cli.conflicts import conflicts
 from daemon.cli.model import model
 from daemon.cli.options import AsJson, Config, Method, Precision, settings_of
 from daemon.cli.quarantine import quarantine, replay, retry
+from daemon.cli.site.feedback import feedback
 from daemon.cli.tables import say
 from daemon.cli.training import crossvalidate, evaluate, train
 from daemon.runtime.private import close_to_others, dump_no_core
@@ -171,5 +172,5 @@ app.add_typer(audit, name="audit")
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(conflicts, name="conflicts")
 app.add_typer(model, name="model")
-for command in (retry, replay, train, evaluate, crossvalidate):
+for command in (feedback, retry, replay, train, evaluate, crossvalidate):
     app.command()(command)

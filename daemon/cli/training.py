@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon.cli.model import AsJson, TrackingUri, model, tried
-from daemon.cli.options import Method, Precision
+from daemon.cli.options import Config, Method, Precision
+from daemon.cli.site.calibration import evaluate_site
 
 if TYPE_CHECKING:
     from inference.training.recipe import Recipe
@@ -43,7 +44,9 @@ def train(
 
 
 def evaluate(
-    data: Data,
+    data: Annotated[
+        Path | None, typer.Option(help="The folder with the manifests and images.", exists=True, file_okay=False)
+    ] = None,
     bundle: Annotated[Path | None, typer.Option(help="The bundle's folder; default: the packaged bundle.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write evaluation.json, .md and .html with plots here.")] = None,
     fold: Annotated[int, typer.Option(help="Only the patients of this fold; -1: all.")] = -1,
@@ -52,23 +55,33 @@ def evaluate(
     others: Annotated[
         Path | None, typer.Option(help="A folder of pictures that the gate should refuse.", exists=True)
     ] = None,
+    site: Annotated[
+        bool, typer.Option("--site", help="Fit the site's own calibration to its readers' verdicts instead.")
+    ] = False,
+    config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a bundle on labelled radiographs, by finding, cohort, view, sex and age, with 95 % intervals."""
+    """Evaluate a bundle on labelled radiographs, by finding, cohort, view, sex and age, with 95 % intervals.
+
+    With --site: fit probabilities and thresholds to what readers said of the results (hilum feedback), with the bundle
+    and the database of the configuration. Each is taken only if it is better than what ships on patients that it was
+    not fitted on. --out DIR writes site-calibration.json, which [model] site_calibration puts into force.
+    """
+    if site:
+        if data or bundle or others:
+            raise typer.BadParameter("--site takes bundle and verdicts from the configuration: leave out --data, "
+                                     "--bundle and --others")  # fmt: skip
+        evaluate_site(config, out, as_json)
+        return
+    if data is None:
+        raise typer.BadParameter("give --data DIR with labelled radiographs, or --site")
     from inference.bundle import DEFAULT, load_bundle
     from inference.evaluation.evaluate import evaluate as run
     from inference.evaluation.evaluation_page import evaluation_markdown
 
+    part = None if fold < 0 else fold
     result = tried(
-        lambda: run(
-            data,
-            load_bundle(bundle or DEFAULT),
-            out,
-            fold=None if fold < 0 else fold,
-            folds=folds,
-            rounds=rounds,
-            others=others,
-        )
+        lambda: run(data, load_bundle(bundle or DEFAULT), out, fold=part, folds=folds, rounds=rounds, others=others)
     )
     typer.echo(json.dumps(result, indent=1, default=float) if as_json else evaluation_markdown(result))
 

@@ -27,7 +27,7 @@ says how many analysers there are to look after."""
 
 _FILE = "file:"  # before a key: what is in the file that it names
 _CERTIFIED = ("certificate", "key", "ca")
-_FILES = {"tls": _CERTIFIED, "audit": _CERTIFIED, "storage": ("database_file",)}
+_FILES = {"tls": _CERTIFIED, "audit": _CERTIFIED, "storage": ("database_file",), "model": ("site_calibration",)}
 
 
 @dataclass(frozen=True)

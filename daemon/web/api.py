@@ -1,10 +1,10 @@
-"""HTTP for other programs: health, metrics, and under /api/v1 read-only queries of the audit database."""
+"""HTTP for other programs: health, metrics, and under /api/v1 queries of the audit database and readers' verdicts."""
 
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Query, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Query, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
@@ -13,6 +13,7 @@ from daemon.runtime import certificates
 from daemon.runtime.visible import json_text
 from daemon.runtime.vitals import Vital
 from daemon.syslog.shipper import READER
+from daemon.web.feedback import feedback_routes
 from daemon.web.guard import Guard
 from daemon.web.metrics import render
 from storage.errors import DatabaseUnavailable
@@ -46,6 +47,10 @@ def application(settings: Settings, store: Store, spool: Spool, vitals: Mapping[
     def database_unavailable(_request: Any, _error: Exception) -> JSONResponse:
         return JSONResponse({"error": "the database cannot be reached"}, status_code=503)
 
+    @app.exception_handler(HTTPException)
+    def refused(_request: Any, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": error.detail}, status_code=error.status_code)
+
     @app.exception_handler(RequestValidationError)
     def not_understood(_request: Any, error: RequestValidationError) -> JSONResponse:
         """Say what is wrong with which parameter, without its value, which may be a patient's."""
@@ -54,6 +59,7 @@ def application(settings: Settings, store: Store, spool: Spool, vitals: Mapping[
 
     app.include_router(_monitoring(settings, store, spool, vitals or {}))
     app.include_router(_studies(store.queries), prefix="/api/v1")
+    app.include_router(feedback_routes(settings, store), prefix="/api/v1")
     return Guard(app, [settings.http.host, *settings.http.allowed_hosts])
 
 

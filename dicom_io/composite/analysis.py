@@ -79,11 +79,18 @@ class ModelIdentity:
     digest: str
     trained: bool = True
     evaluated: bool = True
+    site_calibration: str = ""
+    """The digest of the site's own calibration, where one is in force."""
 
     @property
     def device_uid(self) -> str:
-        """Changes with the weights (IHE AIR 6.5.3.1)."""
-        return derived_uid("device", self.digest)
+        """Changes with the weights and with what the site makes of them (IHE AIR 6.5.3.1)."""
+        return derived_uid("device", *self.digests)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """All that the numbers of a result depend on."""
+        return (self.digest, self.site_calibration) if self.site_calibration else (self.digest,)
 
 
 @dataclass(frozen=True)
@@ -210,7 +217,7 @@ def check_analysis(images: Sequence[SourceImage], started: datetime) -> None:
 
 def result_uid(kind: str, images: Sequence[SourceImage], model: ModelIdentity, *parts: str) -> str:
     """The SOP Instance UID of a result: the same analysis gives the same UID, whenever and however often it is done."""
-    said = [kind, model.digest, *parts, images[0].subject]
+    said = [kind, *model.digests, *parts, images[0].subject]
     for image in images:
         said += [copying.sop_instance_uid(image.dataset), image.reason, *map(_spelled, image.findings)]
         said += [image.remark] if image.remark else []

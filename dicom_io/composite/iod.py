@@ -66,13 +66,15 @@ def serial_number(model: ModelIdentity) -> str:
 
 def _contributing_equipment(model: ModelIdentity, started: datetime, source: Dataset) -> bytes:
     day, time = day_and_time(started, source)
+    trained = "" if model.trained else " (UNTRAINED)"
+    site = f", site calibration {model.site_calibration}" if model.site_calibration else ""
     return item(
         element("Manufacturer", MANUFACTURER),
         element("ManufacturerModelName", plain(model.name, 64) or "unknown"),
         element("DeviceUID", model.device_uid),
         element("SoftwareVersions", plain(model.version, 64) or "unknown"),
         element("ContributionDateTime", day + time),
-        element("ContributionDescription", f"Classification of radiographs{'' if model.trained else ' (UNTRAINED)'}"),
+        element("ContributionDescription", f"Classification of radiographs{trained}{site}"),
         sequence("PurposeOfReferenceCodeSequence", [code_item(codes.PROCESSING_EQUIPMENT)]),
     )
 

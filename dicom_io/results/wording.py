@@ -104,7 +104,8 @@ def comments(images: Sequence[SourceImage], model: ModelIdentity) -> list[str]:
     warning = [iod.UNTRAINED] if not model.trained else []
     warning += [NOT_EVALUATED] if model.trained and not model.evaluated else []
     limits = f" {NOT_NORMAL}" if any(image.findings for image in images) else ""
-    made_by = f"Model {model.name} {model.version}, {model.digest}."
+    site = f", site calibration {model.site_calibration}" if model.site_calibration else ""
+    made_by = f"Model {model.name} {model.version}, {model.digest}{site}."
     return [*warning, f"{iod.DISCLAIMER}. {NOT_VERIFIED}{limits} {made_by}"]
 
 

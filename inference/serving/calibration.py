@@ -26,6 +26,7 @@ is temperature scaling (Guo 2017).
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ from inference.prediction import (
 )
 from inference.probability import log_odds, sigmoid
 from inference.serving.operating_points import VIEWS, Point, points_of
+from inference.serving.site_calibration import SiteCalibration
 
 FORMAT = 2
 _DEFAULT: dict[str, Any] = {"scale": 1.0, "offset": 0.0}
@@ -53,9 +55,13 @@ _RULES = (None, "probability", "score")
 
 
 class Calibration:
-    """A bundle's calibration, ready to be applied. Raises BundleError if it does not fit the bundle."""
+    """A bundle's calibration, ready to be applied. Raises BundleError if it does not fit the bundle.
 
-    def __init__(self, bundle: Bundle) -> None:
+    `site` is the site's own, which goes on top of the bundle's.
+    """
+
+    def __init__(self, bundle: Bundle, site: SiteCalibration | None = None) -> None:
+        self.site = site or SiteCalibration()
         self.labels, self.outputs, content = bundle.labels, bundle.outputs, bundle.calibration
         self.where = f"{bundle.directory}/configs/calibration.json"
         default = _DEFAULT | ({"assessed": False} if bundle.evaluated else {"threshold": 0.5})
@@ -67,7 +73,9 @@ class Calibration:
         self.columns = [self.outputs.index(label) for label in self.labels]
         self.scale = np.array([float(row["scale"]) for row in self.rows.values()])
         self.offset = np.array([float(row["offset"]) for row in self.rows.values()])
-        every = [*(self._points(label, row) for label, row in self.rows.items()), self._own_points()]
+        shipped = {label: self._points(label, row) for label, row in self.rows.items()}
+        shipped[ANY_FINDING] = self._own_points()
+        every = [self.site.points(name, points) for name, points in shipped.items()]
         self.points = {view: tuple(points[view] for points in every) for view in VIEWS}  # the last is of any finding
 
     def _check(self, content: Mapping[str, Any]) -> None:
@@ -112,20 +120,23 @@ class Calibration:
         return [self.prediction(row, view) for row, view in zip(both, views or [""] * len(both), strict=True)]
 
     def prediction(self, probabilities: npt.ArrayLike, view: str) -> Prediction:
-        """Return the Prediction for the calibrated probabilities [labels + 1], the last of any finding."""
+        """Return the Prediction for the bundle's calibrated probabilities [labels + 1], the last of any finding."""
         row = [float(p) for p in np.asarray(probabilities)]
-        points = self.points[view if view in VIEWS else ""]
-        *found, own = map(_judged, (*self.labels, ANY_FINDING), row, points)
+        names, points = (*self.labels, ANY_FINDING), self.points[view if view in VIEWS else ""]
+        local = list(map(self.site.probability, names, row))
+        if not self.pathology:
+            local[-1] = max(local[:-1])
+        *found, own = map(_judged, names, local, points, row if self.site.digest else [None] * len(row))
         overall = _overall(own, found)
         likely = most_likely(found, self.rule) if overall.call == ABOVE else None
         return Prediction(True, "", overall, likely, tuple(found))
 
 
-def _judged(name: str, probability: float, point: Point | None) -> Finding:
+def _judged(name: str, probability: float, point: Point | None, shipped: float | None) -> Finding:
     if point is None:
-        return Finding(name, probability, None, NOT_ASSESSED)
+        return Finding(name, probability, None, NOT_ASSESSED, None, shipped)
     margin = float(log_odds(probability) - log_odds(point.threshold))
-    return Finding(name, probability, point.threshold, _call(probability, point), margin)
+    return Finding(name, probability, point.threshold, _call(probability, point), margin, shipped)
 
 
 def _call(probability: float, point: Point) -> str:
@@ -139,4 +150,4 @@ def _overall(own: Finding, findings: Sequence[Finding]) -> Finding:
     every = [own, *findings]
     call = next((c for c in (ABOVE, NEAR, BELOW) if any(f.call == c for f in every)), NOT_ASSESSED)
     margin = max((f.margin for f in every if f.margin is not None), default=None)
-    return Finding(own.finding, own.probability, own.threshold, call, margin)
+    return replace(own, call=call, margin=margin)

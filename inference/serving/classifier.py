@@ -15,22 +15,24 @@ from inference.serving.calibration import Calibration
 from inference.serving.engines import open_engine
 from inference.serving.image_gate import ImageGate
 from inference.serving.location_rule import LocationRule
+from inference.serving.site_calibration import SiteCalibration
 
 
 class Classifier:
     """A bundle that was loaded into an engine, with its preprocessing, gate, calibration and rule for locations.
 
-    `engine`, `device`, `threads`, `precision` and `cache` are those of `open_engine`. Raises EngineError, and
+    `engine`, `device`, `threads`, `precision` and `cache` are those of `open_engine`. `site` is the site's own
+    calibration, which takes the place of the bundle's where it says something. Raises EngineError, and
     BundleError if the parts of the bundle do not fit together.
     """
 
     def __init__(
         self, bundle: Bundle, engine: str = "auto", device: str = "auto", threads: int = 0, precision: str = "auto",
-        cache: Path | None = None,
+        cache: Path | None = None, site: SiteCalibration | None = None,
     ) -> None:  # fmt: skip
         self.bundle = bundle
         self.transform = build(bundle)
-        self.calibration = Calibration(bundle)
+        self.calibration = Calibration(bundle, site)
         self.gate = ImageGate(bundle)
         self.location = LocationRule(bundle)
         LocationRule(bundle, "occlusion")  # to report its faults here, not at the first picture
@@ -38,8 +40,10 @@ class Classifier:
 
     @property
     def model(self) -> dict[str, str]:
-        """The model's name, version and digest, which every answer states."""
-        return {"name": self.bundle.name, "version": self.bundle.version, "digest": self.bundle.digest}
+        """The model's name, version and digest, and that of a site's calibration, which every answer states."""
+        site = self.calibration.site.digest
+        named = {"name": self.bundle.name, "version": self.bundle.version, "digest": self.bundle.digest}
+        return named | ({"site_calibration": site} if site else {})
 
     def predict(self, images: Sequence[Image], views: Sequence[str] = ()) -> list[Prediction]:
         """Return one Prediction for each picture, float32 [rows, columns] with display values 0 (black) to 1 (white).

@@ -25,21 +25,25 @@ class Point(NamedTuple):
 def points_of(row: Mapping[str, Any], where: str) -> dict[str, Point | None]:
     """Return the point for each of `VIEWS`, or None for a view in which no call is made.
 
-    An image of unknown view takes the stricter of the points of both views, and none if one view has none. `where`
-    names the row in the BundleError that is raised unless 0 < near <= threshold < 1.
+    `where` names the row in the BundleError that is raised unless 0 < near <= threshold < 1.
     """
     if "views" not in row:
         band = row.get("band") or (row["threshold"], row["threshold"])
         if not band[0] <= row["threshold"] <= band[1]:
             raise BundleError(f"{where}: expected the band {list(band)} to hold the threshold {row['threshold']}")
         return dict.fromkeys(VIEWS, _checked(row["threshold"], band[0], where))
-    found = {view: _point(row["views"].get(view), f"{where}, {view}") for view in (PA, AP)}
-    both = [point for point in found.values() if point]
-    strict = Point(max(p.threshold for p in both), max(p.near for p in both)) if len(both) == len(found) else None
-    return {**found, UNKNOWN: strict}
+    return completed({view: point_of(row["views"].get(view), f"{where}, {view}") for view in (PA, AP)})
 
 
-def _point(content: Mapping[str, Any] | None, where: str) -> Point | None:
+def completed(found: Mapping[str, Point | None]) -> dict[str, Point | None]:
+    """Return the points of both views, and that of an image of unknown view: the stricter, or none if one has none."""
+    both = [point for view in (PA, AP) if (point := found[view])]
+    strict = Point(max(p.threshold for p in both), max(p.near for p in both)) if len(both) == 2 else None
+    return {PA: found[PA], AP: found[AP], UNKNOWN: strict}
+
+
+def point_of(content: Mapping[str, Any] | None, where: str) -> Point | None:
+    """Return the point that a file holds, None for null. Raises BundleError as `points_of` does."""
     return _checked(content["threshold"], content["near"], where) if content else None
 
 

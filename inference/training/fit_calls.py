@@ -65,7 +65,7 @@ def fit_calls(judged: Judged, limits: CallLimits | None = None) -> dict[str, Any
     limits = limits or CallLimits()
     areas = [_area(judged, k, limits) for k in range(len(judged.names))]
     assessed = [area[1] >= limits.auroc for area in areas]
-    views = {view: _fit_view(judged.of_view(view), assessed, limits) for view in (PA, AP)}
+    views = {view: fit_view(judged.of_view(view), assessed, limits) for view in (PA, AP)}
     rows = [
         {"assessed": assessed[k], "auroc": areas[k], "views": {view: points[k] for view, points in views.items()}}
         for k in range(len(judged.names))
@@ -89,7 +89,7 @@ def _area(judged: Judged, k: int, limits: CallLimits) -> list[float]:
     return [round(area, 4) for area in (auroc(p, y), low, high)]
 
 
-def _fit_view(judged: Judged, assessed: Sequence[bool], limits: CallLimits) -> list[dict[str, Any] | None]:
+def fit_view(judged: Judged, assessed: Sequence[bool], limits: CallLimits) -> list[dict[str, Any] | None]:
     """Return the point of each column, or None where no probability satisfies the limits."""
     if not judged.healthy.any():
         return [None] * len(assessed)

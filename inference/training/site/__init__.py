@@ -1,0 +1,1 @@
+"""Fitting a site's own calibration of a bundle to what its readers say."""
