@@ -108,6 +108,7 @@ class Instance:
     transfer_syntax_uid: str
     spool_name: str
     sha256: str
+    calling_ae_title: str = ""
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,23 @@ class ResultObject:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """What a notifier is to tell."""
+
+    notifier: str
+    content: dict[str, Any]
+    """A JSON object without patient data. Its "findings" name what is told, each with "finding" and "call"."""
+
+
+@dataclass(frozen=True)
+class Raised:
+    """The alerts that an analysis raised, by name, and who is to be told."""
+
+    alerts: tuple[str, ...]
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True)
 class AnalysisOutcome:
     """What the analysis of a study concluded."""
 
@@ -177,6 +195,7 @@ class AnalysisOutcome:
     findings: list[dict[str, Any]] = field(default_factory=list)
     """Summary over the images: JSON objects with finding, probability, threshold and call."""
     model_digest: str = ""
+    raised: Raised | None = None
 
 
 @dataclass(frozen=True)
@@ -268,3 +287,21 @@ class TrailFault:
     kind: str
     """"changed", "removed" or "inserted"."""
     detail: str
+
+
+@dataclass(frozen=True)
+class Notification:
+    """A notification that is due, with what the journal holds about its study."""
+
+    id: int
+    message_id: str
+    study_id: int
+    study_instance_uid: str
+    patient_id: str
+    accession_number: str
+    received_at: datetime
+    content: dict[str, Any]
+    attempts: int
+    """Attempts made before this one."""
+    created_at: datetime
+    """When the alert was raised."""

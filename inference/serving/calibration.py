@@ -70,6 +70,17 @@ class Calibration:
         every = [*(self._points(label, row) for label, row in self.rows.items()), self._own_points()]
         self.points = {view: tuple(points[view] for points in every) for view in VIEWS}  # the last is of any finding
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The findings of the bundle, and that of any finding."""
+        return (*self.labels, ANY_FINDING)
+
+    @property
+    def called(self) -> tuple[str, ...]:
+        """Those among `names` on which a call is made, in one view at least."""
+        columns = zip(*(self.points[view] for view in VIEWS), strict=True)
+        return tuple(name for name, points in zip(self.names, columns, strict=True) if any(points))
+
     def _check(self, content: Mapping[str, Any]) -> None:
         if content.get("format", 1) not in (1, FORMAT):
             raise BundleError(f"{self.where} has the format {content['format']}, expected at most {FORMAT}: a later "

@@ -5,6 +5,7 @@
     outcomes.py      analysed
     deliveries.py    due, next_due, sent, postpone, resume, retry
     commitments.py   storage commitment in both roles
+    notifications.py notifications_due, postpone_notifications, notified
     conflicts.py     take, discard_conflict
     retention.py     expired, counts
     clock_steps.py   bring_forward, set_forward
@@ -18,12 +19,13 @@ from storage.journal.clock_steps import ClockSteps
 from storage.journal.commitments import Commitments
 from storage.journal.conflicts import Conflicts
 from storage.journal.deliveries import Deliveries
+from storage.journal.notifications import Notifications
 from storage.journal.outcomes import Outcomes
 from storage.journal.retention import Retention
 from storage.journal.studies import Studies
 
 
-class Journal(Arrivals, Studies, Outcomes, Deliveries, Commitments, Conflicts, Retention, ClockSteps):
+class Journal(Arrivals, Studies, Outcomes, Deliveries, Notifications, Commitments, Conflicts, Retention, ClockSteps):
     """The state of every study, and the methods that change it.
 
     `Journal(engine, fault)`: `engine` comes from `open_database`; `fault` is called with a name before and after each
