@@ -39,7 +39,9 @@ class AlertSettings(Section):
         if not self.finding and (self.notify or self.score or self.from_call != "above"):
             raise ValueError("from, score and notify need a finding: without one the alert is raised at reception")
         if not self.finding and not self.peers and not self.hours:
-            raise ValueError("an alert needs a finding, peers or hours; without any of them every study would be urgent")
+            raise ValueError(
+                "an alert needs a finding, peers or hours; without any of them every study would be urgent"
+            )
         return self
 
 

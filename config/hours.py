@@ -30,7 +30,9 @@ class Hours:
         """Read days, hours or both. Raises ValueError, which says how they are written."""
         found = _WRITTEN.fullmatch(written.strip())
         if not found or not found[0]:
-            raise ValueError(f"found {written!r}, expected days, hours or both: mon-fri 18:00-07:00, sat-sun, 22:00-06:00")
+            raise ValueError(
+                f"found {written!r}, expected days, hours or both: mon-fri 18:00-07:00, sat-sun, 22:00-06:00"
+            )
         days = _days(found["first"], found["last"]) if found["first"] else frozenset(range(len(DAYS)))
         if not found["begin"]:
             return cls(days)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from config.sections import DeliverySettings
-from storage.records import Attempt, Delivery, Sending, Sent
+from storage.records import Attempt, Delivery, Notification, Sending, Sent
 
 # pause before a study is analysed again after the database, the spool or a system call failed
 TROUBLE_SECONDS = 5.0
@@ -51,6 +51,21 @@ def after_sending(delivery: Delivery, sent: Sent, now: datetime, policy: Deliver
         return Attempt(delivery.id, replace(sent, outcome=Sending.REFUSED, comment=comment))
     pause = doubled(policy.first_retry_seconds, delivery.attempts, policy.longest_retry_seconds)
     return Attempt(delivery.id, sent, now + timedelta(seconds=pause))
+
+
+def after_notifying(
+    due: Notification, sent: Sent, now: datetime, policy: DeliverySettings, give_up_after_seconds: float
+) -> Attempt:
+    """Return what the journal is told of an attempt to notify.
+
+    After FAILED another follows, with the pauses of deliveries, until `give_up_after_seconds` after the alert.
+    """
+    if sent.outcome != Sending.FAILED:
+        return Attempt(due.id, sent)
+    if (now - due.created_at).total_seconds() > give_up_after_seconds:
+        return Attempt(due.id, replace(sent, outcome=Sending.REFUSED, comment=f"given up: {sent.comment}"))
+    pause = doubled(policy.first_retry_seconds, due.attempts, policy.longest_retry_seconds)
+    return Attempt(due.id, sent, now + timedelta(seconds=pause))
 
 
 def restart_pause(failures: int) -> float:
