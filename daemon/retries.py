@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from config.sections import DeliverySettings
-from storage.records import Attempt, Delivery, Notification, Sending, Sent
+from storage.notices import Notification
+from storage.records import Attempt, Delivery, Sending, Sent
 
 # pause before a study is analysed again after the database, the spool or a system call failed
 TROUBLE_SECONDS = 5.0

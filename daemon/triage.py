@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from config.alerting import AlertSettings
 from config.hours import Hours
 from daemon.decisions import CannotWork
-from storage.records import Notice, Raised, Study
+from storage.notices import Notice, Raised
+from storage.records import Study
 
 if TYPE_CHECKING:  # the receiver imports this module too, and must not load torch
     from inference.prediction import Prediction

@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from storage.notices import Raised
+
 
 class State(StrEnum):
     """The state of a study: RECEIVED -> ANALYSED -> DELIVERED -> COMMITTED; or IGNORED, or QUARANTINED."""
@@ -167,23 +169,6 @@ class ResultObject:
 
 
 @dataclass(frozen=True)
-class Notice:
-    """What a notifier is to tell."""
-
-    notifier: str
-    content: dict[str, Any]
-    """A JSON object without patient data. Its "findings" name what is told, each with "finding" and "call"."""
-
-
-@dataclass(frozen=True)
-class Raised:
-    """The alerts that an analysis raised, by name, and who is to be told."""
-
-    alerts: tuple[str, ...]
-    notices: tuple[Notice, ...] = ()
-
-
-@dataclass(frozen=True)
 class AnalysisOutcome:
     """What the analysis of a study concluded."""
 
@@ -277,31 +262,3 @@ class Held:
 
     spool_name: str
     sha256: str
-
-
-@dataclass(frozen=True)
-class TrailFault:
-    """A row of the audit trail that is no longer what was written."""
-
-    id: int
-    kind: str
-    """"changed", "removed" or "inserted"."""
-    detail: str
-
-
-@dataclass(frozen=True)
-class Notification:
-    """A notification that is due, with what the journal holds about its study."""
-
-    id: int
-    message_id: str
-    study_id: int
-    study_instance_uid: str
-    patient_id: str
-    accession_number: str
-    received_at: datetime
-    content: dict[str, Any]
-    attempts: int
-    """Attempts made before this one."""
-    created_at: datetime
-    """When the alert was raised."""

@@ -12,7 +12,7 @@ from uuid import uuid4
 from config.alerting import PLACEHOLDER, NotifierSettings
 from daemon.alerting.notifier import Message
 from daemon.runtime.visible import visible
-from storage.records import Notification
+from storage.notices import Notification
 
 ALERT, TEST = "org.hilum.alert", "org.hilum.test"  # the types of events
 NOTE = (
@@ -37,7 +37,7 @@ def message_of(due: Notification, notifier: NotifierSettings, ae_title: str) -> 
     return Message(due.message_id, due.created_at, subject, _text(due, study, data.get("link", "")), event)
 
 
-def test_message(now: datetime, ae_title: str) -> Message:
+def trial_message(now: datetime, ae_title: str) -> Message:
     """Return a message that says that it is a test, and names no study."""
     words = f"Somebody tests the notifications of {ae_title}"
     text = f"{words}.\nNo study is behind this message, and nothing is to be done.\n"

@@ -14,7 +14,8 @@ from daemon.runtime.clock import now
 from daemon.runtime.vitals import DATABASE_SECONDS, WAITING_SECONDS, Vital
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
-from storage.records import Attempt, Notification, Sending
+from storage.notices import Notification
+from storage.records import Attempt, Sending
 
 BATCH = 16
 POLL_SECONDS = 1.0

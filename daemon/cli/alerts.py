@@ -25,7 +25,7 @@ def try_notifier(
     name: Annotated[str, typer.Argument(help="The name of a [[notifier]] table.")], config: Config = None
 ) -> None:
     """Send a test message, which names no study, and say what came of it. The exit status is 1 if it failed."""
-    from daemon.alerting.message import test_message
+    from daemon.alerting.message import trial_message
     from daemon.alerting.notifiers import open_notifier
 
     settings = settings_of(config)
@@ -35,7 +35,7 @@ def try_notifier(
         say(f"there is no notifier {name}; the configuration has {names}", err=True)
         raise typer.Exit(2)
     try:
-        message = test_message(now(), settings.dicom.ae_title)
+        message = trial_message(now(), settings.dicom.ae_title)
         sent = open_notifier(found).send(message, now())
     except CannotWork as fault:
         say(str(fault), err=True)

@@ -72,14 +72,15 @@ class Calibration:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The findings of the bundle, and that of any finding."""
+        """The findings of the bundle, and any finding."""
         return (*self.labels, ANY_FINDING)
 
     @property
     def called(self) -> tuple[str, ...]:
-        """Those among `names` on which a call is made, in one view at least."""
+        """Those among `names` on which a call is made, in one view at least; any finding is above where one is."""
         columns = zip(*(self.points[view] for view in VIEWS), strict=True)
-        return tuple(name for name, points in zip(self.names, columns, strict=True) if any(points))
+        found = [name for name, points in zip(self.names, columns, strict=True) if any(points)]
+        return tuple(found) if not found or ANY_FINDING in found else (*found, ANY_FINDING)
 
     def _check(self, content: Mapping[str, Any]) -> None:
         if content.get("format", 1) not in (1, FORMAT):

@@ -8,7 +8,8 @@ from sqlalchemy import bindparam, func, insert, select, text, update
 
 from storage.database import reading
 from storage.journal.transactions import Book, Transaction
-from storage.records import Attempt, Notice, Notification, Raised, Sending
+from storage.notices import Notice, Notification, Raised
+from storage.records import Attempt, Sending
 from storage.schema import UNTOLD, delivery, notification, study
 
 URGENT = 0
