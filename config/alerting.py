@@ -69,7 +69,7 @@ class NotifierSettings(Section):
 class WebhookSettings(NotifierSettings):
     """A program that is told by an HTTP POST, signed as Standard Webhooks says."""
 
-    type: Literal["webhook"] = "webhook"
+    type: Literal["webhook"]
     url: str = Field(repr=False)
     secret: str = Field("", repr=False)
     secret_file: str = ""
@@ -94,7 +94,7 @@ class WebhookSettings(NotifierSettings):
 class EmailSettings(NotifierSettings):
     """People who are told by e-mail."""
 
-    type: Literal["email"] = "email"
+    type: Literal["email"]
     host: str = Field(min_length=1)
     port: Port = 587
     tls: Literal["starttls", "tls", "none"] = "starttls"
@@ -119,7 +119,7 @@ class EmailSettings(NotifierSettings):
 class AppriseSettings(NotifierSettings):
     """People who are told by a service that Apprise knows, such as a chat or a pager. Needs hilum[apprise]."""
 
-    type: Literal["apprise"] = "apprise"
+    type: Literal["apprise"]
     urls_file: str = Field(min_length=1)
 
 

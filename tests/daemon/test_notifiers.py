@@ -55,11 +55,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
 
 
 def webhook(url: str, **more: Any) -> WebhookSettings:
-    return WebhookSettings(**{"name": "hook", "url": url, "secret": SECRET, "timeout_seconds": 2, **more})
+    return WebhookSettings(**{"type": "webhook", "name": "hook", "url": url, "secret": SECRET, "timeout_seconds": 2, **more})
 
 
 def mail_to(server: MailServer, **more: Any) -> EmailSettings:
-    settings = {"name": "mail", "host": "127.0.0.1", "port": server.port, "tls": "none", "timeout_seconds": 5,
+    settings = {"type": "email", "name": "mail", "host": "127.0.0.1", "port": server.port, "tls": "none", "timeout_seconds": 5,
                 "sender": "hilum@clinic.example", "recipients": ["on.call@clinic.example"]}  # fmt: skip
     return EmailSettings(**{**settings, **more})
 
@@ -276,7 +276,7 @@ def test_a_mail_server_that_drips_is_left_in_time() -> None:
 
     threading.Thread(target=drip, daemon=True).start()
     began = time.monotonic()
-    settings = EmailSettings(name="m", host="127.0.0.1", port=listener.getsockname()[1], tls="none",
+    settings = EmailSettings(type="email", name="m", host="127.0.0.1", port=listener.getsockname()[1], tls="none",
                              sender="a@b", recipients=("c@d",), timeout_seconds=1)  # fmt: skip
     assert send(settings)[0] == "FAILED"
     assert time.monotonic() - began < 4
@@ -290,7 +290,7 @@ def test_without_apprise_its_notifiers_say_what_to_install(tmp_path: Path, monke
     """The library is an optional extra: who does not use it does not need it."""
     monkeypatch.setitem(sys.modules, "apprise", None)  # as where it is not installed
     with pytest.raises(CannotWork, match=r'notifier chat: .* pip install "hilum\[apprise\]"'):
-        open_notifier(AppriseSettings(name="chat", urls_file=str(tmp_path / "urls")))
+        open_notifier(AppriseSettings(type="apprise", name="chat", urls_file=str(tmp_path / "urls")))
 
 
 def test_apprise_reaches_a_service(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_apprise_reaches_a_service(tmp_path: Path) -> None:
     moods = iter([200, 500])
     with WebhookReceiver(lambda number: next(moods)) as receiver:
         urls.write_text(f"# a receiver of JSON\njson://127.0.0.1:{receiver.port}/\n")
-        settings = AppriseSettings(name="chat", urls_file=str(urls))
+        settings = AppriseSettings(type="apprise", name="chat", urls_file=str(urls))
         assert send(settings) == ("ACCEPTED", "")
         assert receiver.events[0]["title"] == told().subject
         assert send(settings)[0] == "FAILED"
