@@ -1,8 +1,16 @@
-"""The values for alerts and notifications: frozen, without behaviour."""
+"""Alerts and notifications: the values that this package takes and returns for them, and the table."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from storage.schema import Base, partial
+
+# The condition of the partial index. The database uses the index only for a query with the same condition.
+UNTOLD = "notification.state = 'PENDING'"
 
 
 @dataclass(frozen=True)
@@ -38,3 +46,29 @@ class Notification:
     """Attempts made before this one."""
     created_at: datetime
     """When the alert was raised."""
+
+
+class NotificationRow(Base):
+    """What one notifier is to tell about one analysis of a study. It holds no patient data."""
+
+    __tablename__ = "notification"
+    __table_args__ = (
+        CheckConstraint("state IN ('PENDING', 'ACCEPTED', 'WARNING', 'REFUSED')", name="ck_notification_state"),
+        partial("ix_notification_due", "notifier", "next_attempt_at", "id", where=UNTOLD),
+        Index("ix_notification_study_id", "study_id"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    message_id: Mapped[str] = mapped_column(unique=True)
+    """The same in each attempt, so that the receiver can tell that it has this one already."""
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"))
+    notifier: Mapped[str]
+    content: Mapped[Any]
+    state: Mapped[str]
+    attempts: Mapped[int]
+    created_at: Mapped[datetime]
+    next_attempt_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    comment: Mapped[str]
+
+
+notification = Base.metadata.tables["notification"]

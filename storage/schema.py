@@ -1,4 +1,7 @@
-"""The tables. Every change here needs a new file in migrations/versions; a test checks that the two agree."""
+"""The tables; that of notifications is in `storage.notices`.
+
+Every change needs a new file in migrations/versions; a test checks that the two agree.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -25,7 +28,6 @@ class Base(DeclarativeBase):
 # The conditions of the partial indexes. The database uses such an index only for a query with the same condition.
 PENDING = "delivery.state = 'PENDING'"
 UNCOMMITTED = "delivery.commitment IN ('WANTED', 'REQUESTED')"
-UNTOLD = "notification.state = 'PENDING'"
 SPOOLED = "instance.spool_name <> ''"
 
 
@@ -205,29 +207,6 @@ class CommitRequestRow(Base):
     """When the answer, or the next attempt to answer, is due; empty once it was answered or given up."""
 
 
-class NotificationRow(Base):
-    """What one notifier is to tell about one analysis of a study. It holds no patient data."""
-
-    __tablename__ = "notification"
-    __table_args__ = (
-        CheckConstraint("state IN ('PENDING', 'ACCEPTED', 'WARNING', 'REFUSED')", name="ck_notification_state"),
-        partial("ix_notification_due", "notifier", "next_attempt_at", "id", where=UNTOLD),
-        Index("ix_notification_study_id", "study_id"),
-    )
-    id: Mapped[int] = mapped_column(primary_key=True)
-    message_id: Mapped[str] = mapped_column(unique=True)
-    """The same in each attempt, so that the receiver can tell that it has this one already."""
-    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"))
-    notifier: Mapped[str]
-    content: Mapped[Any]
-    state: Mapped[str]
-    attempts: Mapped[int]
-    created_at: Mapped[datetime]
-    next_attempt_at: Mapped[datetime]
-    finished_at: Mapped[datetime | None]
-    comment: Mapped[str]
-
-
 class AuditRow(Base):
     """The audit trail: append-only; each digest covers the row and the digest of the row before it."""
 
@@ -272,7 +251,6 @@ result_object = _tables["result_object"]
 delivery = _tables["delivery"]
 commitment = _tables["commitment"]
 commit_request = _tables["commit_request"]
-notification = _tables["notification"]
 audit = _tables["audit"]
 audit_head = _tables["audit_head"]
 outbox = _tables["outbox"]

@@ -7,8 +7,9 @@ from sqlalchemy import Column, ColumnElement, Table, select, update
 
 from storage.database import reading
 from storage.journal.transactions import Book
+from storage.notices import notification
 from storage.records import State
-from storage.schema import commit_request, delivery, notification, study
+from storage.schema import commit_request, delivery, study
 
 SKEW = timedelta(seconds=2)  # another process may have asked for the time a little later than we did
 

@@ -8,9 +8,9 @@ from sqlalchemy import bindparam, func, insert, select, text, update
 
 from storage.database import reading
 from storage.journal.transactions import Book, Transaction
-from storage.notices import Notice, Notification, Raised
+from storage.notices import UNTOLD, Notice, Notification, Raised, notification
 from storage.records import Attempt, Sending
-from storage.schema import UNTOLD, delivery, notification, study
+from storage.schema import delivery, study
 
 URGENT = 0
 

@@ -55,12 +55,16 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
 
 
 def webhook(url: str, **more: Any) -> WebhookSettings:
-    return WebhookSettings(**{"type": "webhook", "name": "hook", "url": url, "secret": SECRET, "timeout_seconds": 2, **more})
+    return WebhookSettings(
+        **{"type": "webhook", "name": "hook", "url": url, "secret": SECRET, "timeout_seconds": 2, **more}
+    )
 
 
 def mail_to(server: MailServer, **more: Any) -> EmailSettings:
-    settings = {"type": "email", "name": "mail", "host": "127.0.0.1", "port": server.port, "tls": "none", "timeout_seconds": 5,
-                "sender": "hilum@clinic.example", "recipients": ["on.call@clinic.example"]}  # fmt: skip
+    settings = {
+        "type": "email", "name": "mail", "host": "127.0.0.1", "port": server.port, "tls": "none", "timeout_seconds": 5,
+        "sender": "hilum@clinic.example", "recipients": ["on.call@clinic.example"],
+    }  # fmt: skip
     return EmailSettings(**{**settings, **more})
 
 
