@@ -32,11 +32,9 @@ def raised(
     A notifier that several alerts name is told once, of all their findings, the highest score first.
     """
     peers = sorted({instance.calling_ae_title for instance in study.instances})
-    found = _assessed(summary)
+    assessed = _assessed(summary)
     hits = [
-        (alert, found[alert.finding])
-        for alert in alerts
-        if alert.finding in found and _applies(alert, peers, local) and _reaches(alert, found[alert.finding])
+        (alert, reached) for alert in alerts if _applies(alert, peers, local) and (reached := _reached(alert, assessed))
     ]
     if not hits:
         return None
@@ -83,14 +81,23 @@ def _applies(alert: AlertSettings, peers: Collection[str], local: datetime) -> b
     return from_peer and (not alert.hours or any(Hours.parse(written).cover(local) for written in alert.hours))
 
 
-def _reaches(alert: AlertSettings, found: dict[str, Any]) -> bool:
-    return found["call"] in CALLS[alert.from_call] and found["score"] >= alert.score
+def _reached(alert: AlertSettings, assessed: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the findings by which an alert is raised; of any finding, those that it is above or near by."""
+    from inference.prediction import ANY_FINDING
+
+    def reaches(found: dict[str, Any]) -> bool:
+        return found["call"] in CALLS[alert.from_call] and found["score"] >= alert.score
+
+    own = [found for name, found in assessed.items() if name == alert.finding and reaches(found)]
+    if alert.finding != ANY_FINDING or not own:
+        return own
+    return [found for name, found in assessed.items() if name != ANY_FINDING and reaches(found)] or own
 
 
 def _content(
-    hits: Sequence[tuple[AlertSettings, dict[str, Any]]], peers: list[str], model: dict[str, str]
+    hits: Sequence[tuple[AlertSettings, list[dict[str, Any]]]], peers: list[str], model: dict[str, str]
 ) -> dict[str, Any]:
-    found = {finding["finding"]: finding for _, finding in hits}
+    found = {finding["finding"]: finding for _, reached in hits for finding in reached}
     return {
         "alerts": [alert.name for alert, _ in hits],
         "findings": sorted(found.values(), key=lambda finding: -finding["score"]),

@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 
 from config.alerting import EmailSettings
-from daemon.alerting.notifier import Message, Notifier, failed, secret_text
+from daemon.alerting.notifier import Announcement, Notifier, failed, secret_text
 from daemon.alerting.tls import fault_of, verified
 from daemon.decisions import CannotWork
 from daemon.runtime.visible import visible
@@ -25,7 +25,7 @@ class Email(Notifier):
         self._password()
         verified(settings.ca)
 
-    def send(self, message: Message, now: datetime) -> Sent:
+    def send(self, message: Announcement, now: datetime) -> Sent:
         """Send the message. If some of the recipients are refused, it is not sent again: the others have it."""
         settings = self._settings
         try:
@@ -96,7 +96,7 @@ def _words(said: bytes | str) -> str:
     return visible(said.decode("utf-8", "replace") if isinstance(said, bytes) else said)
 
 
-def _mail(message: Message, settings: EmailSettings) -> EmailMessage:
+def _mail(message: Announcement, settings: EmailSettings) -> EmailMessage:
     mail = EmailMessage()
     mail["From"], mail["To"], mail["Subject"] = settings.sender, ", ".join(settings.recipients), message.subject
     mail["Date"] = format_datetime(message.at)

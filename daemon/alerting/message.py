@@ -10,7 +10,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from config.alerting import PLACEHOLDER, NotifierSettings
-from daemon.alerting.notifier import Message
+from daemon.alerting.notifier import Announcement
 from daemon.runtime.visible import visible
 from storage.notices import Notification
 
@@ -21,7 +21,7 @@ NOTE = (
 )
 
 
-def message_of(due: Notification, notifier: NotifierSettings, ae_title: str) -> Message:
+def message_of(due: Notification, notifier: NotifierSettings, ae_title: str) -> Announcement:
     """Return a notification as this notifier may tell it. `ae_title` is ours."""
     study = _identifiers(due, notifier)
     data = {
@@ -34,15 +34,17 @@ def message_of(due: Notification, notifier: NotifierSettings, ae_title: str) -> 
         data["link"] = notifier.link.replace(PLACEHOLDER, quote(due.study_instance_uid, safe=""))
     subject = f"hilum: {_called(due.content['findings'])}, study received {_received(due)}"
     event = _event(ALERT, due.message_id, due.created_at, ae_title, data)
-    return Message(due.message_id, due.created_at, subject, _text(due, study, data.get("link", "")), event)
+    return Announcement(due.message_id, due.created_at, subject, _text(due, study, data.get("link", "")), event)
 
 
-def trial_message(now: datetime, ae_title: str) -> Message:
+def trial_message(now: datetime, ae_title: str) -> Announcement:
     """Return a message that says that it is a test, and names no study."""
     words = f"Somebody tests the notifications of {ae_title}"
     text = f"{words}.\nNo study is behind this message, and nothing is to be done.\n"
     number = str(uuid4())
-    return Message(number, now, "hilum: test of notifications, no study", text, _event(TEST, number, now, ae_title, {}))
+    return Announcement(
+        number, now, "hilum: test of notifications, no study", text, _event(TEST, number, now, ae_title, {})
+    )
 
 
 def _identifiers(due: Notification, notifier: NotifierSettings) -> dict[str, str]:

@@ -13,7 +13,7 @@ LONGEST_COMMENT = 300  # characters of a fault that are kept
 
 
 @dataclass(frozen=True)
-class Message:
+class Announcement:
     """A notification in the forms in which notifiers send it. Sent again, it is the same."""
 
     id: str
@@ -34,7 +34,7 @@ class Notifier(ABC):
     """A name for what `test` does; `hilum check` prints it."""
 
     @abstractmethod
-    def send(self, message: Message, now: datetime) -> Sent:
+    def send(self, message: Announcement, now: datetime) -> Sent:
         """Make one attempt, which takes no longer than `timeout_seconds` of the notifier."""
 
     @abstractmethod

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from config.alerting import AppriseSettings
-from daemon.alerting.notifier import Message, Notifier, failed, secret_text
+from daemon.alerting.notifier import Announcement, Notifier, failed, secret_text
 from daemon.decisions import CannotWork
 from storage.records import Sending, Sent
 
@@ -19,7 +19,7 @@ class Services(Notifier):
         self._settings = settings
         self._opened()
 
-    def send(self, message: Message, now: datetime) -> Sent:
+    def send(self, message: Announcement, now: datetime) -> Sent:
         """Hand the message to Apprise, which says only whether all services took it."""
         told: list[bool] = []
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from config.alerting import WebhookSettings
-from daemon.alerting.notifier import Message, Notifier, failed, secret_text
+from daemon.alerting.notifier import Announcement, Notifier, failed, secret_text
 from daemon.alerting.tls import fault_of, verified
 from daemon.decisions import CannotWork
 from daemon.runtime.visible import json_text
@@ -36,7 +36,7 @@ class Webhook(Notifier):
         self._secrets()
         verified(settings.ca)
 
-    def send(self, message: Message, now: datetime) -> Sent:
+    def send(self, message: Announcement, now: datetime) -> Sent:
         """POST the event. Any 2xx is success; 410 means that nothing is wanted there any more."""
         body = json_text(message.event, ascii_only=True).encode()
         try:

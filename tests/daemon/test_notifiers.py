@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from config.alerting import AppriseSettings, EmailSettings, WebhookSettings
 from daemon.alerting.message import message_of, trial_message
-from daemon.alerting.notifier import Message
+from daemon.alerting.notifier import Announcement
 from daemon.alerting.notifiers import open_notifier
 from daemon.alerting.tls import verified
 from daemon.cli.check import check
@@ -68,11 +68,11 @@ def mail_to(server: MailServer, **more: Any) -> EmailSettings:
     return EmailSettings(**{**settings, **more})
 
 
-def told(notification: Notification = DUE, **more: Any) -> Message:
+def told(notification: Notification = DUE, **more: Any) -> Announcement:
     return message_of(notification, webhook("https://x/", **more), "HILUM 1")
 
 
-def send(settings: Any, message: Message | None = None) -> tuple[str, str]:
+def send(settings: Any, message: Announcement | None = None) -> tuple[str, str]:
     sent = open_notifier(settings).send(message or told(), now())
     return str(sent.outcome), sent.comment
 

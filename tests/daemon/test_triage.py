@@ -89,6 +89,16 @@ def test_a_notifier_is_told_once_of_all_findings() -> None:
     assert told["mail"]["calling_ae_titles"] == ["CR1", "CR2"]
 
 
+def test_any_finding_names_which() -> None:
+    """Who asked for any finding is told which there are, and only where none is by itself, that there is one."""
+    alert = AlertSettings(name="any", finding=ANY_FINDING, from_call="near", notify=("hook",))
+    alone = Prediction(True, any_finding=SUMMARY.any_finding, findings=(found("Mass", "below", -3.0),))
+    for summary, expected in ((SUMMARY, ["Pneumothorax", "Effusion"]), (alone, ["Any finding"])):
+        raised = triage.raised([alert], study("CR1"), summary, MODEL, SATURDAY)
+        assert raised
+        assert [finding["finding"] for finding in raised.notices[0].content["findings"]] == expected
+
+
 def test_no_analysis_raises_nothing() -> None:
     """A study of which no image was analysed is not urgent by what was not found."""
     alert = AlertSettings(name="a", finding="Pneumothorax", from_call="near")

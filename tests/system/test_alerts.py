@@ -36,7 +36,7 @@ def mail() -> Iterator[MailServer]:
 def tables(hook: WebhookReceiver, mail: MailServer, **alert: Any) -> dict[str, str]:
     """[[alert]] and [[notifier]], as the environment has them."""
     notifiers = [
-        {"type": "webhook", "name": "hook", "url": hook.url, "secret": SECRET, "timeout_seconds": 1},
+        {"type": "webhook", "name": "hook", "url": hook.url, "secret": SECRET, "timeout_seconds": 3},
         {"type": "email", "name": "mail", "host": "127.0.0.1", "port": mail.port, "tls": "none",
          "sender": "hilum@clinic.example", "recipients": ["on.call@clinic.example"], "identifiers": "none"},
     ]  # fmt: skip
@@ -46,6 +46,11 @@ def tables(hook: WebhookReceiver, mail: MailServer, **alert: Any) -> dict[str, s
 def trail(daemon: Daemon, event: str) -> list[dict[str, Any]]:
     with daemon.store() as store:
         return store.queries.events(event=event, limit=1000)
+
+
+def attempts(daemon: Daemon, notifier: str) -> list[str]:
+    """How each attempt of a notifier ended, by the audit trail."""
+    return [row["detail"]["outcome"] for row in trail(daemon, "NOTIFICATION") if row["actor"] == notifier]
 
 
 def marked(modality: Modality) -> Path:
@@ -70,23 +75,25 @@ def test_a_receiver_on_its_bad_days_is_told(tmp_path: Path, effusion: dict[str, 
         assert not hook.taken
         wait_for(lambda: hook.taken, 60, f"the webhook: {hook.tried}")
         wait_for(lambda: daemon.states() == {"DELIVERED": 1}, 60, "the end")
-        wait_for(lambda: len(trail(daemon, "NOTIFICATION")) == len(moods) + 2, 20, "the last attempt on record")
+        wait_for(lambda: "ACCEPTED" in attempts(daemon, "hook"), 60, "the last attempt on record")
         (study,) = modality.acknowledged
-        assert hook.tried == [*moods, 200]
-        ((headers, body),) = hook.taken
-        assert is_signed(headers, body)
+        assert hook.tried[: len(moods)] == moods
+        assert all(is_signed(*taken) for taken in hook.taken)
+        assert len({headers["webhook-id"] for headers, _ in hook.taken}) == 1
+        _, body = hook.taken[-1]
         data = json.loads(body)["data"]
         assert data["study_instance_uid"] == study
         assert [(f["finding"], f["call"]) for f in data["findings"]] == [("Effusion", "above")]
         assert (data["alerts"], data["calling_ae_titles"]) == (["effusion"], ["MODALITY"])
-        (envelope,) = mail.mails
+        envelope = mail.mails[-1]
         assert isinstance(envelope.content, bytes)
         assert b"Subject: hilum: Effusion above threshold" in envelope.content
         assert study.encode() not in envelope.content  # identifiers = "none"
         (alerted,) = trail(daemon, "ALERTED")
         assert (alerted["study_instance_uid"], alerted["detail"]["notifiers"]) == (study, ["hook", "mail"])
-        attempts = [e["detail"]["outcome"] for e in trail(daemon, "NOTIFICATION") if e["actor"] == "hook"]
-        assert attempts == ["FAILED"] * len(moods) + ["ACCEPTED"]
+        *failed, last = attempts(daemon, "hook")
+        assert (set(failed), last) == ({"FAILED"}, "ACCEPTED")
+        assert len(failed) >= len(moods)
         said = json.dumps([*daemon.events, body.decode(), envelope.content.decode(), trail(daemon, "NOTIFICATION")])
         assert "zzmark" not in said.lower()
         assert daemon.faults() == []
