@@ -120,6 +120,7 @@ class AppriseSettings(NotifierSettings):
     """People who are told by a service that Apprise knows, such as a chat or a pager. Needs hilum[apprise]."""
 
     type: Literal["apprise"]
+    identifiers: Literal["none", "study"] = "study"
     urls_file: str = Field(min_length=1)
 
 

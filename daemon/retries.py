@@ -59,9 +59,10 @@ def after_notifying(
 ) -> Attempt:
     """Return what the journal is told of an attempt to notify.
 
-    After FAILED another follows, with the pauses of deliveries, until `give_up_after_seconds` after the alert.
+    After UNREACHABLE and FAILED another follows, with the pauses of deliveries, until `give_up_after_seconds` after the
+    alert.
     """
-    if sent.outcome != Sending.FAILED:
+    if sent.outcome not in (Sending.UNREACHABLE, Sending.FAILED):
         return Attempt(due.id, sent)
     if (now - due.created_at).total_seconds() > give_up_after_seconds:
         return Attempt(due.id, replace(sent, outcome=Sending.REFUSED, comment=f"given up: {sent.comment}"))

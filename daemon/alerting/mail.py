@@ -10,11 +10,14 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 
 from config.alerting import EmailSettings
-from daemon.alerting.notifier import Announcement, Notifier, failed, secret_text
+from daemon.alerting.notifier import Announcement, Notifier, refused_for_now, secret_text, unreachable
 from daemon.alerting.tls import fault_of, verified
 from daemon.decisions import CannotWork
 from daemon.runtime.visible import visible
 from storage.records import Sending, Sent
+
+# What the server says of one message; all else concerns the way there, and so every message.
+ANSWERS = (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused, smtplib.SMTPDataError)
 
 
 class Email(Notifier):
@@ -32,9 +35,9 @@ class Email(Notifier):
             with self._connected() as smtp:
                 refused = smtp.send_message(_mail(message, settings))
         except CannotWork as fault:
-            return failed(str(fault))
+            return unreachable(str(fault))
         except (smtplib.SMTPException, OSError, ValueError) as error:
-            return failed(self._fault(error))
+            return (refused_for_now if isinstance(error, ANSWERS) else unreachable)(self._fault(error))
         if refused:
             code, said = next(iter(refused.values()))
             words = f"refused for {len(refused)} of {len(settings.recipients)} recipients: {code} {_words(said)}"

@@ -64,12 +64,13 @@ class Messenger(threading.Thread):
     def send_due(self) -> int:
         """Send what is due now; return the number of notifications tried.
 
-        After a failure the others of this notifier wait as well, because what failed is nearly always the way there.
+        The round ends early if nobody answers: this notifier then sends nothing until the next attempt is due. An
+        answer that is a failure holds back its own notification alone.
         """
         due = self._journal.notifications_due(self._settings.name, now(), BATCH)
         for number, notification in enumerate(due, 1):
             attempt = self._send(notification)
-            if attempt.next_attempt_at is not None:
+            if attempt.next_attempt_at is not None and attempt.sent.outcome == Sending.UNREACHABLE:
                 self._journal.postpone_notifications(self._settings.name, attempt.next_attempt_at)
                 return number
             if self._stop_event.is_set():

@@ -42,9 +42,14 @@ class Notifier(ABC):
         """Test the connection without sending a message; return a sentence that names the fault, or "" for none."""
 
 
-def failed(fault: str) -> Sent:
-    """Return the result of an attempt after which another one follows."""
+def refused_for_now(fault: str) -> Sent:
+    """Return the result of an attempt that the receiver answered with a failure: this notification is tried again."""
     return Sent(Sending.FAILED, None, fault[:LONGEST_COMMENT])
+
+
+def unreachable(fault: str) -> Sent:
+    """Return the result of an attempt that nobody answered: no other notification would fare better now."""
+    return Sent(Sending.UNREACHABLE, None, fault[:LONGEST_COMMENT])
 
 
 def secret_text(path: str, key: str) -> str:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from config.alerting import AppriseSettings
-from daemon.alerting.notifier import Announcement, Notifier, failed, secret_text
+from daemon.alerting.notifier import Announcement, Notifier, refused_for_now, secret_text, unreachable
 from daemon.decisions import CannotWork
 from storage.records import Sending, Sent
 
@@ -29,14 +29,16 @@ class Services(Notifier):
         try:
             services = self._opened()
         except CannotWork as fault:
-            return failed(str(fault))
+            return unreachable(str(fault))
         thread = threading.Thread(target=tell, daemon=True)
         thread.start()
         thread.join(self._settings.timeout_seconds)
         if thread.is_alive():
-            return failed("Apprise did not end in time")
+            return unreachable("Apprise did not end in time")
         return (
-            Sent(Sending.ACCEPTED) if told == [True] else failed("a service did not take it; Apprise does not say why")
+            Sent(Sending.ACCEPTED)
+            if told == [True]
+            else refused_for_now("a service did not take it; Apprise does not say why")
         )
 
     def test(self) -> str:

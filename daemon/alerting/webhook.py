@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from config.alerting import WebhookSettings
-from daemon.alerting.notifier import Announcement, Notifier, failed, secret_text
+from daemon.alerting.notifier import Announcement, Notifier, refused_for_now, secret_text, unreachable
 from daemon.alerting.tls import fault_of, verified
 from daemon.decisions import CannotWork
 from daemon.runtime.visible import json_text
@@ -43,9 +43,9 @@ class Webhook(Notifier):
             headers = {"Content-Type": CONTENT_TYPE, **signature(self._secrets(), message.id, now, body)}
             status = self._ask("POST", headers, body)
         except CannotWork as fault:
-            return failed(str(fault))
+            return unreachable(str(fault))
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            return failed(fault_of(error, self._host, self._port))
+            return unreachable(fault_of(error, self._host, self._port))
         return _outcome(status)
 
     def test(self) -> str:
@@ -118,5 +118,5 @@ def _outcome(status: int) -> Sent:
     if status == GONE:
         return Sent(Sending.REFUSED, None, f"{said}: the receiver wants no more notifications")
     if httpx.codes.is_redirect(status):
-        return failed(f"{said}: redirects are not followed; give the final address in url")
-    return failed(said)
+        return refused_for_now(f"{said}: redirects are not followed; give the final address in url")
+    return refused_for_now(said)

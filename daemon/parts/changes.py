@@ -21,10 +21,10 @@ INDIFFERENT = {
     ANALYSER: {"peer", "tls", "http", "audit", "delivery", "notifier"},
     DELIVERER: {"http", "audit", "select", "study", "model", "alert", "notifier"},
     NOTIFIER: {"peer", "destination", "tls", "http", "audit", "select", "study", "model", "alert"},
-    HOUSE: {"peer", "select", "study", "delivery", "alert", "notifier"},
+    HOUSE: {"peer", "select", "study", "delivery", "alert"},
 }
-"""Sections that a part does not read. A section that is not listed restarts it. The house reads [model] because that
-says how many analysers there are to look after."""
+"""Sections that a part does not read. A section that is not listed restarts it. The house reads [model] and
+[[notifier]] because these say which parts there are to look after."""
 
 _FILE = "file:"  # before a key: what is in the file that it names
 _CERTIFIED = ("certificate", "key", "ca")

@@ -29,7 +29,7 @@ _DUE = (
     )
     .join(study, study.c.id == notification.c.study_id)
     .where(text(UNTOLD), notification.c.notifier == bindparam("to"), notification.c.next_attempt_at <= bindparam("now"))
-    .order_by(notification.c.id)
+    .order_by(notification.c.attempts, notification.c.id)
     .limit(bindparam("number"))
 )
 _ONE = (
@@ -44,7 +44,7 @@ class Notifications(Book):
     """The journal's methods for the notifying process."""
 
     def notifications_due(self, notifier: str, now: datetime, limit: int) -> list[Notification]:
-        """Return at most `limit` notifications that a notifier has to send now, oldest first."""
+        """Return at most `limit` notifications that a notifier has to send now, those that failed least first."""
         with reading(self._engine) as connection:
             rows = connection.execute(_DUE, {"to": notifier, "now": now, "number": limit}).mappings()
             return [Notification(**row) for row in rows]
@@ -70,7 +70,7 @@ class Notifications(Book):
             tx.trail.add("NOTIFICATION", now, actor=row.notifier, study_instance_uid=uid, detail=detail)
 
     def postpone_notifications(self, notifier: str, until: datetime) -> int:
-        """Delay what a notifier that fails has to send until `until`; return how many were delayed."""
+        """Delay what a notifier that reaches nobody has to send until `until`; return how many were delayed."""
         with self._transaction("postpone_notifications") as tx:
             waiting = (notification.c.state == "PENDING") & (notification.c.notifier == notifier)
             sooner = notification.c.next_attempt_at < until

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import pytest
 from typer.testing import CliRunner
 
 from config.alerting import AppriseSettings, EmailSettings, WebhookSettings
+from config.sections import DeliverySettings
 from daemon.alerting.message import message_of, trial_message
+from daemon.alerting.messenger import Messenger
 from daemon.alerting.notifier import Announcement
 from daemon.alerting.notifiers import open_notifier
 from daemon.alerting.tls import verified
@@ -27,13 +30,13 @@ from daemon.decisions import CannotWork
 from daemon.runtime.clock import now
 from daemon.wiring import read_settings
 from dicom_io.network.tls import TlsFiles
-from storage.notices import Notification
+from storage.notices import Notice, Notification, Raised
 from storage.store import open_store
-from tests.conftest import require
+from tests.conftest import ROOT, require
 from tests.support.authority import Authority
 from tests.support.peers import free_port
 from tests.support.receivers import SECRET, MailServer, WebhookReceiver, is_signed
-from tests.support.studies import at
+from tests.support.studies import at, image, outcome, take_up
 
 FOUND = [
     {"finding": "Pneumothorax", "call": "above", "score": 88, "probability": 0.91},
@@ -123,6 +126,11 @@ def test_the_event_is_a_cloudevent() -> None:
     assert event["data"]["findings"] == FOUND
     assert event["data"]["link"] == "https://viewer/?StudyInstanceUIDs=1.2.3"
     assert "Open it:            https://viewer/?StudyInstanceUIDs=1.2.3\n" in message.text
+    page = (ROOT / "docs" / "operations.md").read_text()
+    documented = json.loads('{"specversion"' + page.split('{"specversion"')[1].split("```")[0])
+    assert list(documented) == list(event)
+    assert set(documented["data"]) == set(told().event["data"])
+    assert [set(f) for f in documented["data"]["findings"]] == [set(FOUND[0])]
     assert told().event == told().event  # sent again, it is the same
 
 
@@ -167,9 +175,9 @@ def test_a_secret_is_replaced_without_a_restart(tmp_path: Path) -> None:
         (404, "FAILED", "HTTP 404 Not Found"),
         (302, "FAILED", "HTTP 302 Found: redirects are not followed; give the final address in url"),
         (410, "REFUSED", "HTTP 410 Gone: the receiver wants no more notifications"),
-        ("hang", "FAILED", "no answer from 127.0.0.1:PORT in time"),
-        ("drip", "FAILED", "no answer from 127.0.0.1:PORT in time"),
-        ("drop", "FAILED", "127.0.0.1:PORT broke off the connection (RemoteProtocolError)"),
+        ("hang", "UNREACHABLE", "no answer from 127.0.0.1:PORT in time"),
+        ("drip", "UNREACHABLE", "no answer from 127.0.0.1:PORT in time"),
+        ("drop", "UNREACHABLE", "127.0.0.1:PORT broke off the connection (RemoteProtocolError)"),
     ],
 )
 def test_what_a_receiver_answers(mood: int | str, outcome: str, said: str) -> None:
@@ -208,6 +216,29 @@ def test_a_weak_secret_is_refused(secret: str) -> None:
         open_notifier(webhook("https://x/", secret=secret))
     assert "openssl rand" in str(refused.value)
     assert secret not in str(refused.value)
+
+
+def test_one_that_is_always_refused_holds_back_no_other(tmp_path: Path) -> None:
+    """The receiver answers the first study's notification with a failure; those after it arrive in the same round."""
+    journal = open_store("", tmp_path).journal
+    for number in (1, 2, 3):
+        journal.received(image(f"1.2.{number}"), at(0))
+    for study in take_up(journal):
+        raised = Raised(("urgent",), (Notice("hook", CONTENT),))
+        journal.analysed(study, replace(outcome(study), raised=raised), at(61))
+    with WebhookReceiver() as receiver:
+        first: list[str] = []
+
+        def picky(body: bytes) -> int:
+            study = json.loads(body)["data"]["study_instance_uid"]
+            first[:] = first or [study]
+            return 422 if study == first[0] else 200
+
+        receiver.judge = picky
+        messenger = Messenger(webhook(receiver.url), DeliverySettings(), "HILUM", journal, threading.Event())
+        assert messenger.send_due() == 3
+        assert sorted(e["data"]["study_instance_uid"] for e in receiver.events) == ["1.2.2", "1.2.3"]
+    assert journal.notification_counts() == {("hook", "ACCEPTED"): 2, ("hook", "PENDING"): 1}
 
 
 # --- e-mail ------------------------------------------------------------------------------------------------------
@@ -282,7 +313,7 @@ def test_a_mail_server_that_drips_is_left_in_time() -> None:
     began = time.monotonic()
     settings = EmailSettings(type="email", name="m", host="127.0.0.1", port=listener.getsockname()[1], tls="none",
                              sender="a@b", recipients=("c@d",), timeout_seconds=1)  # fmt: skip
-    assert send(settings)[0] == "FAILED"
+    assert send(settings)[0] == "UNREACHABLE"
     assert time.monotonic() - began < 4
     listener.close()
 
