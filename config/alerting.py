@@ -84,6 +84,8 @@ class WebhookSettings(NotifierSettings):
             raise ValueError("url: expected https://HOST/PATH, or http:// inside of a trusted network")
         if parts.username or parts.password:
             raise ValueError("url: expected no user and password in it; the signature says who sends")
+        if self.proxy and not (urlsplit(self.proxy).scheme in ("http", "https") and urlsplit(self.proxy).hostname):
+            raise ValueError("proxy: expected http://HOST:PORT")
         if bool(self.secret) == bool(self.secret_file):
             raise ValueError("secret: expected secret or secret_file, one of the two")
         if self.identifiers == "patient" and parts.scheme == "http" and parts.hostname not in HERE:

@@ -1,6 +1,7 @@
 """Chats, pagers and others through Apprise, an optional library: pip install hilum[apprise]."""
 
 import threading
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +25,8 @@ class Services(Notifier):
         told: list[bool] = []
 
         def tell() -> None:
-            told.append(bool(services.notify(title=message.subject, body=message.text)))
+            with suppress(Exception):  # of whatever library; its text may hold a secret of a URL
+                told.append(bool(services.notify(title=message.subject, body=message.text)))
 
         try:
             services = self._opened()
@@ -35,11 +37,9 @@ class Services(Notifier):
         thread.join(self._settings.timeout_seconds)
         if thread.is_alive():
             return unreachable("Apprise did not end in time")
-        return (
-            Sent(Sending.ACCEPTED)
-            if told == [True]
-            else refused_for_now("a service did not take it; Apprise does not say why")
-        )
+        if told == [True]:
+            return Sent(Sending.ACCEPTED)
+        return refused_for_now("a service did not take it; Apprise does not say why")
 
     def test(self) -> str:
         """Look whether Apprise understands the URLs; nothing is sent."""

@@ -24,6 +24,7 @@ from storage.records import Sending, Sent
 PREFIX = "whsec_"
 LEAST_BYTES, MOST_BYTES = 24, 64  # of a secret, as Standard Webhooks has it
 GONE = 410  # "the receiver does not want any more messages"
+FAULTS = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError)  # of the way there and of what comes back
 CONTENT_TYPE = "application/cloudevents+json"  # CloudEvents, HTTP protocol binding 3.2: structured mode
 
 
@@ -44,7 +45,7 @@ class Webhook(Notifier):
             status = self._ask("POST", headers, body)
         except CannotWork as fault:
             return unreachable(str(fault))
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except FAULTS as error:
             return unreachable(fault_of(error, self._host, self._port))
         return _outcome(status)
 
@@ -54,7 +55,7 @@ class Webhook(Notifier):
             self._ask("HEAD", {}, b"")
         except CannotWork as fault:
             return str(fault)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except FAULTS as error:
             return fault_of(error, self._host, self._port)
         return ""
 

@@ -60,6 +60,8 @@ def test_hours_that_cannot_be_read(written: str) -> None:
         ({"notifier": [{"type": "pigeon", "name": "p"}]}, "'webhook', 'email', 'apprise'"),
         ({"notifier": [{**HOOK, "url": "ftp://x/"}]}, "expected https://HOST/PATH"),
         ({"notifier": [{**HOOK, "url": "https://u:p@x/"}]}, "no user and password"),
+        ({"notifier": [{**HOOK, "proxy": "proxy:3128"}]}, "proxy: expected http://HOST:PORT"),
+        ({"notifier": [{"type": "apprise", "name": "c", "urls_file": "f", "identifiers": "patient"}]}, "identifiers"),
         ({"notifier": [{**HOOK, "secret": ""}]}, "secret or secret_file"),
         ({"notifier": [{**HOOK, "url": "http://x/", "identifiers": "patient"}]}, "needs an https URL"),
         ({"notifier": [{**HOOK, "link": "https://viewer/"}]}, "with {study_instance_uid} in it once"),

@@ -235,7 +235,9 @@ def test_one_that_is_always_refused_holds_back_no_other(tmp_path: Path) -> None:
             return 422 if study == first[0] else 200
 
         receiver.judge = picky
-        messenger = Messenger(webhook(receiver.url), DeliverySettings(), "HILUM", journal, threading.Event())
+        messenger = Messenger(
+            webhook(receiver.url, give_up_after_seconds=1e9), DeliverySettings(), "HILUM", journal, threading.Event()
+        )
         assert messenger.send_due() == 3
         assert sorted(e["data"]["study_instance_uid"] for e in receiver.events) == ["1.2.2", "1.2.3"]
     assert journal.notification_counts() == {("hook", "ACCEPTED"): 2, ("hook", "PENDING"): 1}
