@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from config.alerting import AlertSettings, Notifier
 from config.sections import (
     AuditSettings,
     DeliverySettings,
@@ -88,6 +89,8 @@ class Settings(Section):
     tls: TlsSettings = TlsSettings()
     peer: tuple[PeerSettings, ...] = ()
     destination: tuple[Annotated[SerializeAsAny[DestinationSettings], WrapValidator(_of_its_type)], ...] = ()
+    alert: tuple[AlertSettings, ...] = ()
+    notifier: tuple[Notifier, ...] = ()
     storage: StorageSettings = StorageSettings()
     study: StudySettings = StudySettings()
     select: SelectSettings = SelectSettings()
@@ -104,6 +107,22 @@ class Settings(Section):
             raise ValueError(f"destination.name must be unique, found {names}")
         if any(d.needs_tls_files for d in self.destination) and not self.tls.enabled:
             raise ValueError("a destination has tls = true, which needs [tls] certificate, key and ca")
+        return self
+
+    @model_validator(mode="after")
+    def alerts_tell_notifiers(self) -> "Settings":
+        """Refuse an alert that names a notifier or a peer that there is not."""
+        for section, tables in (("alert", self.alert), ("notifier", self.notifier)):
+            names = [table.name for table in tables]
+            if len(set(names)) != len(names):
+                raise ValueError(f"{section}.name must be unique, found {names}")
+        notifiers, peers = [n.name for n in self.notifier], [p.ae_title for p in self.peer]
+        for alert in self.alert:
+            for name in set(alert.notify) - set(notifiers):
+                raise ValueError(f"alert {alert.name}: notify names {name!r}, expected some of {_listed(notifiers)}")
+            unknown = {name.upper() for name in alert.peers} - {peer.upper() for peer in peers}
+            if unknown and not self.dicom.accept_any_peer:
+                raise ValueError(f"alert {alert.name}: peers names {min(unknown)!r}, expected some of {_listed(peers)}")
         return self
 
     @model_validator(mode="after")

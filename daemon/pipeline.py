@@ -19,7 +19,7 @@ import numpy as np
 
 from config.sections import DestinationSettings
 from config.settings import Settings
-from daemon import outputs, translate
+from daemon import outputs, translate, triage
 from daemon.channel import Channel
 from daemon.comparison import compare
 from daemon.decisions import SeveralPatients
@@ -201,6 +201,7 @@ def conclude(
         reason="; ".join(dict.fromkeys(image.reason for image in images if image.reason)),
         findings=translate.findings(summary),
         model_digest=classifier.bundle.digest,
+        raised=triage.raised(settings.alert, study, summary, classifier.model, started),
     )
 
 

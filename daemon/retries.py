@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from config.sections import DeliverySettings
+from storage.notices import Notification
 from storage.records import Attempt, Delivery, Sending, Sent
 
 # pause before a study is analysed again after the database, the spool or a system call failed
@@ -51,6 +52,22 @@ def after_sending(delivery: Delivery, sent: Sent, now: datetime, policy: Deliver
         return Attempt(delivery.id, replace(sent, outcome=Sending.REFUSED, comment=comment))
     pause = doubled(policy.first_retry_seconds, delivery.attempts, policy.longest_retry_seconds)
     return Attempt(delivery.id, sent, now + timedelta(seconds=pause))
+
+
+def after_notifying(
+    due: Notification, sent: Sent, now: datetime, policy: DeliverySettings, give_up_after_seconds: float
+) -> Attempt:
+    """Return what the journal is told of an attempt to notify.
+
+    After UNREACHABLE and FAILED another follows, with the pauses of deliveries, until `give_up_after_seconds` after the
+    alert.
+    """
+    if sent.outcome not in (Sending.UNREACHABLE, Sending.FAILED):
+        return Attempt(due.id, sent)
+    if (now - due.created_at).total_seconds() > give_up_after_seconds:
+        return Attempt(due.id, replace(sent, outcome=Sending.REFUSED, comment=f"given up: {sent.comment}"))
+    pause = doubled(policy.first_retry_seconds, due.attempts, policy.longest_retry_seconds)
+    return Attempt(due.id, sent, now + timedelta(seconds=pause))
 
 
 def restart_pause(failures: int) -> float:

@@ -18,6 +18,7 @@ from daemon.decisions import CannotWork
 from daemon.delivery.destinations import TYPES
 from daemon.runtime.certificates import client_tls, server_tls
 from daemon.runtime.shared import FaultHook
+from daemon.triage import check_findings_of_alerts
 from storage import store
 from storage.errors import DatabaseError, DatabaseUnavailable, SpoolError
 from storage.private import make_directory
@@ -136,7 +137,8 @@ def open_classifier(settings: Settings) -> Classifier:
     """Load the model and check it against its golden input.
 
     Raises CannotWork if the bundle or the site's calibration is missing, has another digest than the pinned one, or
-    does not load, and if the bundle does not give the golden results.
+    does not load, if the bundle does not give the golden results, and for an alert on a finding on which it makes no
+    call.
     """
     from dicom_io.composite.codes import UnknownFinding, check_findings
     from inference.errors import InferenceError
@@ -148,6 +150,7 @@ def open_classifier(settings: Settings) -> Classifier:
         classifier = Classifier(bundle, model.engine, model.device, model.threads, cache=_cache(settings), site=site)
         classifier.self_check()
         check_findings(bundle.labels)
+        check_findings_of_alerts(settings.alert, classifier)
     except (InferenceError, UnknownFinding) as error:
         raise CannotWork(f"model.bundle: {error}") from error
     return classifier

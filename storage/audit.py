@@ -6,6 +6,7 @@ schema's triggers refuse UPDATE and DELETE to everybody who does not remove the 
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,6 @@ from sqlalchemy import Connection, Engine, Text, insert, select, type_coerce, up
 
 from storage.columns import canonical_json, clean
 from storage.database import reading
-from storage.records import TrailFault
 from storage.schema import audit, audit_head
 
 _HEAD = select(audit_head.c.id, audit_head.c.digest)
@@ -21,6 +21,16 @@ _INSERT = insert(audit)
 _SEALED = ("event", "study_instance_uid", "sop_instance_uid", "actor", "from_state", "to_state", "previous")
 _MOVE_HEAD = update(audit_head)
 _CHUNK = 5000
+
+
+@dataclass(frozen=True)
+class TrailFault:
+    """A row of the audit trail that is no longer what was written."""
+
+    id: int
+    kind: str
+    """"changed", "removed" or "inserted"."""
+    detail: str
 
 
 def seal(row: Mapping[Any, Any], at: datetime | str, detail: str) -> str:

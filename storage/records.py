@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from storage.notices import Raised
+
 
 class State(StrEnum):
     """The state of a study: RECEIVED -> ANALYSED -> DELIVERED -> COMMITTED; or IGNORED, or QUARANTINED."""
@@ -108,6 +110,7 @@ class Instance:
     transfer_syntax_uid: str
     spool_name: str
     sha256: str
+    calling_ae_title: str = ""
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,7 @@ class AnalysisOutcome:
     findings: list[dict[str, Any]] = field(default_factory=list)
     """Summary over the images: JSON objects with finding, probability, threshold and call."""
     model_digest: str = ""
+    raised: Raised | None = None
 
 
 @dataclass(frozen=True)
@@ -258,13 +262,3 @@ class Held:
 
     spool_name: str
     sha256: str
-
-
-@dataclass(frozen=True)
-class TrailFault:
-    """A row of the audit trail that is no longer what was written."""
-
-    id: int
-    kind: str
-    """"changed", "removed" or "inserted"."""
-    detail: str

@@ -1,4 +1,7 @@
-"""The tables. Every change here needs a new file in migrations/versions; a test checks that the two agree."""
+"""The tables; that of notifications is in `storage.notices`.
+
+Every change needs a new file in migrations/versions; a test checks that the two agree.
+"""
 
 from datetime import datetime
 from typing import Any

@@ -9,6 +9,7 @@ import pytest
 import typer
 from pydicom.uid import UID
 
+from config.alerting import NOTIFIER_TYPES, AlertSettings
 from config.sections import PeerSettings, Section
 from config.settings import Settings
 from daemon.cli.main import app
@@ -30,14 +31,19 @@ TOP_PAGES = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURIT
 PAGES = [*TOP_PAGES, *sorted(DOCS.glob("*.md")), *sorted((DOCS / "decisions").glob("*.md"))]
 
 
-def sections() -> Iterator[tuple[str, type[Section]]]:
-    """Yield heading and model of each section; the heading of a table that may repeat has double brackets."""
+def sections() -> Iterator[tuple[str, tuple[type[Section], ...]]]:
+    """Yield heading and models of each section; the heading of a table that may repeat has double brackets."""
+    repeating = {
+        "peer": (PeerSettings,),
+        "destination": (TYPES["dicom"].settings,),
+        "alert": (AlertSettings,),
+        "notifier": tuple(NOTIFIER_TYPES.values()),
+    }
     for name, field in Settings.model_fields.items():
-        repeating = {"peer": PeerSettings, "destination": TYPES["dicom"].settings}
         if name in repeating:
             yield f"## [[{name}]]", repeating[name]
         else:
-            yield f"## [{name}]", field.annotation  # type: ignore[misc]
+            yield f"## [{name}]", (field.annotation,)  # type: ignore[misc]
 
 
 def rows(heading: str) -> dict[str, str]:
@@ -57,12 +63,13 @@ def written(value: object) -> str:
     return f'"{value}"' if isinstance(value, str | Path) else str(value)
 
 
-@pytest.mark.parametrize(("heading", "model"), list(sections()))
-def test_every_key_is_documented_with_its_default(heading: str, model: type[Section]) -> None:
+@pytest.mark.parametrize(("heading", "models"), list(sections()))
+def test_every_key_is_documented_with_its_default(heading: str, models: tuple[type[Section], ...]) -> None:
     """docs/configuration.md has a row for each key of the code, with the code's default, and no other row."""
     table = rows(heading)
-    assert set(table) == set(model.model_fields)
-    for name, field in model.model_fields.items():
+    fields = {field.alias or name: field for model in models for name, field in model.model_fields.items()}
+    assert set(table) == set(fields)
+    for name, field in fields.items():
         default = "required" if field.is_required() else f"`{written(field.default)}`"
         assert table[name].split(" | ")[1] == default, name
 

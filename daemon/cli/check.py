@@ -8,6 +8,7 @@ from shlex import quote
 
 from config.settings import Settings
 from daemon import wiring
+from daemon.alerting.notifiers import open_notifier
 from daemon.decisions import CannotWork
 from daemon.runtime import certificates
 from daemon.runtime.clock import now
@@ -34,6 +35,7 @@ def check(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.audit.syslog:
         yield "syslog", _fault_of(lambda: shipper.check_reachable(settings))
     yield from _channels(settings)
+    yield from _notifiers(settings)
 
 
 def _fault_of(action: Callable[[], object]) -> str:
@@ -95,3 +97,14 @@ def _channels(settings: Settings) -> Iterator[tuple[str, str]]:
             continue
         yield f"{channel.test_name} to {destination.name}", channel.test()
         channel.close()
+
+
+def _notifiers(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Test the connection of each notifier; nothing is sent. hilum alerts test does that."""
+    for notifier in settings.notifier:
+        try:
+            opened = open_notifier(notifier)
+        except CannotWork as fault:
+            yield f"notifier {notifier.name}", str(fault).removeprefix(f"notifier {notifier.name}: ")
+            continue
+        yield f"{opened.test_name} of notifier {notifier.name}", opened.test()

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from daemon.cli.alerts import alerts
 from daemon.cli.audit import audit
 from daemon.cli.conflicts import conflicts
 from daemon.cli.model import model
@@ -171,6 +172,7 @@ def phantom(
 app.add_typer(audit, name="audit")
 app.add_typer(quarantine, name="quarantine")
 app.add_typer(conflicts, name="conflicts")
+app.add_typer(alerts, name="alerts")
 app.add_typer(model, name="model")
 for command in (feedback, retry, replay, train, evaluate, crossvalidate):
     app.command()(command)

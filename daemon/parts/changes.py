@@ -9,7 +9,7 @@ from typing import Any
 
 from config.settings import Settings
 
-RECEIVER, DELIVERER, ANALYSER, HOUSE = "receive", "deliver", "analyse", "house"
+RECEIVER, DELIVERER, ANALYSER, NOTIFIER, HOUSE = "receive", "deliver", "analyse", "notify", "house"
 
 RESTARTS_RECEIVER = {"dicom", "storage"}
 """The receiver takes over all other sections while it runs, so that its port stays open."""
@@ -18,12 +18,13 @@ TAKES_OVER = {DELIVERER: {"peer"}}
 """Sections that a part takes over while it runs."""
 
 INDIFFERENT = {
-    ANALYSER: {"peer", "tls", "http", "audit", "delivery"},
-    DELIVERER: {"http", "audit", "select", "study", "model"},
-    HOUSE: {"peer", "select", "study", "delivery"},
+    ANALYSER: {"peer", "tls", "http", "audit", "delivery", "notifier"},
+    DELIVERER: {"http", "audit", "select", "study", "model", "alert", "notifier"},
+    NOTIFIER: {"peer", "destination", "tls", "http", "audit", "select", "study", "model", "alert"},
+    HOUSE: {"peer", "select", "study", "delivery", "alert"},
 }
-"""Sections that a part does not read. A section that is not listed restarts it. The house reads [model] because that
-says how many analysers there are to look after."""
+"""Sections that a part does not read. A section that is not listed restarts it. The house reads [model] and
+[[notifier]] because these say which parts there are to look after."""
 
 _FILE = "file:"  # before a key: what is in the file that it names
 _CERTIFIED = ("certificate", "key", "ca")

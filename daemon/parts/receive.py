@@ -22,6 +22,7 @@ from daemon.runtime.person import login
 from daemon.runtime.shared import Shared
 from daemon.runtime.stopping import is_running, next_signal
 from daemon.runtime.vitals import WAITING_SECONDS, Vital
+from daemon.triage import urgent_at_reception
 from dicom_io.image.no_picture import NoPicture
 from dicom_io.network.errors import CannotUnderstand, OutOfResources
 from dicom_io.network.statuses import Status
@@ -156,9 +157,11 @@ class Reception:
     def _priority(self, arrived: Arrived) -> int:
         """Return the priority of the object's analysis; 0 is the most urgent.
 
-        A C-STORE request with priority HIGH is urgent, whoever sends it. Otherwise the priority in the peer's [[peer]]
-        table counts, if it has one, because senders use MEDIUM for everything.
+        A C-STORE request with priority HIGH is urgent, whoever sends it, and so is what an alert makes so. Otherwise
+        the priority in the peer's [[peer]] table counts, if it has one, because senders use MEDIUM for everything.
         """
+        if urgent_at_reception(self.settings.alert, arrived.calling_ae_title, now().astimezone()):
+            return URGENT
         configured = (p.priority for p in self.settings.peer if p.ae_title == arrived.calling_ae_title)
         return URGENT if arrived.priority == URGENT else next(configured, arrived.priority)
 

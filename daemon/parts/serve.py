@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from config.settings import ConfigurationError, Settings
 from daemon.decisions import place
 from daemon.parts import changes
-from daemon.parts.changes import ANALYSER, DELIVERER, HOUSE, RECEIVER, Configuration
+from daemon.parts.changes import ANALYSER, DELIVERER, HOUSE, NOTIFIER, RECEIVER, Configuration
 from daemon.parts.part import Part, cause_of, fork
 from daemon.runtime import log
 from daemon.runtime.person import sender
@@ -35,7 +35,8 @@ STOPPED, CANNOT_WORK = 0, 1  # exit statuses of the daemon
 
 def names_for(settings: Settings) -> list[str]:
     """Return the names of the parts of a daemon with these settings."""
-    return [RECEIVER, DELIVERER, HOUSE, *(f"{ANALYSER}-{number}" for number in range(settings.model.workers))]
+    analysers = (f"{ANALYSER}-{number}" for number in range(settings.model.workers))
+    return [RECEIVER, DELIVERER, HOUSE, *([NOTIFIER] if settings.notifier else []), *analysers]
 
 
 def serve(settings: Settings, reload: Callable[[], Settings], fault: FaultHook = no_fault) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from config.settings import ConfigurationError, Settings
 from daemon import wiring
+from daemon.alerting.notifiers import open_notifier
 from daemon.decisions import CannotWork, place
 from daemon.parts.changes import Configuration, changed_keys, sections_of
 from daemon.runtime import certificates, log
@@ -69,11 +70,14 @@ def prove(old: Settings, new: Settings, changed: set[str]) -> None:
     if changed & {"destination", "delivery", "dicom", "tls"}:
         for destination in new.destination:
             wiring.open_channel(new, destination)
+    if "notifier" in changed:
+        for notifier in new.notifier:
+            open_notifier(notifier)
     if "storage" in changed:
         wiring.open_spool(new)
         wiring.open_store(new).close()
     _prove_addresses(old, new)
-    if "model" in changed:
+    if changed & {"model", "alert"}:
         _prove_model(new)
 
 

@@ -18,7 +18,10 @@ import structlog
 
 from daemon.runtime.visible import json_text
 
-SILENT = ("pynetdicom", "pydicom", "highdicom", "sqlalchemy", "alembic", "apscheduler", "uvicorn", "monai", "openvino")
+SILENT = (
+    "pynetdicom", "pydicom", "highdicom", "sqlalchemy", "alembic", "apscheduler", "uvicorn", "monai", "openvino",
+    "httpx", "apprise", "asyncio",
+)  # fmt: skip
 PATIENCE_SECONDS = 1.0
 STANDARD_ERROR = 2
 

@@ -46,6 +46,7 @@ SILENT = (
     "DELIVERED", "COMMITTED", "RELEASED", "DISCARDED", "RETRIED", "REPLAYED", "EXPIRED", "COMMIT_REQUESTED",
     "COMMIT_REPORT", "COMMIT_ASKED", "COMMIT_ANSWERED", "CONFLICT_TAKEN", "CONFLICT_DISCARDED", "CORRECTED",
     "FEEDBACK",
+    "ALERTED", "NOTIFICATION",
 )  # fmt: skip
 """Events without a message: PS3.15 A.5.3 has none for what happens to a study inside one node."""
 

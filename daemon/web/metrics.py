@@ -21,10 +21,12 @@ class Snapshot:
         free_bytes: int,
         expiries: Mapping[str, datetime],
         audit_pending: int | None = None,
+        notifications: Mapping[tuple[str, str], int] | None = None,
     ):
         self._studies, self._images = studies, images
         self._deliveries, self._free_bytes = deliveries, free_bytes
         self._expiries, self._audit_pending = expiries, audit_pending
+        self._notifications = notifications or {}
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families in the order in which they are printed."""
@@ -42,6 +44,12 @@ class Snapshot:
         yield studies
         yield images
         yield deliveries
+        notifications = GaugeMetricFamily(
+            "hilum_notifications", "Notifications by notifier and state", labels=["notifier", "state"]
+        )
+        for labels, number in sorted(self._notifications.items()):
+            notifications.add_metric(labels, number)
+        yield notifications
         yield GaugeMetricFamily(
             "hilum_spool_free_bytes", "Free space on the file system of the spool", self._free_bytes
         )
@@ -63,5 +71,6 @@ def render(journal: Journal, spool: Spool, expiries: Mapping[str, datetime], aud
     """
     registry = CollectorRegistry()
     counts = journal.counts(), journal.image_counts(), journal.delivery_counts()
-    registry.register(Snapshot(*counts, spool.free_bytes(), expiries, audit_pending))
+    told = journal.notification_counts()
+    registry.register(Snapshot(*counts, spool.free_bytes(), expiries, audit_pending, told))
     return generate_latest(registry)

@@ -78,6 +78,18 @@ class Calibration:
         every = [self.site.points(name, points) for name, points in shipped.items()]
         self.points = {view: tuple(points[view] for points in every) for view in VIEWS}  # the last is of any finding
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The findings of the bundle, and any finding."""
+        return (*self.labels, ANY_FINDING)
+
+    @property
+    def called(self) -> tuple[str, ...]:
+        """Those among `names` on which a call is made, in one view at least; any finding is above where one is."""
+        columns = zip(*(self.points[view] for view in VIEWS), strict=True)
+        found = [name for name, points in zip(self.names, columns, strict=True) if any(points)]
+        return tuple(found) if not found or ANY_FINDING in found else (*found, ANY_FINDING)
+
     def _check(self, content: Mapping[str, Any]) -> None:
         if content.get("format", 1) not in (1, FORMAT):
             raise BundleError(f"{self.where} has the format {content['format']}, expected at most {FORMAT}: a later "

@@ -5,6 +5,7 @@
     outcomes.py      analysed
     deliveries.py    due, next_due, sent, postpone, resume, retry
     commitments.py   storage commitment in both roles
+    notifications.py notifications_due, postpone_notifications, notified
     conflicts.py     take, discard_conflict
     feedback.py      judge
     retention.py     expired, counts
@@ -20,12 +21,15 @@ from storage.journal.commitments import Commitments
 from storage.journal.conflicts import Conflicts
 from storage.journal.deliveries import Deliveries
 from storage.journal.feedback import Feedback
+from storage.journal.notifications import Notifications
 from storage.journal.outcomes import Outcomes
 from storage.journal.retention import Retention
 from storage.journal.studies import Studies
 
 
-class Journal(Arrivals, Studies, Outcomes, Deliveries, Commitments, Conflicts, Feedback, Retention, ClockSteps):
+class Journal(
+    Arrivals, Studies, Outcomes, Deliveries, Notifications, Commitments, Conflicts, Feedback, Retention, ClockSteps
+):
     """The state of every study, and the methods that change it.
 
     `Journal(engine, fault)`: `engine` comes from `open_database`; `fault` is called with a name before and after each

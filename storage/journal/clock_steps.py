@@ -7,6 +7,7 @@ from sqlalchemy import Column, ColumnElement, Table, select, update
 
 from storage.database import reading
 from storage.journal.transactions import Book
+from storage.notices import notification
 from storage.records import State
 from storage.schema import commit_request, delivery, study
 
@@ -14,6 +15,7 @@ SKEW = timedelta(seconds=2)  # another process may have asked for the time a lit
 
 _RECEIVED = study.c.state == str(State.RECEIVED)
 _PENDING = delivery.c.state == "PENDING"
+_UNTOLD = notification.c.state == "PENDING"
 _REQUESTED = delivery.c.commitment == "REQUESTED"
 
 # Waits are counted from these times, each of which was `now` when it was written.
@@ -21,11 +23,13 @@ _SINCE: tuple[tuple[Table, ColumnElement[bool], Column[Any]], ...] = (
     (study, _RECEIVED, study.c.last_received_at),
     (delivery, _PENDING, delivery.c.created_at),
     (delivery, _REQUESTED, delivery.c.commit_requested_at),
+    (notification, _UNTOLD, notification.c.created_at),
 )
 # Something is due at these times.
 _DUE: tuple[tuple[Table, ColumnElement[bool], Column[Any]], ...] = (
     (study, _RECEIVED, study.c.not_before),
     (delivery, _PENDING, delivery.c.next_attempt_at),
+    (notification, _UNTOLD, notification.c.next_attempt_at),
     (commit_request, commit_request.c.due_at.is_not(None), commit_request.c.due_at),
 )
 

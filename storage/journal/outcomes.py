@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
+from storage.journal.notifications import raise_alerts
 from storage.journal.transactions import Book, Transaction, conclude_deliveries
 from storage.records import AnalysisOutcome, ResultObject, State, Study
 from storage.schema import delivery, finding, instance, result_object
@@ -35,6 +36,7 @@ class Outcomes(Book):
 
         An object that an earlier analysis of the same images made keeps its bytes and its deliveries. If images arrived
         after the study was claimed, it stays RECEIVED and is analysed again, and these results are delivered anyway.
+        Where an alert was raised, the study and its deliveries go before others from now on.
         """
         self.analysed_many([(taken, outcome)], now)
 
@@ -48,6 +50,8 @@ class Outcomes(Book):
 
 
 def _write(tx: Transaction, taken: Study, outcome: AnalysisOutcome, now: datetime) -> None:
+    if outcome.raised:
+        raise_alerts(tx, tx.study(taken.id), outcome.raised, now)
     row = tx.study(taken.id)
     _write_verdicts(tx, outcome)
     _write_findings(tx, taken.id, outcome)

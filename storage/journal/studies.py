@@ -185,6 +185,7 @@ def _load(connection: Connection, rows: Sequence[Any]) -> list[Study]:
                 i.transfer_syntax_uid,
                 i.spool_name,
                 i.sha256,
+                i.calling_ae_title,
             )
         )
     earlier = _load_earlier(connection, ids)

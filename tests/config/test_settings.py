@@ -1,10 +1,12 @@
 """The configuration file, its overrides and its refusals."""
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from config.alerting import NOTIFIER_TYPES, AlertSettings
 from config.sections import PeerSettings, Section
 from config.settings import ConfigurationError, Settings, load
 from daemon.delivery.destinations import TYPES
@@ -14,19 +16,25 @@ from tests.conftest import ROOT
 EXAMPLE = ROOT / "config" / "example.toml"
 
 
+def whole_example() -> str:
+    """The example with its optional tables, which have a # before each line."""
+    return re.sub(r"^#(?=[a-z\[])", "", EXAMPLE.read_text(), flags=re.MULTILINE)
+
+
 def documented(data: dict, section: type[Section]) -> None:
     """Every field of the model stands in the example with its default, and nothing else does."""
-    for name, field in section.model_fields.items():
+    fields = {field.alias or name: field for name, field in section.model_fields.items()}
+    for name, field in fields.items():
         assert name in data, f"{section.__name__}.{name} is not documented"
         if not field.is_required() and not isinstance(field.default, Section):
             default = list(field.default) if isinstance(field.default, tuple) else field.default
             assert data[name] == (str(default) if isinstance(default, Path) else default)
-    assert set(data) == set(section.model_fields)
+    assert set(data) == set(fields)
 
 
 def test_every_key_is_documented_with_its_default() -> None:
     """config/example.toml holds each key and the default that the code has."""
-    data = tomllib.loads(EXAMPLE.read_text())
+    data = tomllib.loads(whole_example())
     assert set(data) == set(Settings.model_fields)
     for name, field in Settings.model_fields.items():
         if name == "peer":
@@ -35,13 +43,19 @@ def test_every_key_is_documented_with_its_default() -> None:
             for table in data[name]:
                 documented(table, TYPES[table["type"]].settings)
             assert [table["type"] for table in data[name]] == list(TYPES)
+        elif name == "alert":
+            documented(data[name][0], AlertSettings)
+        elif name == "notifier":
+            for table in data[name]:
+                documented(table, NOTIFIER_TYPES[table["type"]])
+            assert [table["type"] for table in data[name]] == list(NOTIFIER_TYPES)
         else:
             documented(data[name], field.annotation)
 
 
 def test_every_key_has_a_comment() -> None:
     """An administrator reads what each key means beside it."""
-    for line in EXAMPLE.read_text().splitlines():
+    for line in whole_example().splitlines():
         if "=" in line and not line.startswith("#"):
             assert "#" in line, line
 

@@ -8,6 +8,8 @@ from daemon.parts.changes import Configuration, changed_keys, restarts, sections
 from daemon.parts.serve import names_for
 from daemon.wiring import read_settings
 
+NOTIFIER = '[{"type": "apprise", "name": "chat", "urls_file": "urls"}]'
+
 
 def configuration(text: str, path: Path) -> Configuration:
     path.write_text(text)
@@ -40,15 +42,23 @@ def test_keys_are_named_and_values_are_not(tmp_path: Path) -> None:
     [
         ("peer", set(), {"receive", "deliver"}),
         ("model", {"analyse-0", "house"}, {"receive"}),
-        ("delivery", {"deliver"}, {"receive"}),
+        ("delivery", {"deliver", "notify"}, {"receive"}),
         ("http", {"house"}, {"receive"}),
-        ("dicom", {"receive", "deliver", "house", "analyse-0"}, set()),
-        ("unheard_of", {"deliver", "house", "analyse-0"}, {"receive"}),
+        ("alert", {"analyse-0"}, {"receive"}),
+        ("notifier", {"notify", "house"}, {"receive"}),
+        ("dicom", {"receive", "deliver", "notify", "house", "analyse-0"}, set()),
+        ("unheard_of", {"deliver", "notify", "house", "analyse-0"}, {"receive"}),
     ],
 )
 def test_only_those_concerned_are_restarted(section: str, restarted: set[str], told: set[str]) -> None:
     """A section that nobody has thought of restarts every part but the receiver, which is told."""
-    names = names_for(read_settings(None, {}))
+    names = names_for(read_settings(None, {"HILUM__NOTIFIER": NOTIFIER}))
     sections = sections_of([f"{section}.key"])
     assert {name for name in names if restarts(name, sections)} == restarted
     assert {name for name in names if takes_over(name, sections)} - restarted == told
+
+
+def test_a_part_that_notifies_needs_a_notifier() -> None:
+    """Who has none runs no process for it."""
+    assert "notify" not in names_for(read_settings(None, {}))
+    assert "notify" in names_for(read_settings(None, {"HILUM__NOTIFIER": NOTIFIER}))

@@ -12,6 +12,7 @@ from daemon import retries
 from daemon.channel import Channel
 from daemon.delivery.courier import BREAKS, Courier
 from daemon.runtime.doorbell import Doorbell
+from storage.notices import Notification
 from storage.records import Delivery, Sent
 from storage.store import open_store
 from tests.conftest import wait_for
@@ -64,6 +65,27 @@ def test_an_object_that_is_always_answered_with_a_failure_goes_to_a_person(
     assert (attempt.sent.outcome, attempt.next_attempt_at is None) == (outcome, outcome == "REFUSED")
     if outcome == "REFUSED":
         assert attempt.sent.comment == f"answered so {failures + 1} times: cannot update the database"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "hours", "recorded", "pause"),
+    [
+        ("UNREACHABLE", 1, "UNREACHABLE", 20),
+        ("FAILED", 1, "FAILED", 20),
+        ("FAILED", 25, "REFUSED", None),
+        ("REFUSED", 1, "REFUSED", None),
+        ("ACCEPTED", 25, "ACCEPTED", None),
+    ],
+)
+def test_a_notification_is_tried_again_for_a_day(
+    outcome: str, hours: float, recorded: str, pause: float | None
+) -> None:
+    """With the pauses of deliveries, as long as `give_up_after_seconds` says."""
+    due = Notification(1, "id", 1, "1.2.3", "", "", BEGAN, {}, 2, BEGAN)
+    late = BEGAN + timedelta(hours=hours)
+    attempt = retries.after_notifying(due, Sent(outcome, None, "why"), late, DeliverySettings(), 86_400)
+    assert attempt.sent.outcome == recorded
+    assert attempt.next_attempt_at == (late + timedelta(seconds=pause) if pause else None)
 
 
 def test_a_part_that_keeps_ending_waits_longer_and_longer() -> None:

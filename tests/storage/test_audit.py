@@ -8,12 +8,11 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from storage import audit
-from storage.audit import Trail
+from storage.audit import Trail, TrailFault
 from storage.database import open_database, writing
 from storage.journal import Journal
 from storage.outbox import Outbox
 from storage.queries import Queries
-from storage.records import TrailFault
 from tests.support.studies import analysed, at, deliver, image
 
 pytest_plugins = ["tests.support.postgres"]

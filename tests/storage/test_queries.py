@@ -91,6 +91,7 @@ def test_results_of_an_earlier_version_have_the_names_of_today(database_url: str
     seen = tuple(replace(i, result={"analysed": True, "findings": findings}) for i in written.instances)
     journal.analysed(study, replace(written, instances=seen), at(61))
     with engine.begin() as connection:
+        connection.execute(text("DROP TABLE notification"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
     engine.dispose()
     queries = Queries(open_database(database_url, tmp_path))

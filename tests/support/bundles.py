@@ -1,11 +1,12 @@
 """Small bundles for tests, whose networks are made, exported and run within a second."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from inference.bundle import Bundle
+from inference.bundle import Bundle, load_bundle
 from tests.support.untrained import write_untrained
 
 LABELS = ("Effusion", "Cardiomegaly", "Mass")
@@ -18,6 +19,17 @@ SMALL: dict[str, Any] = {
 def small_bundle(directory: Path, network: dict[str, Any] | None = None, seed: int = 0) -> Bundle:
     """An untrained bundle of three findings and 64 x 64 pixels."""
     return write_untrained(directory, LABELS, size=64, network=network or SMALL, seed=seed)
+
+
+def sure_bundle(directory: Path, assessed: tuple[str, ...] = LABELS, **offsets: float) -> Bundle:
+    """A bundle whose answers to any picture are known: an offset of 20 is above the threshold, one of -20 below it."""
+    small_bundle(directory)
+    rows = {
+        label: {"scale": 0.01, "offset": offsets.get(label, -20.0), "threshold": 0.5, "assessed": label in assessed}
+        for label in LABELS
+    }
+    (directory / "configs" / "calibration.json").write_text(json.dumps({"findings": rows}))
+    return load_bundle(directory)
 
 
 def narrow_resnet(width: int = 8) -> dict[str, Any]:
