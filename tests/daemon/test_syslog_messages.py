@@ -3,6 +3,7 @@
 import json
 import re
 from base64 import b64decode
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,13 @@ from daemon.wiring import read_settings
 from storage.database import open_database
 from storage.errors import SpoolDamaged
 from storage.journal import Journal
+from storage.notices import Notice, Raised
 from storage.outbox import Outbox, OutboxEntry
-from storage.records import Compared, Likeness, PendingCommitRequest
+from storage.records import Attempt, Compared, Likeness, PendingCommitRequest, Sent
 from tests.conftest import ROOT
 from tests.dicom_io.test_audit_message import validated
 from tests.support.studies import REFUSED, analysed, at, deliver, image, outcome, report, take_up
+from tests.support.verdicts import found, judged, result, with_results
 
 DESTINATION = {"name": "pacs", "ae_title": "PACS", "host": "pacs.example", "port": 104}
 
@@ -74,6 +77,15 @@ def record_life(journal: Journal) -> None:
     for seconds, person_acts in ((500, journal.retry), (510, journal.release), (520, journal.discard)):
         deliver(journal, "pacs", REFUSED, seconds)
         person_acts("1.3", at(seconds + 5), "operator jörg")
+    with_results(journal, "1.4", result(found("Mass", "above")), seconds=530)
+    judged(journal, "1.4", "Mass", "agree", seconds=595)
+    journal.received(image("1.5"), at(535))
+    (urgent,) = take_up(journal, 596)
+    told = Notice("hook", {"findings": [{"finding": "Mass", "call": "above"}]})
+    raised = replace(outcome(urgent, report("1.5.9", "pacs")), raised=Raised(("urgent",), (told,)))
+    journal.analysed(urgent, raised, at(597))
+    (waiting,) = journal.notifications_due("hook", at(598), 10)
+    journal.notified(Attempt(waiting.id, Sent("ACCEPTED", None, "HTTP 204")), at(599))
     journal.received(image("1.2"), at(600))
     (damaged,) = take_up(journal, 700)
     journal.quarantine(damaged.id, "objects/00/x was altered: found ..., expected ...", at(701), "spool-damaged")
@@ -154,7 +166,7 @@ def test_the_messages_are_those_of_the_standard(engine: Engine) -> None:
     assert set(found["RECEIVED"]) == {("110104", "C", "0")}
     assert found["DUPLICATE"] == [("110104", "R", "0")]
     assert set(found["SENT"]) == {("110104", "R", "0"), ("110104", "R", "8")}
-    assert found["ANALYSED"] == [("110102", "E", "0")] * 3, "one for each destination"
+    assert found["ANALYSED"] == [("110102", "E", "0")] * 4, "one for each destination"
     assert found["ANALYSED_BEFORE"] == [("110102", "E", "0")]
     assert found["QUARANTINED"] == [("110113", "110135", "E", "12")], "only of the damaged spool"
 
