@@ -29,6 +29,12 @@ def kind(name: str) -> ResultKind:
     return found
 
 
+def languages() -> tuple[str, ...]:
+    """Return the tags of the languages that a destination may ask for."""
+    found: tuple[str, ...] = import_module("dicom_io.results.language").offered()
+    return found
+
+
 def sop_classes(names: Sequence[str]) -> tuple[str, ...]:
     """Return the SOP classes that objects of these kinds may have, each once."""
     return tuple(dict.fromkeys(uid for name in names for uid in kind(name).sop_classes))

@@ -233,10 +233,11 @@ def _answered(
 ) -> list[tuple[Sequence[ExaminedImage], list[DestinationSettings]]]:
     """The images that are answered, and the destinations that get this answer.
 
-    Images that are out of scope by their tags are answered only where all of a study are.
+    Images that are out of scope by their tags are named beside one that is analysed. Where all of a study are out of
+    scope, the destination's settings say whether it is answered.
     """
     if in_scope:
-        return [(in_scope, list(destinations))]
+        return [([image for image in images if image.sign != "result"], list(destinations))]
     groups: dict[tuple[int, ...], list[DestinationSettings]] = {}
     for destination in destinations:
         numbers = tuple(n for n, i in enumerate(images) if i.sign in ANSWERED[destination.report_ignored])
@@ -246,7 +247,9 @@ def _answered(
 
 def _analysis(images: Sequence[ExaminedImage], classifier: Classifier, started: datetime) -> Analysis:
     """Return what the result objects are made from. The picture in them is the first image that was decoded."""
-    sources = tuple(translate.source_image(i.header, i.prediction, i.reason, i.remark) for i in images)
+    sources = tuple(
+        translate.source_image(i.header, i.prediction, i.reason, i.remark, i.verdict != "ignored") for i in images
+    )
     model = translate.model_identity(classifier.bundle)
     shown = next((i for i in images if i.pixels is not None), None)
     if shown is None:

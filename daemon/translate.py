@@ -84,11 +84,13 @@ def finding_results(prediction: Prediction) -> tuple[FindingResult, ...]:
     )
 
 
-def source_image(header: Header, prediction: Prediction | None, reason: str, remark: str = "") -> SourceImage:
+def source_image(
+    header: Header, prediction: Prediction | None, reason: str, remark: str = "", in_scope: bool = True
+) -> SourceImage:
     """Return one image of a report. `reason` says why it was not analysed, or is ""; so is `remark`, a sentence."""
     subject = subject_digest(header)
     if prediction is None or not prediction.analysed:
-        return SourceImage(header.dataset, (), reason, subject=subject, remark=remark)
+        return SourceImage(header.dataset, (), reason, subject=subject, remark=remark, in_scope=in_scope)
     findings = finding_results(prediction)
     named = {result.finding for result in findings}
     others = tuple(f.finding for f in prediction.findings if f.finding not in named)

@@ -65,6 +65,8 @@ class SourceImage:
     """The findings that the model knows, but of which it may say nothing: too seldom would it be right."""
     remark: str = ""
     """A sentence that the report repeats, for example that the patient's age is unknown."""
+    in_scope: bool = True
+    """False for an image of the study that its header keeps from the model, such as a lateral view."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class ReportOptions:
 
     sr_class: Literal["comprehensive-3d", "comprehensive", "enhanced"] = "comprehensive-3d"
     sr_title: Literal["imaging-measurement-report", "ai-chest-radiograph-result"] = "ai-chest-radiograph-result"
-    language: Literal["en-US"] = "en-US"
+    language: str = "en-US"
 
 
 @dataclass(frozen=True)

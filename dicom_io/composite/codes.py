@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from babel import Locale
+
 from dicom_io.identity import derived_uid
 
 
@@ -24,7 +26,10 @@ class Code:
 
 @dataclass(frozen=True)
 class CodedFinding:
-    """A finding: name for a reader, concept, site, and how well the code is verified (see `findings.toml`)."""
+    """A finding: name for a reader, concept, site, and how well the code is verified (see `findings.toml`).
+
+    The name is the code's meaning, so that a finding has one name wherever it stands.
+    """
 
     display: str
     code: Code
@@ -47,7 +52,6 @@ TITLES = {
 
 # TID 1204, CID 5000
 LANGUAGE = Code("121049", "DCM", "Language of Content Item and Descendants")
-LANGUAGES = {"en-US": Code("en-US", "RFC5646", "English (United States)")}
 
 # TID 1002, 1004
 OBSERVER_TYPE = Code("121005", "DCM", "Observer Type")
@@ -132,6 +136,11 @@ SITES = {
 CHEST = SITES["chest"]
 
 
+def language_code(tag: str) -> Code:
+    """The code of a language (CID 5000) by its tag of RFC 5646. Raises ValueError for what is none."""
+    return Code(tag, "RFC5646", str(Locale.parse(tag, sep="-").english_name))
+
+
 def _key(label: str) -> str:
     """The label in lower case without blanks, hyphens and underscores."""
     return "".join(c for c in label.casefold() if c not in " _-")
@@ -144,7 +153,7 @@ def findings() -> dict[str, CodedFinding]:
     table: dict[str, CodedFinding] = {}
     for name, row in rows.items():
         code = Code(row["code"], row["scheme"], row["meaning"])
-        coded = CodedFinding(name.replace("_", " "), code, SITES[row["site"]], row["status"])
+        coded = CodedFinding(row["meaning"], code, SITES[row["site"]], row["status"])
         for label in (name, *row.get("labels", ())):
             table[_key(label)] = coded
     return table

@@ -1,7 +1,7 @@
 """The languages in which a radiologist reads a result.
 
 English is written in the source. Every other language is one gettext catalogue, `locales/CODE.po`, which Babel reads:
-to add a language, add that file. What a catalogue lacks is said in English.
+to add a language, add that file. What a catalogue lacks is said in English, and a test names it.
 """
 
 import io
@@ -25,6 +25,11 @@ class Language:
 
     code: str = ENGLISH
 
+    @classmethod
+    def of(cls, tag: str) -> "Language":
+        """The language of a tag as a destination's `language` has it (RFC 5646), for example "en-US"."""
+        return cls(tag.partition("-")[0])
+
     def say(self, sentence: str, **values: object) -> str:
         """Return an English sentence in this language; `{name}` in it becomes the value of that name."""
         return _translations(self.code).gettext(sentence).format(**values)
@@ -42,6 +47,16 @@ class Language:
 def languages() -> tuple[str, ...]:
     """Return the codes of the languages that there are, English first."""
     return (ENGLISH, *sorted(path.stem for path in LOCALES.glob("*.po")))
+
+
+def offered() -> tuple[str, ...]:
+    """Return the tags (RFC 5646) that a destination's `language` may have, the default first."""
+    return tuple("en-US" if code == ENGLISH else code for code in languages())
+
+
+def marked(sentence: str) -> str:
+    """Return the same sentence: it stands in a table, is said later, and belongs into the catalogues."""
+    return sentence
 
 
 @cache

@@ -35,9 +35,11 @@ from dicom_io.composite.analysis import (
 from dicom_io.composite.codes import Code, coded
 from dicom_io.composite.encode import element, item, sequence
 from dicom_io.composite.macros import code_item, sop_reference
+from dicom_io.composite.repertoire import repertoire
 from dicom_io.identity import MANUFACTURER, derived_uid
 from dicom_io.results import templates as tid
 from dicom_io.results import wording
+from dicom_io.results.language import Language
 
 __all__ = [
     "SOP_CLASSES",
@@ -167,6 +169,7 @@ def _reference(image: SourceImage) -> tuple[str, str]:
 
 def _content(images: Sequence[SourceImage], model: ModelIdentity, options: ReportOptions) -> dict[str, bytes]:
     """SR Document Content, PS3.3 C.17.3: TID 1500, its rows in their order."""
+    language, written = Language.of(options.language), repertoire(images[0].dataset)
     content = [
         *tid.tid_1204_language(options.language),
         *tid.tid_1001_observation_context(model.device_uid, model.name, MANUFACTURER, iod.serial_number(model)),
@@ -174,7 +177,10 @@ def _content(images: Sequence[SourceImage], model: ModelIdentity, options: Repor
         *tid.tid_1600_image_library(_library_groups(images)),
         *tid.imaging_measurements(_measurement_groups(images, model)),
         *tid.qualitative_evaluations(
-            wording.processing(images), wording.summary(images), wording.comments(images, model)
+            wording.processing(images),
+            "\n".join(wording.summary(images, model, language)),
+            wording.comments(images, model, language),
+            written,
         ),
     ]
     return {

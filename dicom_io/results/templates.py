@@ -9,8 +9,9 @@ from functools import lru_cache
 
 from dicom_io.composite import codes
 from dicom_io.composite.codes import Code
-from dicom_io.composite.encode import element, item, plain, sequence
+from dicom_io.composite.encode import element, item, sequence
 from dicom_io.composite.macros import code_item, sop_reference
+from dicom_io.composite.repertoire import ASCII, Repertoire
 
 TEXT_LENGTH = 4000  # far beyond what we write; UT itself has no practical limit
 
@@ -35,10 +36,10 @@ def code_of_item(relationship: str, name: Code, value: bytes) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def text(relationship: str, name: Code, value: str) -> bytes:
-    """A TEXT; lines of `value` stay lines, everything beyond printable ASCII becomes a question mark."""
-    lines = "\r\n".join(plain(line, TEXT_LENGTH) for line in value.splitlines())
-    return item(_head(relationship, "TEXT", name), element("TextValue", lines or "-"))
+def text(relationship: str, name: Code, value: str, repertoire: Repertoire = ASCII) -> bytes:
+    """A TEXT; lines of `value` stay lines, and keep the characters that the object's repertoire has."""
+    lines = b"\r\n".join(repertoire.encode(line, TEXT_LENGTH) for line in value.splitlines())
+    return item(_head(relationship, "TEXT", name), element("TextValue", lines or b"-"))
 
 
 def uidref(relationship: str, name: Code, uid: str) -> bytes:
@@ -80,7 +81,7 @@ def template_item(identifier: str) -> bytes:
 
 def tid_1204_language(language: str) -> list[bytes]:
     """TID 1204: the language of everything in the report."""
-    return [code("HAS CONCEPT MOD", codes.LANGUAGE, codes.LANGUAGES[language])]
+    return [code("HAS CONCEPT MOD", codes.LANGUAGE, codes.language_code(language))]
 
 
 def tid_1001_observation_context(device_uid: str, name: str, manufacturer: str, serial: str) -> list[bytes]:
@@ -170,7 +171,9 @@ def imaging_measurements(groups: Sequence[bytes]) -> list[bytes]:
     return [container("CONTAINS", codes.IMAGING_MEASUREMENTS, groups)] if groups else []
 
 
-def qualitative_evaluations(processing: Code, summary: str, comments: Iterable[str]) -> list[bytes]:
+def qualitative_evaluations(
+    processing: Code, summary: str, comments: Iterable[str], repertoire: Repertoire
+) -> list[bytes]:
     """TID 1500 row 12: CODE and TEXT only (rows 13, 14), so numbers stand in the measurement groups."""
     return [
         container(
@@ -178,8 +181,8 @@ def qualitative_evaluations(processing: Code, summary: str, comments: Iterable[s
             codes.QUALITATIVE_EVALUATIONS,
             [
                 code("CONTAINS", codes.PROCESSING_SUMMARY, processing),
-                text("CONTAINS", codes.SUMMARY, summary),
-                *(text("CONTAINS", codes.COMMENT, comment) for comment in comments),
+                text("CONTAINS", codes.SUMMARY, summary, repertoire),
+                *(text("CONTAINS", codes.COMMENT, comment, repertoire) for comment in comments),
             ],
         )
     ]

@@ -173,7 +173,7 @@ def test_each_finding_has_its_group() -> None:
     dataset = read(of(FOUND))
     groups = {group.ContentSequence[0].TextValue: group for group in named(dataset, "Measurement Group")}
     assert len(groups) == 15
-    group = groups["Effusion"]
+    group = groups["Pleural effusion"]
     assert named(group, "Finding")[0].ConceptCodeSequence[0].CodeValue == "60046008"
     assert named(group, "Finding Site")[0].ConceptCodeSequence[0].CodeMeaning == "Pleura"
     assert named(group, "Certainty of Finding")[0].MeasuredValueSequence[0].NumericValue == pytest.approx(84.1)
@@ -185,7 +185,11 @@ def test_each_finding_has_its_group() -> None:
     source = named(group, "Source of Measurement")[0].ReferencedSOPSequence[0]
     assert source.ReferencedSOPInstanceUID == FOUND.dataset.SOPInstanceUID
     calls = {name: named(one, "Presence")[0].ConceptCodeSequence[0].CodeMeaning for name, one in groups.items()}
-    assert (calls["Nodule"], calls["Hernia"], calls["Any finding"]) == ("Undetermined", "Undetermined", "Present")
+    assert (calls["Nodule"], calls["Diaphragmatic hernia"], calls["Any finding"]) == (
+        "Undetermined",
+        "Undetermined",
+        "Present",
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -203,12 +207,12 @@ def test_what_is_not_assessed_is_named_and_has_no_group() -> None:
     dataset = read(made("some not assessed"))
     groups = [group.ContentSequence[0].TextValue for group in named(dataset, "Measurement Group")]
     assert len(groups) == 1 + 5
-    assert "Hernia" not in groups
+    assert "Diaphragmatic hernia" not in groups
     lines = named(dataset, "Summary")[0].TextValue.splitlines()
-    assert lines[0] == "Above threshold: Effusion (score 84)."
-    assert lines[1] == "Any finding: above threshold (score 93)"
-    assert lines[-1].startswith("Not assessed by this model: Emphysema, Fibrosis, Hernia, ")
-    assert lines[-2].startswith("Below threshold: ")
+    assert lines[:2] == ["AI: 1 finding above threshold", "Pleural effusion: above threshold (score 84)"]
+    assert lines[2].startswith("Below threshold: pulmonary edema, ")
+    assert "Not assessed by this model: pulmonary emphysema, fibrosis of lung, diaphragmatic hernia, " in lines[2]
+    assert lines[3] == "Does not mean normal. A finding below threshold, or unknown to the model, may be present."
 
 
 def test_calls_that_nobody_evaluated_say_so() -> None:
@@ -221,21 +225,27 @@ def test_calls_that_nobody_evaluated_say_so() -> None:
 def test_groups_begin_with_what_is_above() -> None:
     """A reader meets the findings above their thresholds first, then near, then below."""
     order = [group.ContentSequence[0].TextValue for group in named(read(of(FOUND)), "Measurement Group")]
-    assert order[:4] == ["Any finding", "Mass", "Effusion", "Nodule"]
+    assert order[:4] == ["Any finding", "Mass", "Pleural effusion", "Nodule"]
 
 
-def test_summary_gives_the_highest_of_the_images() -> None:
-    """Over several images the summary has each finding once, with its highest score."""
-    text = named(read(made("several images")), "Summary")[0].TextValue
-    assert text.startswith("Above threshold: ")
-    assert "Pneumothorax: above threshold (score 93)" in text
-    assert text.count("Hernia") == 1
+def test_summary_names_the_image_that_a_finding_is_of() -> None:
+    """Over several images each has its own line, and a finding counts as below threshold where it is in all of them."""
+    lines = named(read(made("several images")), "Summary")[0].TextValue.splitlines()
+    assert lines[:3] == [
+        "AI: 3 findings above threshold",
+        "Image 1: above threshold: mass (score 89), pleural effusion (score 84); near threshold: nodule (score 47).",
+        "Image 2: above threshold: pneumothorax (score 93).",
+    ]
+    assert lines[3].startswith("Below threshold: pneumonia, pleural thickening, infiltrate, ")
+    assert not [name for name in ("mass", "effusion", "nodule", "pneumothorax") if name in lines[3]]
 
 
 def test_image_without_result_is_in_the_report_with_its_reason() -> None:
     """Whoever reads the report sees which image has no result and why; it is in the library and in the evidence."""
     dataset = read(made("some not analysed"))
-    assert "Image 2 of 2 not analysed because the image is constant." in named(dataset, "Summary")[0].TextValue
+    assert named(dataset, "Summary")[0].TextValue.splitlines()[-2] == (
+        "Image 2 was not analysed: the image is blank: nothing can be told apart in it."
+    )
     assert len(named(dataset, "Source")) == 2
     evidence = dataset.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
     referenced = {one.ReferencedSOPInstanceUID for series in evidence for one in series.ReferencedSOPSequence}
@@ -473,7 +483,7 @@ def test_model_of_any_name_is_written() -> None:
     model = replace(MODEL, name="Modell für Röntgen\\" + "x" * 100, version="1\n2", digest="")
     dataset = read(structured_report([FOUND], model, TEMPLATE, (), STARTED))
     (device,) = dataset.ContributingEquipmentSequence
-    assert device.ManufacturerModelName.startswith("Modell f?r R?ntgen?x")
+    assert device.ManufacturerModelName.startswith("Modell fur Rontgen?x")
     assert len(device.ManufacturerModelName) == 64
 
 
