@@ -201,6 +201,7 @@ def conclude(
         reason="; ".join(dict.fromkeys(image.reason for image in images if image.reason)),
         findings=translate.findings(summary),
         model_digest=classifier.bundle.digest,
+        model_version=classifier.bundle.version,
     )
 
 
@@ -223,8 +224,9 @@ def _result_objects(
         analysis = _analysis(shown, classifier, started)
         for name in outputs.MODULES:
             for options, group in outputs.grouped(name, told):
+                revised = translate.revised(analysis, study.earlier, group)
                 earlier = translate.predecessors(study.earlier, name, group)
-                for encoded in outputs.kind(name).make(analysis, options, earlier):
+                for encoded in outputs.kind(name).make(revised, options, earlier):
                     yield translate.result_object(name, encoded, group)
 
 

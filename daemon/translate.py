@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from config.sections import DestinationSettings, SelectSettings
 from dicom_io.composite.analysis import (
+    Analysis,
     Call,
     Encoded,
     FindingResult,
@@ -15,6 +16,7 @@ from dicom_io.composite.analysis import (
     ModelIdentity,
     Pathology,
     PredecessorRef,
+    Replaced,
     SourceImage,
 )
 from dicom_io.image.header import Header
@@ -129,6 +131,19 @@ def predecessors(
         for made in earlier
         if made.kind == kind and names <= made.destinations
     ]
+
+
+def revised(
+    analysis: Analysis, earlier: Sequence[EarlierObject], destinations: Sequence[DestinationSettings]
+) -> Analysis:
+    """Return the analysis as the one that follows the earlier results which one of these destinations has."""
+    names = {d.name for d in destinations}
+    known = [made for made in earlier if names & made.destinations]
+    if not known:
+        return analysis
+    last = known[-1]
+    replaces = Replaced(last.made_at.astimezone(analysis.started.tzinfo), last.model)
+    return replace(analysis, revision=1 + len({made.made_at for made in known}), replaces=replaces)
 
 
 def result_object(kind: str, encoded: Encoded, destinations: Sequence[DestinationSettings]) -> ResultObject:

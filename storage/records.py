@@ -118,6 +118,10 @@ class EarlierObject:
     sop_class_uid: str
     sop_instance_uid: str
     destinations: frozenset[str]
+    made_at: datetime
+    """The same for all objects of one analysis."""
+    model: str = ""
+    """Version of the model that it is a result of; "" if the journal does not know it."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,8 @@ class Study:
     earlier: tuple[EarlierObject, ...] = ()
     """The result objects made so far, newest last."""
     priority: int = 1
+    corrected: bool = False
+    """Whether another header took the place of one that those objects were made of."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +183,7 @@ class AnalysisOutcome:
     findings: list[dict[str, Any]] = field(default_factory=list)
     """Summary over the images: JSON objects with finding, probability, threshold and call."""
     model_digest: str = ""
+    model_version: str = ""
 
 
 @dataclass(frozen=True)

@@ -88,13 +88,35 @@ class ModelIdentity:
         return derived_uid("device", self.digest)
 
 
+#: The kinds that refer to each other where a destination gets both: the report and the page.
+PAIR = ("sc", "sr")
+
+
 @dataclass(frozen=True)
 class ReportOptions:
-    """What a destination asks for."""
+    """What a destination asks for of the report and of the page, which refer to each other."""
 
     sr_class: Literal["comprehensive-3d", "comprehensive", "enhanced"] = "comprehensive-3d"
     sr_title: Literal["imaging-measurement-report", "ai-chest-radiograph-result"] = "ai-chest-radiograph-result"
     language: str = "en-US"
+    series_caption: Literal["result", "neutral"] = "result"
+    """Whether Series Description carries the answer."""
+    outputs: tuple[str, ...] = ()
+    """Which of `PAIR` the destination gets; other kinds make no difference here and are dropped."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outputs", tuple(kind for kind in PAIR if kind in self.outputs))
+
+    @property
+    def paired(self) -> bool:
+        """Whether the destination gets both the report and the page."""
+        return self.outputs == PAIR
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What of these makes another object (`result_uid`)."""
+        pair = "pair" if self.paired else "alone"
+        return self.sr_class, self.sr_title, self.language, self.series_caption, pair
 
 
 @dataclass(frozen=True)
@@ -108,6 +130,16 @@ class PredecessorRef:
 
     sop_class_uid: str
     sop_instance_uid: str
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """The earlier result on the study that an analysis replaces."""
+
+    made_at: datetime
+    """When it was made: an aware time, in the zone in which it is to be read."""
+    model: str = ""
+    """The version of the model that made it; "" if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +170,10 @@ class Analysis:
     """The image to show, float [rows, columns], 0 black to 1 white; None where no image could be decoded."""
     location: Callable[[], Location | None] = no_location
     """Computes where the most likely finding was seen in `pixels`; called only by a kind of object that shows it."""
+    revision: int = 1
+    """Counts the results on the study, from 1; series captions and numbers tell them apart by it."""
+    replaces: Replaced | None = None
+    """The result before this one; None for the first."""
 
 
 @dataclass(frozen=True)

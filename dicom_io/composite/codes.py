@@ -122,6 +122,9 @@ PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
 # CID 7202, Purpose of Reference of Source Image
 SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")
 
+# Purpose of Reference from the page to its report, CID 7009
+CURRENT_PROCEDURE_EVIDENCE = Code("122073", "DCM", "Current procedure evidence")
+
 # whether the model sees any finding at all, a concept that no standard scheme has
 PATHOLOGY = Code("ANYFINDING", LOCAL_SCHEME, "Any finding")
 
@@ -133,7 +136,7 @@ SITES = {
     "mediastinum": Code("72410000", "SCT", "Mediastinum"),
     "chest": Code("816094009", "SCT", "Chest"),
 }
-CHEST = SITES["chest"]
+ANY_FINDING = CodedFinding(PATHOLOGY.meaning, PATHOLOGY, SITES["chest"], "local")
 
 
 def language_code(tag: str) -> Code:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from dicom_io.composite import codes, iod
+from dicom_io.composite import codes
 from dicom_io.composite.analysis import (
     FindingResult,
     Location,
@@ -121,7 +121,7 @@ def _header(canvas: Image.Image, model: ModelIdentity) -> None:
 def _footer(canvas: Image.Image) -> None:
     pen, top = ImageDraw.Draw(canvas), canvas.height - FOOTER_HEIGHT
     pen.rectangle((0, top, canvas.width, canvas.height), BAND)
-    pen.text((canvas.width // 2, top + FOOTER_HEIGHT // 2), iod.DISCLAIMER, WARNING, font(28), anchor="mm")
+    pen.text((canvas.width // 2, top + FOOTER_HEIGHT // 2), wording.disclaimer(ENGLISH), WARNING, font(28), anchor="mm")
 
 
 def _table(images: Sequence[SourceImage], model: ModelIdentity) -> Image.Image:

@@ -45,7 +45,7 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
      marked("the image file is incomplete. Send it again."), ""),
     ("no Pixel Data", marked("the file holds no image."), ""),
     ("every pixel|nothing can be told|nothing but pixel|the image is constant",
-     marked("the image is blank: nothing can be told apart in it."), ""),
+     marked("the image is blank."), ""),
     (r"\d+ x \d+ x \d+ pixels|more than \d+|sequences nested|a codestream of \d+ x \d+, the limit"
      r"|\d+ (precincts|code-blocks)",
      marked("the image file is too large."), ""),

@@ -11,6 +11,7 @@ from dicom_io.composite import codes
 from dicom_io.composite.analysis import (
     FindingResult,
     ModelIdentity,
+    Replaced,
     SourceImage,
     highest_pathology,
     never_assessed,
@@ -71,10 +72,16 @@ def headline(images: Sequence[SourceImage], language: Language) -> str:
     return language.say("AI: no finding above threshold")
 
 
-def summary(images: Sequence[SourceImage], model: ModelIdentity, language: Language) -> list[str]:
+def summary(
+    images: Sequence[SourceImage], model: ModelIdentity, language: Language, replaces: Replaced | None = None
+) -> list[str]:
     """The lines of Summary (121111, DCM), which a radiologist can paste into a report: at most `MOST_LINES`."""
     done = analysed(images)
-    before = [headline(images, language), *([] if model.trained else [untrained(language)])]
+    before = [
+        headline(images, language),
+        *([] if model.trained else [untrained(language)]),
+        *([replaced(replaces, language)] if replaces else []),
+    ]
     after = [
         *_joined(others(images, language)),
         *_joined(not_analysed(images, language)),
@@ -83,6 +90,14 @@ def summary(images: Sequence[SourceImage], model: ModelIdentity, language: Langu
     ]
     calls = called(done[0], language) if len(done) == 1 else by_image(images, language)
     return [*before, *_fitted(calls, MOST_LINES - len(before) - len(after)), *after]
+
+
+def replaced(replaces: Replaced, language: Language) -> str:
+    """What a revision replaces."""
+    at = language.day_and_time(replaces.made_at)
+    if replaces.model:
+        return language.say("Replaces the AI result of {time} (model {model}).", time=at, model=replaces.model)
+    return language.say("Replaces the AI result of {time}.", time=at)
 
 
 def called(image: SourceImage, language: Language) -> list[str]:

@@ -68,7 +68,7 @@ PLAIN = {
         "does not look like an upright frontal chest radiograph. Check rotation and labels.", ""),
     "Pixel Data has 1398100 bytes, the header calls for 2097152": (
         "the image file is incomplete. Send it again.", ""),
-    "every pixel has the stored value 0": ("the image is blank: nothing can be told apart in it.", ""),
+    "every pixel has the stored value 0": ("the image is blank.", ""),
     "no decoder for transfer syntax JPEG 2000": (
         "the image file cannot be read. Send it again, if possible without compression.", ""),
     "another part: hand (Body Part Examined)": ("does not show the chest alone.", ""),
