@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MODULES = {
     "sr": "dicom_io.results.report",
     "sc": "dicom_io.results.secondary_capture",
+    "rejection-note": "dicom_io.results.rejection_note",  # last: it depends on what the others made
 }
 
 

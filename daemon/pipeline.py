@@ -218,16 +218,22 @@ def _result_objects(
     classifier: Classifier,
     destinations: Sequence[DestinationSettings],
     started: datetime,
-) -> Iterator[ResultObject]:
+) -> list[ResultObject]:
     """Each result object once, with the destinations that get it."""
+    made: list[ResultObject] = []
     for shown, told in _answered(in_scope, images, destinations):
         analysis = _analysis(shown, classifier, started)
         for name in outputs.MODULES:
             for options, group in outputs.grouped(name, told):
-                revised = translate.revised(analysis, study.earlier, group)
-                earlier = translate.predecessors(study.earlier, name, group)
-                for encoded in outputs.kind(name).make(revised, options, earlier):
-                    yield translate.result_object(name, encoded, group)
+                revised = translate.revised(analysis, study, group)
+                earlier = (
+                    translate.rejected(study.earlier, name, group, made)
+                    if outputs.kind(name).rejects
+                    else translate.predecessors(study.earlier, name, group)
+                )
+                encoded = outputs.kind(name).make(revised, options, earlier)
+                made += [translate.result_object(name, one, group) for one in encoded]
+    return made
 
 
 def _answered(

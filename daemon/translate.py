@@ -24,7 +24,7 @@ from dicom_io.image.orientation import stored_points
 from dicom_io.image.selection import SelectionRules
 from dicom_io.image.subject import subject_digest
 from dicom_io.services.store_scp import Arrived
-from storage.records import EarlierObject, ReceivedObject, ResultObject, Spooled
+from storage.records import EarlierObject, ReceivedObject, ResultObject, Spooled, Study
 
 if TYPE_CHECKING:
     from inference.bundle import Bundle
@@ -133,16 +133,39 @@ def predecessors(
     ]
 
 
-def revised(
-    analysis: Analysis, earlier: Sequence[EarlierObject], destinations: Sequence[DestinationSettings]
-) -> Analysis:
+def rejected(
+    earlier: Sequence[EarlierObject],
+    kind: str,
+    destinations: Sequence[DestinationSettings],
+    made: Sequence[ResultObject],
+) -> list[PredecessorRef]:
+    """Return the objects that these destinations have and that those `made` now replace: what a note of `kind` names.
+
+    None if nothing new was made for them. What an earlier note named is not named again.
+    """
+    names, known = {d.name for d in destinations}, {one.sop_instance_uid for one in earlier}
+    now = {one.sop_instance_uid for one in made if names <= set(one.destinations)}
+    if now <= known:
+        return []
+    theirs = [one for one in earlier if names <= one.destinations]
+    since = max((one.made_at for one in theirs if one.kind == kind), default=None)
+    old = [one for one in theirs if one.kind != kind and (since is None or one.made_at >= since)]
+    first = {(one.kind, one.made_at): one.sop_instance_uid for one in reversed(old)}
+    return [
+        PredecessorRef(one.sop_class_uid, one.sop_instance_uid, first[one.kind, one.made_at])
+        for one in old
+        if one.sop_instance_uid not in now
+    ]
+
+
+def revised(analysis: Analysis, study: Study, destinations: Sequence[DestinationSettings]) -> Analysis:
     """Return the analysis as the one that follows the earlier results which one of these destinations has."""
     names = {d.name for d in destinations}
-    known = [made for made in earlier if names & made.destinations]
+    known = [made for made in study.earlier if names & made.destinations]
     if not known:
         return analysis
     last = known[-1]
-    replaces = Replaced(last.made_at.astimezone(analysis.started.tzinfo), last.model)
+    replaces = Replaced(last.made_at.astimezone(analysis.started.tzinfo), last.model, study.corrected)
     return replace(analysis, revision=1 + len({made.made_at for made in known}), replaces=replaces)
 
 

@@ -126,10 +126,16 @@ class NoOptions:
 
 @dataclass(frozen=True)
 class PredecessorRef:
-    """An earlier object of the same kind on the same study, made here; its series is derived from it."""
+    """An earlier object on the same study, made here."""
 
     sop_class_uid: str
     sop_instance_uid: str
+    first: str = ""
+    """SOP Instance UID of the first object of its series, from which the series is derived; "": it is the first."""
+
+    @property
+    def series_instance_uid(self) -> str:
+        return series_uid(self.first or self.sop_instance_uid)
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,8 @@ class Replaced:
     """When it was made: an aware time, in the zone in which it is to be read."""
     model: str = ""
     """The version of the model that made it; "" if it is not known."""
+    corrected: bool = False
+    """Whether a header was corrected since: of another patient, or of another study."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +206,8 @@ class ResultKind:
     make: Callable[[Analysis, Any, Sequence[PredecessorRef]], Iterable[Encoded]]
     """The objects for these options; `Sequence` holds the earlier ones of this kind that these destinations have,
     newest last."""
+    rejects: bool = False
+    """Whether `make` is given those objects of other kinds instead which this analysis replaces; it is asked last."""
 
 
 def highest(images: Iterable[SourceImage]) -> tuple[FindingResult, ...]:

@@ -125,6 +125,13 @@ SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operatio
 # Purpose of Reference from the page to its report, CID 7009
 CURRENT_PROCEDURE_EVIDENCE = Code("122073", "DCM", "Current procedure evidence")
 
+# TID 2010: titles of rejection notes (CID 7010, IHE IOCM), and the modifier that the first of them needs (CID 7011)
+REJECTED_FOR_QUALITY = Code("113001", "DCM", "Rejected for Quality Reasons")
+INCORRECT_WORKLIST_ENTRY = Code("113038", "DCM", "Incorrect Modality Worklist Entry")
+DOCUMENT_TITLE_MODIFIER = Code("113011", "DCM", "Document Title Modifier")
+OTHER_FAILURE = Code("111220", "DCM", "Other failure")
+KEY_OBJECT_DESCRIPTION = Code("113012", "DCM", "Key Object Description")
+
 # whether the model sees any finding at all, a concept that no standard scheme has
 PATHOLOGY = Code("ANYFINDING", LOCAL_SCHEME, "Any finding")
 

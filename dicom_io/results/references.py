@@ -91,7 +91,7 @@ def predecessors(
     """Predecessor Documents Sequence (0040,A360): the earlier reports, each in the series that follows from it."""
     named = [one if isinstance(one, PredecessorRef) else PredecessorRef(sop_class_uid, one) for one in earlier]
     series = {
-        series_uid(one.sop_instance_uid): [sop_reference(one.sop_class_uid, one.sop_instance_uid)]
+        one.series_instance_uid: [sop_reference(one.sop_class_uid, one.sop_instance_uid)]
         for one in named
         if one.sop_instance_uid != sop_instance_uid  # the same analysis done again is no predecessor of itself
     }

@@ -1,0 +1,1 @@
+"""What the journal says of earlier results: when they were made, of which model, and whether a header changed since."""
