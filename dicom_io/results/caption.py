@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from dicom_io.composite.analysis import ModelIdentity, ReportOptions, SourceImage, highest_pathology
+from dicom_io.composite.analysis import ModelIdentity, SourceImage, highest_pathology
+from dicom_io.composite.options import ReportOptions
 from dicom_io.results.language import Language
 from dicom_io.results.wording import above, analysed
 

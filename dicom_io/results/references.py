@@ -18,13 +18,13 @@ from dicom_io.composite import codes, copying
 from dicom_io.composite.analysis import (
     ModelIdentity,
     PredecessorRef,
-    ReportOptions,
     SourceImage,
     result_uid,
     series_uid,
 )
 from dicom_io.composite.encode import element, item, sequence
 from dicom_io.composite.macros import code_item, sop_reference
+from dicom_io.composite.options import ReportOptions
 
 SOP_CLASSES = {
     "comprehensive-3d": str(Comprehensive3DSRStorage),

@@ -27,7 +27,6 @@ from dicom_io.composite.analysis import (
     PredecessorRef,
     Replaced,
     ReportError,
-    ReportOptions,
     ResultKind,
     SourceImage,
     check_analysis,
@@ -36,6 +35,7 @@ from dicom_io.composite.analysis import (
 from dicom_io.composite.codes import ANY_FINDING, Code, CodedFinding, coded
 from dicom_io.composite.encode import element, sequence
 from dicom_io.composite.macros import code_item
+from dicom_io.composite.options import ReportOptions
 from dicom_io.composite.repertoire import repertoire
 from dicom_io.identity import MANUFACTURER, derived_uid
 from dicom_io.results import references, wording

@@ -19,13 +19,13 @@ from dicom_io.composite.analysis import (
     ModelIdentity,
     PredecessorRef,
     ReportError,
-    ReportOptions,
     ResultKind,
     SourceImage,
     check_analysis,
 )
 from dicom_io.composite.encode import element, item, number, sequence
 from dicom_io.composite.macros import code_item
+from dicom_io.composite.options import ReportOptions
 from dicom_io.composite.repertoire import repertoire
 from dicom_io.results import references, wording
 from dicom_io.results.caption import caption
