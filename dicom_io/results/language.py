@@ -14,6 +14,7 @@ from pathlib import Path
 from babel.dates import format_date
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from babel.numbers import get_decimal_symbol
 
 LOCALES = Path(__file__).parent / "locales"
 ENGLISH = "en"
@@ -37,6 +38,10 @@ class Language:
     def say_many(self, one: str, many: str, number: int, **values: object) -> str:
         """Return the one of two sentences that fits `number`, which they may name as `{number}`."""
         return _translations(self.code).ngettext(one, many, number).format(number=number, **values)
+
+    def decimal(self, number: str) -> str:
+        """Return a number, for example "84.1", with the decimal sign of this language and as many digits."""
+        return number.replace(".", get_decimal_symbol(self.code))
 
     def day_and_time(self, at: datetime) -> str:
         """Return a date with its time of day, as `at` has them, for example "20 Nov 2026 09:12"."""

@@ -23,6 +23,7 @@ from dicom_io.composite.analysis import (
     series_uid,
 )
 from dicom_io.composite.encode import element, item, sequence
+from dicom_io.composite.evidence import hierarchy
 from dicom_io.composite.macros import code_item, sop_reference
 from dicom_io.composite.options import ReportOptions
 
@@ -54,7 +55,9 @@ def page_uids(images: Sequence[SourceImage], model: ModelIdentity, options: Repo
     return [page_uid(images, model, options, number) for number in pages(images)]
 
 
-def _pages(images: Sequence[SourceImage], model: ModelIdentity, options: ReportOptions) -> dict[str, list[bytes]]:
+def pages_by_series(
+    images: Sequence[SourceImage], model: ModelIdentity, options: ReportOptions
+) -> dict[str, list[bytes]]:
     """The pages by their series, as the report's evidence names them; {} where the destination gets no pages."""
     if not options.paired:
         return {}
@@ -74,17 +77,6 @@ def to_report(images: Sequence[SourceImage], model: ModelIdentity, options: Repo
     return {"ReferencedInstanceSequence": sequence("ReferencedInstanceSequence", [report])}
 
 
-def evidence(images: Sequence[SourceImage], model: ModelIdentity, options: ReportOptions) -> list[bytes]:
-    """Every image that the report refers to, and the pages of the same analysis, by study and series (C.17.2.1)."""
-    studies: dict[str, dict[str, list[bytes]]] = {}
-    for image in images:
-        study = studies.setdefault(copying.study_instance_uid(image.dataset), {})
-        study.setdefault(copying.series_instance_uid(image.dataset), []).append(sop_reference(*reference(image)))
-    own = studies[copying.study_instance_uid(images[0].dataset)]
-    own.update(_pages(images, model, options))
-    return [hierarchy(study, series) for study, series in studies.items()]
-
-
 def predecessors(
     earlier: Iterable[PredecessorRef | str], sop_class_uid: str, sop_instance_uid: str, source: Dataset
 ) -> dict[str, bytes]:
@@ -99,17 +91,3 @@ def predecessors(
         return {}
     of_study = hierarchy(copying.study_instance_uid(source), series)
     return {"PredecessorDocumentsSequence": sequence("PredecessorDocumentsSequence", [of_study])}
-
-
-def hierarchy(study: str, series: dict[str, list[bytes]]) -> bytes:
-    """Hierarchical SOP Instance Reference, PS3.3 C.17.2.1."""
-    members = [
-        item(sequence("ReferencedSOPSequence", references), element("SeriesInstanceUID", uid))
-        for uid, references in series.items()
-    ]
-    return item(sequence("ReferencedSeriesSequence", members), element("StudyInstanceUID", study))
-
-
-def reference(image: SourceImage) -> tuple[str, str]:
-    """SOP class and instance of an image."""
-    return copying.sop_class_uid(image.dataset), copying.sop_instance_uid(image.dataset)

@@ -15,6 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian, KeyObjectSelectionDocumentStorag
 from dicom_io.composite import codes, copying, encode, iod
 from dicom_io.composite.analysis import Analysis, Encoded, PredecessorRef, ResultKind
 from dicom_io.composite.encode import element, item, sequence
+from dicom_io.composite.evidence import hierarchy
 from dicom_io.composite.macros import code_item, sop_reference
 from dicom_io.composite.repertoire import repertoire
 from dicom_io.identity import MANUFACTURER, derived_uid
@@ -68,7 +69,7 @@ def _evidence(rejected: Sequence[PredecessorRef], source: Dataset) -> bytes:
     for one in rejected:
         members = series.setdefault(one.series_instance_uid, [])
         members.append(sop_reference(one.sop_class_uid, one.sop_instance_uid))
-    return references.hierarchy(copying.study_instance_uid(source), series)
+    return hierarchy(copying.study_instance_uid(source), series)
 
 
 def _content(

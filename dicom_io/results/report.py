@@ -34,6 +34,7 @@ from dicom_io.composite.analysis import (
 )
 from dicom_io.composite.codes import ANY_FINDING, Code, CodedFinding, coded
 from dicom_io.composite.encode import element, sequence
+from dicom_io.composite.evidence import evidence, reference
 from dicom_io.composite.macros import code_item
 from dicom_io.composite.options import ReportOptions
 from dicom_io.composite.repertoire import repertoire
@@ -42,7 +43,7 @@ from dicom_io.results import references, wording
 from dicom_io.results import templates as tid
 from dicom_io.results.caption import caption
 from dicom_io.results.language import Language
-from dicom_io.results.references import SOP_CLASSES, reference
+from dicom_io.results.references import SOP_CLASSES
 
 __all__ = [
     "SOP_CLASSES",
@@ -114,6 +115,7 @@ def _document(
     """SR Document General, PS3.3 C.17.2; Content Date and Time are those of the analysis (IHE AIR)."""
     source = images[0].dataset
     day, time = iod.day_and_time(started, source)
+    pages = references.pages_by_series(images, model, options)
     elements = {
         "ContentDate": element("ContentDate", day),
         "ContentTime": element("ContentTime", time),
@@ -123,7 +125,7 @@ def _document(
         "PreliminaryFlag": element("PreliminaryFlag", "PRELIMINARY"),
         "PerformedProcedureCodeSequence": sequence("PerformedProcedureCodeSequence"),
         "CurrentRequestedProcedureEvidenceSequence": sequence(
-            "CurrentRequestedProcedureEvidenceSequence", references.evidence(images, model, options)
+            "CurrentRequestedProcedureEvidenceSequence", evidence(images, pages)
         ),
     }
     if requests := copying.referenced_requests(source):

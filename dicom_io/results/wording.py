@@ -11,6 +11,7 @@ from dicom_io.composite import codes
 from dicom_io.composite.analysis import (
     FindingResult,
     ModelIdentity,
+    Pathology,
     Replaced,
     SourceImage,
     highest_pathology,
@@ -126,10 +127,10 @@ def _calls(image: SourceImage, language: Language) -> str:
     return "; ".join(said)
 
 
-def line(result: FindingResult, language: Language) -> str:
-    """A finding with its call and its score."""
-    name = display(result.finding, language)
-    return language.say(_LINES[result.call], finding=name, score=result.score)
+def line(result: FindingResult | Pathology, language: Language) -> str:
+    """A finding, or any finding, with its call and its score."""
+    name = codes.PATHOLOGY.meaning if isinstance(result, Pathology) else coded(result.finding).display
+    return language.say(_LINES[result.call], finding=language.say(name), score=result.score)
 
 
 def others(images: Sequence[SourceImage], language: Language) -> list[str]:
@@ -187,7 +188,7 @@ def scores(images: Sequence[SourceImage], language: Language) -> list[str]:
 
 
 def _numbers(result: FindingResult, language: Language) -> str:
-    shares = f"{percent(result.probability)} %, {percent(result.threshold)} %"
+    shares = ", ".join(f"{language.decimal(percent(share))} %" for share in (result.probability, result.threshold))
     return f"{lowered(display(result.finding, language))} {result.score} ({shares})"
 
 

@@ -87,10 +87,11 @@ def test_a_language_is_offered_by_its_tag() -> None:
 
 
 def test_numbers_and_dates() -> None:
-    """Singular and plural, day and month are those of the language."""
+    """Singular and plural, decimal sign, day and month are those of the language."""
     french, english = Language("fr"), Language()
     one, many = "AI: {number} finding above threshold", "AI: {number} findings above threshold"
     assert english.say_many(one, many, 2) == "AI: 2 findings above threshold"
     assert french.say_many(one, many, 1) == "IA : 1 anomalie au-dessus du seuil"
+    assert (english.decimal("84.10"), french.decimal("84.10")) == ("84.10", "84,10")
     at = datetime(2026, 11, 20, 9, 12)
     assert (english.day_and_time(at), french.day_and_time(at)) == ("20 Nov 2026 09:12", "20/11/2026 09:12")
