@@ -225,13 +225,9 @@ def _result_objects(
         analysis = _analysis(shown, classifier, started)
         for name in outputs.MODULES:
             for options, group in outputs.grouped(name, told):
-                revised = translate.revised(analysis, study, group)
-                earlier = (
-                    translate.rejected(study.earlier, name, group, made)
-                    if outputs.kind(name).rejects
-                    else translate.predecessors(study.earlier, name, group)
-                )
-                encoded = outputs.kind(name).make(revised, options, earlier)
+                kind, revised = outputs.kind(name), translate.revised(analysis, study, group)
+                before = translate.rejected if kind.rejects else translate.predecessors
+                encoded = kind.make(revised, options, before(study.earlier, name, group, made))
                 made += [translate.result_object(name, one, group) for one in encoded]
     return made
 
@@ -241,8 +237,7 @@ def _answered(
 ) -> list[tuple[Sequence[ExaminedImage], list[DestinationSettings]]]:
     """The images that are answered, and the destinations that get this answer.
 
-    Images that are out of scope by their tags are named beside one that is analysed. Where all of a study are out of
-    scope, the destination's settings say whether it is answered.
+    Where all images are out of scope by their tags, the destination's settings say whether it gets one.
     """
     if in_scope:
         return [([image for image in images if image.sign != "result"], list(destinations))]

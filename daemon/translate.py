@@ -24,7 +24,8 @@ from dicom_io.image.orientation import stored_points
 from dicom_io.image.selection import SelectionRules
 from dicom_io.image.subject import subject_digest
 from dicom_io.services.store_scp import Arrived
-from storage.records import EarlierObject, ReceivedObject, ResultObject, Spooled, Study
+from storage.earlier import EarlierObject
+from storage.records import ReceivedObject, ResultObject, Spooled, Study
 
 if TYPE_CHECKING:
     from inference.bundle import Bundle
@@ -122,7 +123,10 @@ def located_in_file(header: Header, shape: tuple[int, int], found: Mapping[str, 
 
 
 def predecessors(
-    earlier: Sequence[EarlierObject], kind: str, destinations: Sequence[DestinationSettings]
+    earlier: Sequence[EarlierObject],
+    kind: str,
+    destinations: Sequence[DestinationSettings],
+    _made: Sequence[ResultObject] = (),
 ) -> list[PredecessorRef]:
     """Return the earlier objects of this kind that were made for all of these destinations."""
     names = {d.name for d in destinations}

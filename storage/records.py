@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from storage.earlier import EarlierObject
+
 
 class State(StrEnum):
     """The state of a study: RECEIVED -> ANALYSED -> DELIVERED -> COMMITTED; or IGNORED, or QUARANTINED."""
@@ -108,20 +110,6 @@ class Instance:
     transfer_syntax_uid: str
     spool_name: str
     sha256: str
-
-
-@dataclass(frozen=True)
-class EarlierObject:
-    """A result object that was made earlier, and the names of the destinations that it was made for."""
-
-    kind: str
-    sop_class_uid: str
-    sop_instance_uid: str
-    destinations: frozenset[str]
-    made_at: datetime
-    """The same for all objects of one analysis."""
-    model: str = ""
-    """Version of the model that it is a result of; "" if the journal does not know it."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from sqlalchemy import Connection, and_, func, select
 
-from storage.records import EarlierObject
+from storage.earlier import EarlierObject
 from storage.schema import audit, delivery, result_object, study
 
 _ANALYSES = ("ANALYSED", "ANALYSED_BEFORE", "IGNORED")  # events of the audit trail that an analysis ends with

@@ -14,7 +14,8 @@ from config.settings import ConfigurationError
 from daemon import outputs, pipeline
 from daemon.wiring import open_classifier, read_settings
 from dicom_io.composite.analysis import Analysis, Encoded, PredecessorRef, ResultKind, result_uid
-from storage.records import EarlierObject, Instance, Study
+from storage.earlier import EarlierObject
+from storage.records import Instance, Study
 from tests.support.peers import dx_file
 
 # --- what somebody who adds a kind writes: a module with a KIND, and the row ---
