@@ -121,6 +121,16 @@ def test_dciodvfy_finds_no_error(kind: str, sr_class: str, title: ReportOptions,
     assert errors_of(save(encoded, tmp_path / "sr.dcm")) == []
 
 
+@pytest.mark.parametrize("character_set", ["ISO_IR 100", "ISO_IR 192", "\\ISO 2022 IR 87"])
+def test_dciodvfy_finds_no_error_in_french(character_set: str, tmp_path: Path) -> None:
+    """A French report that refers to its page, replaces another and names a lateral view is valid in every set."""
+    require("dciodvfy")
+    image = replace(FOUND, dataset=header(SpecificCharacterSet=character_set.split("\\"), PatientName="A^B"))
+    french = replace(BOTH, language="fr")
+    encoded = structured_report([image, LATERAL], MODEL, french, [EARLIER], STARTED, 2, REPLACED)
+    assert errors_of(save(encoded, tmp_path / "sr.dcm")) == []
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_template_validator_finds_no_error(shared: Path, tmp_path: Path) -> None:
