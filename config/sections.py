@@ -108,7 +108,8 @@ class DestinationSettings(Section):
     outputs: tuple[str, ...] = ("sr", "sc")
     sr_class: Literal["comprehensive-3d", "comprehensive", "enhanced"] = "comprehensive-3d"
     sr_title: Literal["imaging-measurement-report", "ai-chest-radiograph-result"] = "ai-chest-radiograph-result"
-    language: Literal["en-US"] = "en-US"
+    language: str = "en-US"
+    series_caption: Literal["result", "neutral"] = "result"
     report_ignored: Literal["chest", "all", "none"] = "chest"
 
     @field_validator("report_ignored", mode="before")

@@ -56,6 +56,7 @@ class Offer:
     """What the program can make and where it can send it. A configuration may name these and nothing else."""
 
     outputs: Collection[str] = ()
+    languages: Collection[str] = ("en-US",)
     destination_types: Mapping[str, type[DestinationSettings]] = field(default_factory=dict)
     """The settings of each type of destination, by the value of `type`."""
 
@@ -75,6 +76,8 @@ def _of_its_type(item: Any, handler: ValidatorFunctionWrapHandler, info: Validat
     unknown = [name for name in destination.outputs if name not in offer.outputs]
     if unknown:
         raise ValueError(f"outputs names {unknown[0]!r}, expected some of {_listed(offer.outputs)}")
+    if destination.language not in offer.languages:
+        raise ValueError(f"language is {destination.language!r}, expected {_listed(offer.languages)}")
     return destination
 
 

@@ -20,12 +20,19 @@ if TYPE_CHECKING:
 MODULES = {
     "sr": "dicom_io.results.report",
     "sc": "dicom_io.results.secondary_capture",
+    "rejection-note": "dicom_io.results.rejection_note",  # last: it depends on what the others made
 }
 
 
 def kind(name: str) -> ResultKind:
     """Return the kind of result object with this name, a key of `MODULES`."""
     found: ResultKind = import_module(MODULES[name]).KIND
+    return found
+
+
+def languages() -> tuple[str, ...]:
+    """Return the tags of the languages that a destination may ask for."""
+    found: tuple[str, ...] = import_module("dicom_io.results.language").offered()
     return found
 
 

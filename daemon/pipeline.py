@@ -202,6 +202,7 @@ def conclude(
         findings=translate.findings(summary),
         model_digest=classifier.bundle.digest,
         raised=triage.raised(settings.alert, study, summary, classifier.model, started),
+        model_version=classifier.bundle.version,
     )
 
 
@@ -218,15 +219,18 @@ def _result_objects(
     classifier: Classifier,
     destinations: Sequence[DestinationSettings],
     started: datetime,
-) -> Iterator[ResultObject]:
+) -> list[ResultObject]:
     """Each result object once, with the destinations that get it."""
+    made: list[ResultObject] = []
     for shown, told in _answered(in_scope, images, destinations):
         analysis = _analysis(shown, classifier, started)
         for name in outputs.MODULES:
             for options, group in outputs.grouped(name, told):
-                earlier = translate.predecessors(study.earlier, name, group)
-                for encoded in outputs.kind(name).make(analysis, options, earlier):
-                    yield translate.result_object(name, encoded, group)
+                kind, revised = outputs.kind(name), translate.revised(analysis, study, group)
+                before = translate.rejected if kind.rejects else translate.predecessors
+                encoded = kind.make(revised, options, before(study.earlier, name, group, made))
+                made += [translate.result_object(name, one, group) for one in encoded]
+    return made
 
 
 def _answered(
@@ -234,10 +238,10 @@ def _answered(
 ) -> list[tuple[Sequence[ExaminedImage], list[DestinationSettings]]]:
     """The images that are answered, and the destinations that get this answer.
 
-    Images that are out of scope by their tags are answered only where all of a study are.
+    Where all images are out of scope by their tags, the destination's settings say whether it gets one.
     """
     if in_scope:
-        return [(in_scope, list(destinations))]
+        return [([image for image in images if image.sign != "result"], list(destinations))]
     groups: dict[tuple[int, ...], list[DestinationSettings]] = {}
     for destination in destinations:
         numbers = tuple(n for n, i in enumerate(images) if i.sign in ANSWERED[destination.report_ignored])
@@ -247,7 +251,9 @@ def _answered(
 
 def _analysis(images: Sequence[ExaminedImage], classifier: Classifier, started: datetime) -> Analysis:
     """Return what the result objects are made from. The picture in them is the first image that was decoded."""
-    sources = tuple(translate.source_image(i.header, i.prediction, i.reason, i.remark) for i in images)
+    sources = tuple(
+        translate.source_image(i.header, i.prediction, i.reason, i.remark, i.verdict != "ignored") for i in images
+    )
     model = translate.model_identity(classifier)
     shown = next((i for i in images if i.pixels is not None), None)
     if shown is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from config.sections import DestinationSettings, SelectSettings
 from dicom_io.composite.analysis import (
+    Analysis,
     Call,
     Encoded,
     FindingResult,
@@ -15,6 +16,7 @@ from dicom_io.composite.analysis import (
     ModelIdentity,
     Pathology,
     PredecessorRef,
+    Replaced,
     SourceImage,
 )
 from dicom_io.image.header import Header
@@ -22,7 +24,8 @@ from dicom_io.image.orientation import stored_points
 from dicom_io.image.selection import SelectionRules, projection
 from dicom_io.image.subject import subject_digest
 from dicom_io.services.store_scp import Arrived
-from storage.records import EarlierObject, ReceivedObject, ResultObject, Spooled
+from storage.earlier import EarlierObject
+from storage.records import ReceivedObject, ResultObject, Spooled, Study
 
 if TYPE_CHECKING:
     from inference.prediction import Prediction
@@ -93,11 +96,13 @@ def finding_results(prediction: Prediction) -> tuple[FindingResult, ...]:
     )
 
 
-def source_image(header: Header, prediction: Prediction | None, reason: str, remark: str = "") -> SourceImage:
+def source_image(
+    header: Header, prediction: Prediction | None, reason: str, remark: str = "", in_scope: bool = True
+) -> SourceImage:
     """Return one image of a report. `reason` says why it was not analysed, or is ""; so is `remark`, a sentence."""
     subject = subject_digest(header)
     if prediction is None or not prediction.analysed:
-        return SourceImage(header.dataset, (), reason, subject=subject, remark=remark)
+        return SourceImage(header.dataset, (), reason, subject=subject, remark=remark, in_scope=in_scope)
     findings = finding_results(prediction)
     named = {result.finding for result in findings}
     others = tuple(f.finding for f in prediction.findings if f.finding not in named)
@@ -127,7 +132,10 @@ def located_in_file(header: Header, shape: tuple[int, int], found: Mapping[str, 
 
 
 def predecessors(
-    earlier: Sequence[EarlierObject], kind: str, destinations: Sequence[DestinationSettings]
+    earlier: Sequence[EarlierObject],
+    kind: str,
+    destinations: Sequence[DestinationSettings],
+    _made: Sequence[ResultObject] = (),
 ) -> list[PredecessorRef]:
     """Return the earlier objects of this kind that were made for all of these destinations."""
     names = {d.name for d in destinations}
@@ -136,6 +144,42 @@ def predecessors(
         for made in earlier
         if made.kind == kind and names <= made.destinations
     ]
+
+
+def rejected(
+    earlier: Sequence[EarlierObject],
+    kind: str,
+    destinations: Sequence[DestinationSettings],
+    made: Sequence[ResultObject],
+) -> list[PredecessorRef]:
+    """Return the objects that these destinations have and that those `made` now replace: what a note of `kind` names.
+
+    None if nothing new was made for them. What an earlier note named is not named again.
+    """
+    names, known = {d.name for d in destinations}, {one.sop_instance_uid for one in earlier}
+    now = {one.sop_instance_uid for one in made if names <= set(one.destinations)}
+    if now <= known:
+        return []
+    theirs = [one for one in earlier if names <= one.destinations]
+    since = max((one.made_at for one in theirs if one.kind == kind), default=None)
+    old = [one for one in theirs if one.kind != kind and (since is None or one.made_at >= since)]
+    first = {(one.kind, one.made_at): one.sop_instance_uid for one in reversed(old)}
+    return [
+        PredecessorRef(one.sop_class_uid, one.sop_instance_uid, first[one.kind, one.made_at])
+        for one in old
+        if one.sop_instance_uid not in now
+    ]
+
+
+def revised(analysis: Analysis, study: Study, destinations: Sequence[DestinationSettings]) -> Analysis:
+    """Return the analysis as the one that follows the earlier results which one of these destinations has."""
+    names = {d.name for d in destinations}
+    known = [made for made in study.earlier if names & made.destinations]
+    if not known:
+        return analysis
+    last = known[-1]
+    replaces = Replaced(last.made_at.astimezone(analysis.started.tzinfo), last.model, study.corrected)
+    return replace(analysis, revision=1 + len({made.made_at for made in known}), replaces=replaces)
 
 
 def result_object(kind: str, encoded: Encoded, destinations: Sequence[DestinationSettings]) -> ResultObject:

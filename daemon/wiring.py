@@ -39,7 +39,7 @@ def read_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     Raises ConfigurationError with a line for each fault.
     """
     types = {name: kind.settings for name, kind in TYPES.items()}
-    return load(path, environ, Offer(tuple(outputs.MODULES), types))
+    return load(path, environ, Offer(tuple(outputs.MODULES), outputs.languages(), types))
 
 
 def open_spool(settings: Settings, fault: FaultHook = no_fault) -> Spool:

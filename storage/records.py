@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from storage.earlier import EarlierObject
 from storage.notices import Raised
 
 
@@ -114,16 +115,6 @@ class Instance:
 
 
 @dataclass(frozen=True)
-class EarlierObject:
-    """A result object that was made earlier, and the names of the destinations that it was made for."""
-
-    kind: str
-    sop_class_uid: str
-    sop_instance_uid: str
-    destinations: frozenset[str]
-
-
-@dataclass(frozen=True)
 class Study:
     """A study that a worker has claimed for analysis."""
 
@@ -138,6 +129,8 @@ class Study:
     earlier: tuple[EarlierObject, ...] = ()
     """The result objects made so far, newest last."""
     priority: int = 1
+    corrected: bool = False
+    """Whether another header took the place of one that those objects were made of."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +174,7 @@ class AnalysisOutcome:
     """Summary over the images: JSON objects with finding, probability, threshold and call."""
     model_digest: str = ""
     raised: Raised | None = None
+    model_version: str = ""
 
 
 @dataclass(frozen=True)

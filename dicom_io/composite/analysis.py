@@ -65,6 +65,8 @@ class SourceImage:
     """The findings that the model knows, but of which it may say nothing: too seldom would it be right."""
     remark: str = ""
     """A sentence that the report repeats, for example that the patient's age is unknown."""
+    in_scope: bool = True
+    """False for an image of the study that its header keeps from the model, such as a lateral view."""
 
 
 @dataclass(frozen=True)
@@ -94,25 +96,34 @@ class ModelIdentity:
 
 
 @dataclass(frozen=True)
-class ReportOptions:
-    """What a destination asks for."""
-
-    sr_class: Literal["comprehensive-3d", "comprehensive", "enhanced"] = "comprehensive-3d"
-    sr_title: Literal["imaging-measurement-report", "ai-chest-radiograph-result"] = "ai-chest-radiograph-result"
-    language: Literal["en-US"] = "en-US"
-
-
-@dataclass(frozen=True)
 class NoOptions:
     """The options of a kind of object that is the same for every destination."""
 
 
 @dataclass(frozen=True)
 class PredecessorRef:
-    """An earlier object of the same kind on the same study, made here; its series is derived from it."""
+    """An earlier object on the same study, made here."""
 
     sop_class_uid: str
     sop_instance_uid: str
+    first: str = ""
+    """SOP Instance UID of the first object of its series, from which the series is derived; "": it is the first."""
+
+    @property
+    def series_instance_uid(self) -> str:
+        return series_uid(self.first or self.sop_instance_uid)
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """The earlier result on the study that an analysis replaces."""
+
+    made_at: datetime
+    """When it was made: an aware time, in the zone in which it is to be read."""
+    model: str = ""
+    """The version of the model that made it; "" if it is not known."""
+    corrected: bool = False
+    """Whether a header was corrected since: of another patient, or of another study."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +154,10 @@ class Analysis:
     """The image to show, float [rows, columns], 0 black to 1 white; None where no image could be decoded."""
     location: Callable[[], Location | None] = no_location
     """Computes where the most likely finding was seen in `pixels`; called only by a kind of object that shows it."""
+    revision: int = 1
+    """Counts the results on the study, from 1; series captions and numbers tell them apart by it."""
+    replaces: Replaced | None = None
+    """The result before this one; None for the first."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +182,8 @@ class ResultKind:
     make: Callable[[Analysis, Any, Sequence[PredecessorRef]], Iterable[Encoded]]
     """The objects for these options; `Sequence` holds the earlier ones of this kind that these destinations have,
     newest last."""
+    rejects: bool = False
+    """Whether `make` is given those objects of other kinds instead which this analysis replaces; it is asked last."""
 
 
 def highest(images: Iterable[SourceImage]) -> tuple[FindingResult, ...]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from babel import Locale
+
 from dicom_io.identity import derived_uid
 
 
@@ -24,7 +26,10 @@ class Code:
 
 @dataclass(frozen=True)
 class CodedFinding:
-    """A finding: name for a reader, concept, site, and how well the code is verified (see `findings.toml`)."""
+    """A finding: name for a reader, concept, site, and how well the code is verified (see `findings.toml`).
+
+    The name is the code's meaning, so that a finding has one name wherever it stands.
+    """
 
     display: str
     code: Code
@@ -47,7 +52,6 @@ TITLES = {
 
 # TID 1204, CID 5000
 LANGUAGE = Code("121049", "DCM", "Language of Content Item and Descendants")
-LANGUAGES = {"en-US": Code("en-US", "RFC5646", "English (United States)")}
 
 # TID 1002, 1004
 OBSERVER_TYPE = Code("121005", "DCM", "Observer Type")
@@ -118,6 +122,16 @@ PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
 # CID 7202, Purpose of Reference of Source Image
 SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")
 
+# Purpose of Reference from the page to its report, CID 7009
+CURRENT_PROCEDURE_EVIDENCE = Code("122073", "DCM", "Current procedure evidence")
+
+# TID 2010: titles of rejection notes (CID 7010, IHE IOCM), and the modifier that the first of them needs (CID 7011)
+REJECTED_FOR_QUALITY = Code("113001", "DCM", "Rejected for Quality Reasons")
+INCORRECT_WORKLIST_ENTRY = Code("113038", "DCM", "Incorrect Modality Worklist Entry")
+DOCUMENT_TITLE_MODIFIER = Code("113011", "DCM", "Document Title Modifier")
+OTHER_FAILURE = Code("111220", "DCM", "Other failure")
+KEY_OBJECT_DESCRIPTION = Code("113012", "DCM", "Key Object Description")
+
 # whether the model sees any finding at all, a concept that no standard scheme has
 PATHOLOGY = Code("ANYFINDING", LOCAL_SCHEME, "Any finding")
 
@@ -129,7 +143,12 @@ SITES = {
     "mediastinum": Code("72410000", "SCT", "Mediastinum"),
     "chest": Code("816094009", "SCT", "Chest"),
 }
-CHEST = SITES["chest"]
+ANY_FINDING = CodedFinding(PATHOLOGY.meaning, PATHOLOGY, SITES["chest"], "local")
+
+
+def language_code(tag: str) -> Code:
+    """The code of a language (CID 5000) by its tag of RFC 5646. Raises ValueError for what is none."""
+    return Code(tag, "RFC5646", str(Locale.parse(tag, sep="-").english_name))
 
 
 def _key(label: str) -> str:
@@ -144,7 +163,7 @@ def findings() -> dict[str, CodedFinding]:
     table: dict[str, CodedFinding] = {}
     for name, row in rows.items():
         code = Code(row["code"], row["scheme"], row["meaning"])
-        coded = CodedFinding(name.replace("_", " "), code, SITES[row["site"]], row["status"])
+        coded = CodedFinding(row["meaning"], code, SITES[row["site"]], row["status"])
         for label in (name, *row.get("labels", ())):
             table[_key(label)] = coded
     return table

@@ -12,7 +12,7 @@ from struct import pack
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 
-from dicom_io.printable import printable
+from dicom_io.printable import printable, unaccented
 
 SHORT_VR_MAXIMUM = 0xFFFE  # the largest even number that fits in a length of 16 bits
 
@@ -38,6 +38,8 @@ def _prefix(keyword: str) -> tuple[bytes, bool, bytes]:
 
 def element(keyword: str, value: str | bytes = b"") -> bytes:
     """Encode one element. Text must be ASCII, which every Specific Character Set contains; bytes are not converted.
+
+    `repertoire.Repertoire` makes the bytes of text with accents.
 
     Raises ValueError for a value too long for the length field, UnicodeEncodeError for text that is not ASCII.
     """
@@ -83,8 +85,8 @@ def dataset(elements: Mapping[str, bytes]) -> bytes:
 
 
 def plain(text: str, length: int) -> str:
-    """Cut `text` to `length` characters, with a question mark for each that is not printable ASCII or is a backslash.
+    """Cut `text` to `length` characters of printable ASCII: accents are dropped, a question mark stands for the rest.
 
-    The backslash separates values. Blanks around the result are removed.
+    It stands for the backslash too, which separates values. Blanks around the result are removed.
     """
-    return printable(text)[:length].strip()
+    return printable(unaccented(text))[:length].strip()

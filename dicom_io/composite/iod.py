@@ -11,30 +11,35 @@ from dicom_io.composite.analysis import ModelIdentity, series_uid
 from dicom_io.composite.codes import Code
 from dicom_io.composite.encode import element, item, plain, sequence
 from dicom_io.composite.macros import code_item
+from dicom_io.composite.repertoire import repertoire
 from dicom_io.identity import MANUFACTURER
-
-# Series Description (LO, at most 64 characters) begins with AI, so that a list of series shows what it is.
-SERIES_DESCRIPTION = "AI chest radiograph result - not for primary diagnosis"
-SERIES_DESCRIPTION_UNTRAINED = "AI UNTRAINED WEIGHTS - test only, values mean nothing"
-
-DISCLAIMER = "AI result - not for primary diagnosis"
-UNTRAINED = "The weights of this model are UNTRAINED: every value here is meaningless and only tests the connection."
 
 
 def series(
-    modality: str, number: str, sop_instance_uid: str, model: ModelIdentity, started: datetime, source: Dataset
+    modality: str, number: int, sop_instance_uid: str, caption: str, started: datetime, source: Dataset
 ) -> dict[str, bytes]:
-    """General Series (PS3.3 C.7.3.1) or SR Document Series (C.17.1). Each object is a series of its own."""
+    """General Series (PS3.3 C.7.3.1) or SR Document Series (C.17.1).
+
+    All objects of one kind that an analysis makes are in one series, which follows from the SOP Instance UID of the
+    first. `caption` becomes Series Description.
+    """
     day, time = day_and_time(started, source)
-    description = SERIES_DESCRIPTION if model.trained else SERIES_DESCRIPTION_UNTRAINED
     return {
         "Modality": element("Modality", modality),
         "SeriesInstanceUID": element("SeriesInstanceUID", series_uid(sop_instance_uid)),
-        "SeriesNumber": element("SeriesNumber", number),
+        "SeriesNumber": element("SeriesNumber", str(number)),
         "SeriesDate": element("SeriesDate", day),
         "SeriesTime": element("SeriesTime", time),
-        "SeriesDescription": element("SeriesDescription", description),
+        "SeriesDescription": element("SeriesDescription", repertoire(source).encode(caption, 64)),  # LO
     }
+
+
+def series_number(first: int, revision: int) -> int:
+    """The Series Number of a revision: ten from `first` on, so that no kind reaches the range of the next.
+
+    The tenth revision and those after it share the last; their captions and times tell them apart.
+    """
+    return first + min(revision, 10) - 1
 
 
 def equipment(model: ModelIdentity, started: datetime, source: Dataset) -> dict[str, bytes]:
@@ -80,16 +85,24 @@ def _contributing_equipment(model: ModelIdentity, started: datetime, source: Dat
 
 
 def sop_common(
-    sop_class_uid: str, sop_instance_uid: str, started: datetime, source: Dataset, used: tuple[Code, ...] = ()
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    started: datetime,
+    source: Dataset,
+    used: tuple[Code, ...] = (),
+    instance_number: int = 1,
 ) -> dict[str, bytes]:
-    """SOP Common (PS3.3 C.12.1), with our coding scheme identified if any of the codes `used` belongs to it."""
+    """SOP Common (PS3.3 C.12.1), with our coding scheme identified if any of the codes `used` belongs to it.
+
+    `instance_number` counts the objects of a series, from 1.
+    """
     day, time = day_and_time(started, source)
     elements = {
         "SOPClassUID": element("SOPClassUID", sop_class_uid),
         "SOPInstanceUID": element("SOPInstanceUID", sop_instance_uid),
         "InstanceCreationDate": element("InstanceCreationDate", day),
         "InstanceCreationTime": element("InstanceCreationTime", time),
-        "InstanceNumber": element("InstanceNumber", "1"),
+        "InstanceNumber": element("InstanceNumber", str(instance_number)),
     }
     if offset := utc_offset(source):
         elements["TimezoneOffsetFromUTC"] = element("TimezoneOffsetFromUTC", offset)
@@ -121,7 +134,13 @@ def utc_offset(source: Dataset) -> str:
 
 def day_and_time(moment: datetime, source: Dataset) -> tuple[str, str]:
     """DA and TM of the aware time `moment`, in the time zone that the source states, else in that of `moment`."""
+    moment = in_zone(moment, source)
+    return moment.strftime("%Y%m%d"), moment.strftime("%H%M%S")
+
+
+def in_zone(moment: datetime, source: Dataset) -> datetime:
+    """The aware time `moment` in the time zone that the source states; unchanged if it states none."""
     if offset := utc_offset(source):
         sign = -1 if offset[0] == "-" else 1
-        moment = moment.astimezone(timezone(sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))))
-    return moment.strftime("%Y%m%d"), moment.strftime("%H%M%S")
+        return moment.astimezone(timezone(sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))))
+    return moment

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from dicom_io.composite import codes, iod
+from dicom_io.composite import codes
 from dicom_io.composite.analysis import (
     FindingResult,
     Location,
@@ -25,6 +25,7 @@ from dicom_io.composite.analysis import (
 from dicom_io.composite.codes import coded
 from dicom_io.composite.encode import plain
 from dicom_io.results import contour, wording
+from dicom_io.results.language import Language
 
 LONG_SIDE = 1024  # of the radiograph, in pixels
 TABLE_WIDTH = 680
@@ -45,6 +46,8 @@ FAINT = (150, 157, 166)
 WARNING = (255, 196, 60)
 ALARM = (190, 30, 30)
 CALL_COLOURS = {"above": (255, 138, 76), "near": (240, 214, 110)}
+
+ENGLISH = Language()
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -118,21 +121,23 @@ def _header(canvas: Image.Image, model: ModelIdentity) -> None:
 def _footer(canvas: Image.Image) -> None:
     pen, top = ImageDraw.Draw(canvas), canvas.height - FOOTER_HEIGHT
     pen.rectangle((0, top, canvas.width, canvas.height), BAND)
-    pen.text((canvas.width // 2, top + FOOTER_HEIGHT // 2), iod.DISCLAIMER, WARNING, font(28), anchor="mm")
+    pen.text((canvas.width // 2, top + FOOTER_HEIGHT // 2), wording.disclaimer(ENGLISH), WARNING, font(28), anchor="mm")
 
 
 def _table(images: Sequence[SourceImage], model: ModelIdentity) -> Image.Image:
     """The panel of text: headline, findings, what was not analysed, the model."""
     panel = Image.new("RGB", (TABLE_WIDTH, 4000), BACKGROUND)
     pen = ImageDraw.Draw(panel)
-    bottom = _sentences(pen, 0, 26, TEXT, [wording.headline(images)]) + 12
+    bottom = _sentences(pen, 0, 26, TEXT, [wording.headline(images, ENGLISH)]) + 12
     rows = _rows(images)
     if rows:
         bottom = _column_heads(pen, bottom)
     for name, result in rows:
         bottom = _row(pen, bottom, name, result)
-    bottom = _sentences(pen, bottom + 16, 20, FAINT, wording.others(images))
-    bottom = _sentences(pen, bottom + 16, 20, WARNING, [*wording.not_analysed(images), *wording.remarks(images)])
+    bottom = _sentences(pen, bottom + 16, 20, FAINT, wording.others(images, ENGLISH))
+    bottom = _sentences(
+        pen, bottom + 16, 20, WARNING, [*wording.not_analysed(images, ENGLISH), *wording.remarks(images, ENGLISH)]
+    )
     bottom = _sentences(pen, bottom + 16, 18, FAINT, _small_print(images, model))
     return panel.crop((0, 0, TABLE_WIDTH, min(bottom, panel.height)))
 
@@ -149,11 +154,11 @@ def _small_print(images: Sequence[SourceImage], model: ModelIdentity) -> list[st
     analysed = sum(not image.reason for image in images)
     return [
         *([f"The highest of {analysed} images is given; one of them is shown."] if analysed > 1 else []),
-        *([wording.NOT_NORMAL] if analysed else []),
-        *([wording.NOT_EVALUATED] if model.trained and not model.evaluated else []),
+        *([wording.limits(ENGLISH)] if analysed else []),
+        *wording.unevaluated(model, ENGLISH),
         f"Model {model.name} {model.version}",
         f"Weights {model.digest[:23]}",
-        wording.NOT_VERIFIED,
+        wording.disclaimer(ENGLISH),
     ]
 
 

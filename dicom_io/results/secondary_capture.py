@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
+from pydicom.uid import JPEGBaseline8Bit
 
 from dicom_io.composite import codes, copying, encode, iod
 from dicom_io.composite.analysis import (
@@ -17,20 +17,24 @@ from dicom_io.composite.analysis import (
     Encoded,
     Location,
     ModelIdentity,
-    NoOptions,
     PredecessorRef,
     ReportError,
     ResultKind,
     SourceImage,
     check_analysis,
-    result_uid,
 )
 from dicom_io.composite.encode import element, item, number, sequence
 from dicom_io.composite.macros import code_item
+from dicom_io.composite.options import ReportOptions
+from dicom_io.composite.repertoire import repertoire
+from dicom_io.results import references, wording
+from dicom_io.results.caption import caption
+from dicom_io.results.language import Language
 from dicom_io.results.picture import draw
 
-SERIES_NUMBER = "9911"
+SERIES_NUMBER = 9911
 JPEG_QUALITY = 90
+ALONE = ReportOptions()
 
 
 def secondary_capture(
@@ -39,8 +43,11 @@ def secondary_capture(
     started: datetime,
     pixels: NDArray[np.floating[Any]] | None = None,
     location: Location | None = None,
+    options: ReportOptions = ALONE,
+    revision: int = 1,
+    place: int = 1,
 ) -> Encoded:
-    """The picture of the results over `images`, which belong to one study; 8 bit RGB, no patient data in the pixels.
+    """The page at `place`, from 1, of the results over `images`; 8 bit RGB, no patient data in the pixels.
 
     `pixels` is the image to show, float [rows, columns], 0 black to 1 white; None shows the table alone. Encoded in
     JPEG Baseline. The same analysis gives the same UID; patient and study are copied as for the report. Raises as
@@ -49,29 +56,28 @@ def secondary_capture(
     check_analysis(images, started)
     if pixels is not None and (pixels.ndim != 2 or not pixels.size):
         raise ReportError(f"the picture must be [rows, columns], found shape {pixels.shape}")
-    source = images[0].dataset
-    place = f"{location.finding} {location.polygons} {location.reason}" if location else ""
-    uid = result_uid("picture", images, model, str(pixels is not None), place)
-    picture = draw(images, model, pixels, location)
+    source, uids = images[0].dataset, references.page_uids(images, model, options)
+    said = caption(images, model, options, revision)
     elements = {
         **copying.patient_and_study(source),
-        **iod.series("OT", SERIES_NUMBER, uid, model, started, source),
+        **iod.series("OT", iod.series_number(SERIES_NUMBER, revision), uids[0], said, started, source),
         **iod.equipment(model, started, source),
         "ConversionType": element("ConversionType", "WSD"),  # SC Equipment, PS3.3 C.8.6.1: a workstation made it
-        **_general_image(images, model, started, source),
-        **_image_pixel(picture),
-        **iod.sop_common(str(SecondaryCaptureImageStorage), uid, started, source),
+        **_general_image(images, model, started, source, options),
+        **references.to_report(images, model, options),
+        **_image_pixel(draw(images, model, pixels, location)),
+        **iod.sop_common(references.PAGE_CLASS, uids[place - 1], started, source, instance_number=place),
     }
-    data = encode.dataset(elements)
-    return Encoded(str(SecondaryCaptureImageStorage), uid, str(JPEGBaseline8Bit), data)
+    return Encoded(references.PAGE_CLASS, uids[place - 1], str(JPEGBaseline8Bit), encode.dataset(elements))
 
 
 def _general_image(
-    images: Sequence[SourceImage], model: ModelIdentity, started: datetime, source: Dataset
+    images: Sequence[SourceImage], model: ModelIdentity, started: datetime, source: Dataset, options: ReportOptions
 ) -> dict[str, bytes]:
     """General Image and General Reference, PS3.3 C.7.6.1, C.12.4."""
     day, time = iod.day_and_time(started, source)
-    comment = iod.DISCLAIMER if model.trained else f"{iod.DISCLAIMER}. {iod.UNTRAINED}"
+    language = Language.of(options.language)
+    comment = " ".join([wording.disclaimer(language), *([] if model.trained else [wording.untrained(language)])])
     return {
         "ImageType": element("ImageType", "DERIVED\\SECONDARY"),
         "ContentDate": element("ContentDate", day),
@@ -80,7 +86,7 @@ def _general_image(
         "Laterality": element("Laterality"),
         "BurnedInAnnotation": element("BurnedInAnnotation", "NO"),  # nothing that identifies the patient
         "RecognizableVisualFeatures": element("RecognizableVisualFeatures", "NO"),
-        "ImageComments": element("ImageComments", comment),
+        "ImageComments": element("ImageComments", repertoire(source).encode(comment, 10240)),  # LT
         "DerivationDescription": element("DerivationDescription", "Radiograph with the results of a classification"),
         "SourceImageSequence": sequence("SourceImageSequence", [_source(image) for image in images]),
     }
@@ -122,9 +128,11 @@ def _jpeg(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _make(analysis: Analysis, _options: NoOptions, _earlier: Sequence[PredecessorRef]) -> list[Encoded]:
+def _make(analysis: Analysis, options: ReportOptions, _earlier: Sequence[PredecessorRef]) -> list[Encoded]:
     location = analysis.location() if analysis.pixels is not None else None
-    return [secondary_capture(analysis.images, analysis.model, analysis.started, analysis.pixels, location)]
+    shown = analysis.images, analysis.model, analysis.started, analysis.pixels, location
+    places = range(1, len(references.pages(analysis.images)) + 1)
+    return [secondary_capture(*shown, options, analysis.revision, place) for place in places]
 
 
-KIND = ResultKind((str(SecondaryCaptureImageStorage),), NoOptions, _make)
+KIND = ResultKind((references.PAGE_CLASS,), ReportOptions, _make)

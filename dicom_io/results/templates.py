@@ -9,8 +9,9 @@ from functools import lru_cache
 
 from dicom_io.composite import codes
 from dicom_io.composite.codes import Code
-from dicom_io.composite.encode import element, item, plain, sequence
+from dicom_io.composite.encode import element, item, sequence
 from dicom_io.composite.macros import code_item, sop_reference
+from dicom_io.composite.repertoire import ASCII, Repertoire
 
 TEXT_LENGTH = 4000  # far beyond what we write; UT itself has no practical limit
 
@@ -35,10 +36,10 @@ def code_of_item(relationship: str, name: Code, value: bytes) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def text(relationship: str, name: Code, value: str) -> bytes:
-    """A TEXT; lines of `value` stay lines, everything beyond printable ASCII becomes a question mark."""
-    lines = "\r\n".join(plain(line, TEXT_LENGTH) for line in value.splitlines())
-    return item(_head(relationship, "TEXT", name), element("TextValue", lines or "-"))
+def text(relationship: str, name: Code, value: str, repertoire: Repertoire = ASCII) -> bytes:
+    """A TEXT; lines of `value` stay lines, and keep the characters that the object's repertoire has."""
+    lines = b"\r\n".join(repertoire.encode(line, TEXT_LENGTH) for line in value.splitlines())
+    return item(_head(relationship, "TEXT", name), element("TextValue", lines or b"-"))
 
 
 def uidref(relationship: str, name: Code, uid: str) -> bytes:
@@ -56,10 +57,11 @@ def image(relationship: str, name: Code, sop_class_uid: str, sop_instance_uid: s
 
 def number(relationship: str, name: Code, value: str, unit: Code, children: Iterable[bytes]) -> bytes:
     measured = item(sequence("MeasurementUnitsCodeSequence", [code_item(unit)]), element("NumericValue", value))
+    below = b"".join(children)
     return item(
         _head(relationship, "NUM", name),
         sequence("MeasuredValueSequence", [measured]),
-        sequence("ContentSequence", children),
+        sequence("ContentSequence", [below]) if below else b"",
     )
 
 
@@ -80,7 +82,7 @@ def template_item(identifier: str) -> bytes:
 
 def tid_1204_language(language: str) -> list[bytes]:
     """TID 1204: the language of everything in the report."""
-    return [code("HAS CONCEPT MOD", codes.LANGUAGE, codes.LANGUAGES[language])]
+    return [code("HAS CONCEPT MOD", codes.LANGUAGE, codes.language_code(language))]
 
 
 def tid_1001_observation_context(device_uid: str, name: str, manufacturer: str, serial: str) -> list[bytes]:
@@ -129,7 +131,7 @@ def tid_4019_algorithm(name: str, version: str, parameters: Iterable[str]) -> li
 
 
 def tid_300_measurements(percent: str, score: int, images: Iterable[tuple[str, str]]) -> list[bytes]:
-    """TID 300 with 320, twice: the certainty in percent and the score, and what each was inferred from."""
+    """TID 300 with 320, twice: the certainty in percent and the score, and the images that each was inferred from."""
     sources = [image("INFERRED FROM", codes.SOURCE_OF_MEASUREMENT, *one) for one in images]
     return [
         number("CONTAINS", codes.CERTAINTY_OF_FINDING, percent, codes.PERCENT, sources),
@@ -138,29 +140,29 @@ def tid_300_measurements(percent: str, score: int, images: Iterable[tuple[str, s
 
 
 def tid_1501_measurement_group(
-    identifier: str,
+    identifier: bytes,
     tracking_uid: str,
     finding: Code,
     site: Code,
-    algorithm: Sequence[bytes],
-    percent: str,
-    score: int,
+    measured: Sequence[bytes],
     call: str,
-    images: Sequence[tuple[str, str]],
+    source: tuple[str, str],
 ) -> bytes:
-    """TID 1501: one finding on the images given (class, instance), with certainty, score, and presence by its call."""
+    """TID 1501: one finding on the image `source` (class, instance), with what was measured, and presence by its call.
+
+    `identifier` is an encoded Tracking Identifier; `measured` holds TID 4019, where it is wanted, and TID 300.
+    """
     return container(
         "CONTAINS",
         codes.MEASUREMENT_GROUP,
         [
-            text("HAS OBS CONTEXT", codes.TRACKING_IDENTIFIER, identifier),
+            identifier,
             uidref("HAS OBS CONTEXT", codes.TRACKING_UNIQUE_IDENTIFIER, tracking_uid),
             code("CONTAINS", codes.FINDING, finding),
             code("HAS CONCEPT MOD", codes.FINDING_SITE, site),
-            *algorithm,
-            *tid_300_measurements(percent, score, images),
+            *measured,
             code("CONTAINS", codes.PRESENCE, codes.CALLS[call]),
-            *(image("CONTAINS", codes.SOURCE_OF_MEASUREMENT, *one) for one in images),
+            image("CONTAINS", codes.SOURCE_OF_MEASUREMENT, *source),
         ],
     )
 
@@ -170,16 +172,7 @@ def imaging_measurements(groups: Sequence[bytes]) -> list[bytes]:
     return [container("CONTAINS", codes.IMAGING_MEASUREMENTS, groups)] if groups else []
 
 
-def qualitative_evaluations(processing: Code, summary: str, comments: Iterable[str]) -> list[bytes]:
+def qualitative_evaluations(processing: Code, texts: Iterable[bytes]) -> list[bytes]:
     """TID 1500 row 12: CODE and TEXT only (rows 13, 14), so numbers stand in the measurement groups."""
-    return [
-        container(
-            "CONTAINS",
-            codes.QUALITATIVE_EVALUATIONS,
-            [
-                code("CONTAINS", codes.PROCESSING_SUMMARY, processing),
-                text("CONTAINS", codes.SUMMARY, summary),
-                *(text("CONTAINS", codes.COMMENT, comment) for comment in comments),
-            ],
-        )
-    ]
+    content = [code("CONTAINS", codes.PROCESSING_SUMMARY, processing), *texts]
+    return [container("CONTAINS", codes.QUALITATIVE_EVALUATIONS, content)]

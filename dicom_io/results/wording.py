@@ -1,24 +1,35 @@
-"""What a result object says in words and in its overall code; shared by the report and the picture."""
+"""What the result objects say in words and in their overall code; shared by report, page and series list.
+
+A list of sentences is in the order in which a reader needs them. No sentence gives the highest of several images as if
+it were one image's, and none says that a finding is absent or that a radiograph is normal.
+"""
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 
-from dicom_io.composite import codes, iod
+from dicom_io.composite import codes
 from dicom_io.composite.analysis import (
     FindingResult,
     ModelIdentity,
     Pathology,
+    Replaced,
     SourceImage,
-    highest,
     highest_pathology,
     never_assessed,
+    percent,
     strength,
 )
 from dicom_io.composite.codes import Code, coded
+from dicom_io.results import reasons
+from dicom_io.results.language import Language, marked
 
-NOT_VERIFIED = "Computed by software and not verified by a physician."
-NOT_EVALUATED = "Nobody has measured how often the calls of this model are right."
-# "normal" is not ours to say: a model knows a few findings, and misses some of those
-NOT_NORMAL = "A finding below its threshold, or one that the model does not assess, may still be there."
+MOST_LINES = 8  # of a summary
+NOT_EVALUATED = marked("Nobody has measured how often the calls of this model are right.")
+_LINES = {
+    "above": marked("{finding}: above threshold (score {score})"),
+    "near": marked("{finding}: near threshold (score {score})"),
+    "below": marked("{finding}: below threshold (score {score})"),
+}
 
 
 def ranked(findings: Iterable[FindingResult]) -> list[FindingResult]:
@@ -26,88 +37,218 @@ def ranked(findings: Iterable[FindingResult]) -> list[FindingResult]:
     return sorted(findings, key=strength)
 
 
+def analysed(images: Iterable[SourceImage]) -> list[SourceImage]:
+    """The images that have a result."""
+    return [image for image in images if not image.reason]
+
+
+def above(images: Iterable[SourceImage]) -> int:
+    """How many findings are above their thresholds in any of the images."""
+    return len({result.finding for image in images for result in image.findings if result.call == "above"})
+
+
 def processing(images: Sequence[SourceImage]) -> Code:
-    """The code of CID 6047 for what was analysed and whether anything was found."""
-    analysed = [image for image in images if not image.reason]
-    if not analysed:
+    """The code of CID 6047 for what was analysed and whether anything was found; of images that the model may read."""
+    done = analysed(images)
+    if not done:
         return codes.NONE_SUCCEEDED
-    pathology = highest_pathology(analysed)
-    called = any(result.call == "above" for image in analysed for result in image.findings)
-    found = called or (pathology is not None and pathology.call == "above")
-    if len(analysed) == len(images):
+    overall = highest_pathology(done)
+    found = above(done) or (overall is not None and overall.call == "above")
+    if all(not image.reason for image in images if image.in_scope):
         return codes.ALL_SUCCEEDED_WITH if found else codes.ALL_SUCCEEDED_WITHOUT
     return codes.NOT_ALL_SUCCEEDED_WITH if found else codes.NOT_ALL_SUCCEEDED_WITHOUT
 
 
-def headline(images: Sequence[SourceImage]) -> str:
-    """One sentence for the whole study."""
-    code = processing(images)
-    if code == codes.NONE_SUCCEEDED:
-        return "No result."
-    above = [result for result in ranked(highest(images)) if result.call == "above"]
-    if above:
-        return f"Above threshold: {', '.join(map(_named, above))}."
-    if code in (codes.ALL_SUCCEEDED_WITH, codes.NOT_ALL_SUCCEEDED_WITH):
-        return "Any finding is above its threshold, but no single finding is."
-    return "No finding above threshold. This does not mean normal."
+def headline(images: Sequence[SourceImage], language: Language) -> str:
+    """The answer in one line."""
+    if not (done := analysed(images)):
+        return language.say("AI: no result for this image") if len(images) == 1 else language.say("AI: no result")
+    if number := above(done):
+        return language.say_many(
+            "AI: {number} finding above threshold", "AI: {number} findings above threshold", number
+        )
+    overall = highest_pathology(done)
+    if overall and overall.call == "above":
+        return language.say("AI: above threshold as a whole, but no single finding is")
+    return language.say("AI: no finding above threshold")
 
 
-def summary(images: Sequence[SourceImage]) -> str:
-    """The lines of Summary (121111, DCM): headline, findings above and near, the others, and each reason."""
-    lines, findings = [headline(images)], ranked(highest(images))
-    if pathology := highest_pathology(images):
-        lines.append(f"{codes.PATHOLOGY.meaning}: {said(pathology)}")
-    analysed = sum(not image.reason for image in images)
-    if analysed > 1:
-        lines.append(f"Given for each finding is the highest of {analysed} images.")
-    lines += [f"{coded(result.finding).display}: {said(result)}" for result in findings if result.call != "below"]
-    return "\n".join([*lines, *others(images), *not_analysed(images), *remarks(images)])
-
-
-def others(images: Sequence[SourceImage]) -> list[str]:
-    """A sentence that names the findings below threshold, and one that names those that are not assessed."""
-    below = [_named(result) for result in ranked(highest(images)) if result.call == "below"]
-    never = [coded(name).display for name in never_assessed(images)]
-    return [
-        *([f"Below threshold: {', '.join(below)}."] if below else []),
-        *([f"Not assessed by this model: {', '.join(never)}."] if never else []),
+def summary(
+    images: Sequence[SourceImage], model: ModelIdentity, language: Language, replaces: Replaced | None = None
+) -> list[str]:
+    """The lines of Summary (121111, DCM), which a radiologist can paste into a report: at most `MOST_LINES`."""
+    done = analysed(images)
+    before = [
+        headline(images, language),
+        *([] if model.trained else [untrained(language)]),
+        *([replaced(replaces, language)] if replaces else []),
     ]
+    after = [
+        *_joined(others(images, language)),
+        *_joined(not_analysed(images, language)),
+        *_joined(remarks(images, language)),
+        *([limits(language)] if done else []),
+    ]
+    calls = called(done[0], language) if len(done) == 1 else by_image(images, language)
+    return [*before, *_fitted(calls, MOST_LINES - len(before) - len(after)), *after]
 
 
-def not_analysed(images: Sequence[SourceImage]) -> list[str]:
-    """A sentence for each image without a result, with its reason."""
-    if len(images) == 1:
-        return [f"Not analysed because {_sentence(image.reason)}" for image in images if image.reason]
+def replaced(replaces: Replaced, language: Language) -> str:
+    """What a revision replaces."""
+    at = language.day_and_time(replaces.made_at)
+    if replaces.model:
+        return language.say("Replaces the AI result of {time} (model {model}).", time=at, model=replaces.model)
+    return language.say("Replaces the AI result of {time}.", time=at)
+
+
+def called(image: SourceImage, language: Language) -> list[str]:
+    """A line for each finding of an image that is above or near its threshold, the strongest first."""
+    return [line(result, language) for result in ranked(image.findings) if result.call != "below"]
+
+
+def by_image(images: Sequence[SourceImage], language: Language) -> list[str]:
+    """A line for each image that was analysed, which names its findings above and near threshold."""
     return [
-        f"Image {number} of {len(images)} not analysed because {_sentence(image.reason)}"
+        language.say("Image {number}: {calls}.", number=number, calls=_calls(image, language))
         for number, image in enumerate(images, start=1)
-        if image.reason
+        if not image.reason
     ]
 
 
-def remarks(images: Sequence[SourceImage]) -> list[str]:
+def _calls(image: SourceImage, language: Language) -> str:
+    kinds = {call: list(of) for call, of in groupby(ranked(image.findings), key=lambda result: result.call)}
+    said = [
+        language.say("above threshold: {findings}", findings=_scored(kinds["above"], language))
+        if "above" in kinds
+        else language.say("no finding above threshold")
+    ]
+    if "near" in kinds:
+        said.append(language.say("near threshold: {findings}", findings=_scored(kinds["near"], language)))
+    return "; ".join(said)
+
+
+def line(result: FindingResult | Pathology, language: Language) -> str:
+    """A finding, or any finding, with its call and its score."""
+    name = codes.PATHOLOGY.meaning if isinstance(result, Pathology) else coded(result.finding).display
+    return language.say(_LINES[result.call], finding=language.say(name), score=result.score)
+
+
+def others(images: Sequence[SourceImage], language: Language) -> list[str]:
+    """A sentence that names the findings below threshold in all images, and one of those that are not assessed."""
+    done = analysed(images)
+    found = [result for image in done[:1] for result in ranked(image.findings)]
+    more = {result.finding for image in done for result in image.findings if result.call != "below"}
+    below = [display(result.finding, language) for result in found if result.finding not in more]
+    never = [display(name, language) for name in never_assessed(images)]
+    return [
+        *([language.say("Below threshold: {findings}.", findings=listed(below))] if below else []),
+        *([language.say("Not assessed by this model: {findings}.", findings=listed(never))] if never else []),
+    ]
+
+
+def not_analysed(images: Sequence[SourceImage], language: Language) -> list[str]:
+    """A sentence for each reason for which images have no result; it names the images where there are several."""
+    said: dict[reasons.Plainly, list[int]] = {}
+    for number, image in enumerate(images, start=1):
+        if image.reason:
+            said.setdefault(reasons.plainly(image.reason, language), []).append(number)
+    return [_not_analysed(why, numbers if len(images) > 1 else [], language) for why, numbers in said.items()]
+
+
+def _not_analysed(why: reasons.Plainly, numbers: Sequence[int], language: Language) -> str:
+    view = f" ({why.view})" if why.view else ""
+    if not numbers:
+        return language.say("Not analysed{view}: {cause}", view=view, cause=why.cause)
+    return language.say_many(
+        "Image {images}{view} was not analysed: {cause}",
+        "Images {images}{view} were not analysed: {cause}",
+        len(numbers),
+        images=", ".join(map(str, numbers)),
+        view=view,
+        cause=why.cause,
+    )
+
+
+def remarks(images: Sequence[SourceImage], language: Language) -> list[str]:
     """Each remark on an image, once."""
-    return list(dict.fromkeys(image.remark for image in images if image.remark))
+    return list(dict.fromkeys(reasons.remark(image.remark, language) for image in images if image.remark))
 
 
-def _sentence(reason: str) -> str:
-    return f"{reason.strip().rstrip('.')}."
+def scores(images: Sequence[SourceImage], language: Language) -> list[str]:
+    """A line for each image with score, certainty and threshold of all its findings, the strongest first."""
+    lines = []
+    for number, image in enumerate(images, start=1):
+        values = "; ".join(_numbers(result, language) for result in ranked(image.findings))
+        if values and len(images) == 1:
+            lines.append(language.say("Scores, with certainty and threshold: {values}.", values=values))
+        elif values:
+            sentence = marked("Image {number}: scores, with certainty and threshold: {values}.")
+            lines.append(language.say(sentence, number=number, values=values))
+    return lines
 
 
-def said(result: FindingResult | Pathology) -> str:
-    """The call in words, with the score."""
-    return f"{result.call} threshold (score {result.score})"
+def _numbers(result: FindingResult, language: Language) -> str:
+    shares = ", ".join(f"{language.decimal(percent(share))} %" for share in (result.probability, result.threshold))
+    return f"{lowered(display(result.finding, language))} {result.score} ({shares})"
 
 
-def comments(images: Sequence[SourceImage], model: ModelIdentity) -> list[str]:
-    """The texts of Comment (121106, DCM): the disclaimer, and what the weights or the calls lack where they do."""
-    warning = [iod.UNTRAINED] if not model.trained else []
-    warning += [NOT_EVALUATED] if model.trained and not model.evaluated else []
-    limits = f" {NOT_NORMAL}" if any(image.findings for image in images) else ""
-    site = f", site calibration {model.site_calibration}" if model.site_calibration else ""
-    made_by = f"Model {model.name} {model.version}, {model.digest}{site}."
-    return [*warning, f"{iod.DISCLAIMER}. {NOT_VERIFIED}{limits} {made_by}"]
+def comments(images: Sequence[SourceImage], model: ModelIdentity, language: Language) -> list[str]:
+    """The texts of Comment (121106, DCM): what weights or calls lack, the disclaimer, and the model."""
+    warning = unevaluated(model, language) if model.trained else [untrained(language)]
+    made_by = [language.say("Model {name} {version}.", name=model.name, version=model.version)]
+    if model.site_calibration:
+        made_by.append(language.say("Calibration of this site: {digest}.", digest=model.site_calibration))
+    return [*warning, " ".join([disclaimer(language), *made_by])]
 
 
-def _named(result: FindingResult) -> str:
-    return f"{coded(result.finding).display} (score {result.score})"
+def disclaimer(language: Language) -> str:
+    """What stands below every result."""
+    return language.say("AI result, not for primary diagnosis. Not verified by a physician.")
+
+
+def limits(language: Language) -> str:
+    """What a result without a finding, or with few, does not mean."""
+    return language.say("Does not mean normal. A finding below threshold, or unknown to the model, may be present.")
+
+
+def untrained(language: Language) -> str:
+    """What stands above a result of random weights."""
+    return language.say(
+        "The weights of this model are UNTRAINED: every value here is meaningless and only tests the connection."
+    )
+
+
+def unevaluated(model: ModelIdentity, language: Language) -> list[str]:
+    """What is to be said of trained weights whose calls nobody has evaluated; [] of others."""
+    if model.evaluated or not model.trained:
+        return []
+    return [language.say(NOT_EVALUATED)]
+
+
+def display(finding: str, language: Language) -> str:
+    """The name of a finding, which is its code's meaning, in this language."""
+    return language.say(coded(finding).display)
+
+
+def lowered(name: str) -> str:
+    """A name as it stands inside a sentence: with a small letter, unless it is an abbreviation."""
+    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names inside a sentence."""
+    return ", ".join(map(lowered, names))
+
+
+def _scored(results: Iterable[FindingResult], language: Language) -> str:
+    return ", ".join(f"{lowered(display(one.finding, language))} (score {one.score})" for one in results)
+
+
+def _joined(sentences: Sequence[str]) -> list[str]:
+    """The sentences in one line; [] if there is none."""
+    return [" ".join(sentences)] if sentences else []
+
+
+def _fitted(lines: Sequence[str], room: int) -> list[str]:
+    """The lines, of which those that find no room are joined with the last."""
+    return [*lines[: room - 1], *(["; ".join(lines[room - 1 :])] if lines[room - 1 :] else [])]

@@ -60,6 +60,7 @@ def _write(tx: Transaction, taken: Study, outcome: AnalysisOutcome, now: datetim
         "verdicts": dict(Counter(i.verdict for i in outcome.instances)),
         "objects": new,
         "model_digest": outcome.model_digest,
+        "model_version": outcome.model_version,
         "revision": taken.revision,
     }
     values: dict[str, Any] = {"claimed_by": "", "attempts": 0, "analysed_at": now}

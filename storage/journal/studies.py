@@ -6,16 +6,16 @@ A claim is the name of the worker in the column `claimed_by`. A study that is cl
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import groupby
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
 
 from storage.database import reading
 from storage.errors import WrongState
+from storage.journal.earlier import corrected_since, load_earlier
 from storage.journal.transactions import Book, Transaction, analyse_again, deliver_again
-from storage.records import EarlierObject, Instance, State, Study
-from storage.schema import delivery, instance, result_object, study
+from storage.records import Instance, State, Study
+from storage.schema import delivery, instance, study
 
 _OPEN = (
     select(study)
@@ -188,7 +188,8 @@ def _load(connection: Connection, rows: Sequence[Any]) -> list[Study]:
                 i.calling_ae_title,
             )
         )
-    earlier = _load_earlier(connection, ids)
+    earlier = load_earlier(connection, ids)
+    corrected = corrected_since(connection, earlier)
     return [
         Study(
             row.id,
@@ -199,24 +200,7 @@ def _load(connection: Connection, rows: Sequence[Any]) -> list[Study]:
             tuple(instances[row.id]),
             tuple(earlier[row.id]),
             row.priority,
+            row.id in corrected,
         )
         for row in rows
     ]
-
-
-def _load_earlier(connection: Connection, study_ids: Sequence[int]) -> dict[int, list[EarlierObject]]:
-    """Return the result objects made so far, by study, newest last."""
-    columns = [result_object.c[name] for name in ("id", "study_id", "kind", "sop_class_uid", "sop_instance_uid")]
-    made = (
-        select(*columns, delivery.c.destination)
-        .outerjoin(delivery, delivery.c.object_id == result_object.c.id)
-        .where(result_object.c.study_id.in_(study_ids))
-        .order_by(result_object.c.id)
-    )
-    objects: dict[int, list[EarlierObject]] = defaultdict(list)
-    for _, rows in groupby(connection.execute(made), key=lambda row: row.id):
-        first, *others = rows
-        destinations = frozenset(row.destination for row in (first, *others) if row.destination is not None)
-        made_before = EarlierObject(first.kind, first.sop_class_uid, first.sop_instance_uid, destinations)
-        objects[first.study_id].append(made_before)
-    return objects

@@ -1,16 +1,19 @@
 """Defaults and values that the configuration and the rest of the program share stand in one place, or agree."""
 
+import json
 from dataclasses import MISSING, fields
 from typing import Any, get_args
 
 import pytest
 
 from config.sections import DestinationSettings, SelectSettings
-from config.settings import load
+from config.settings import ConfigurationError, load
 from daemon.translate import selection_rules
+from daemon.wiring import read_settings
 from dicom_io.composite import codes
 from dicom_io.image.selection import SelectionRules
 from dicom_io.results import report
+from dicom_io.results.language import offered
 
 
 def test_the_configuration_alone_has_defaults_of_what_is_analysed() -> None:
@@ -37,9 +40,20 @@ def test_a_list_replaces_the_default() -> None:
 
 
 @pytest.mark.parametrize(("key", "known"), [
-    ("sr_class", report.SOP_CLASSES), ("sr_title", codes.TITLES), ("language", codes.LANGUAGES),
+    ("sr_class", report.SOP_CLASSES), ("sr_title", codes.TITLES),
 ])  # fmt: skip
 def test_a_report_can_be_made_in_every_way_that_can_be_configured(key: str, known: dict[str, Any]) -> None:
     """The values that a destination may ask for are those that a report is written with, and the default is one."""
     assert set(get_args(DestinationSettings.model_fields[key].annotation)) == set(known)
     assert DestinationSettings.model_fields[key].default in known
+
+
+def test_a_language_that_there_is_not_is_refused() -> None:
+    """The languages are those that the program offers; the refusal names them, and the default is the first."""
+    destination = {"name": "a", "ae_title": "A", "host": "h", "port": 1}
+    for language in offered():
+        environ = {"HILUM__DESTINATION": json.dumps([destination | {"language": language}])}
+        assert read_settings(None, environ).destination[0].language == language
+    assert DestinationSettings.model_fields["language"].default == offered()[0]
+    with pytest.raises(ConfigurationError, match="language is 'xx', expected 'en-US', 'fr'"):
+        read_settings(None, {"HILUM__DESTINATION": json.dumps([destination | {"language": "xx"}])})

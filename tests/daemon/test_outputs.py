@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
@@ -13,7 +14,8 @@ from config.settings import ConfigurationError
 from daemon import outputs, pipeline
 from daemon.wiring import open_classifier, read_settings
 from dicom_io.composite.analysis import Analysis, Encoded, PredecessorRef, ResultKind, result_uid
-from storage.records import EarlierObject, Instance, Study
+from storage.earlier import EarlierObject
+from storage.records import Instance, Study
 from tests.support.peers import dx_file
 
 # --- what somebody who adds a kind writes: a module with a KIND, and the row ---
@@ -33,6 +35,7 @@ def _make(analysis: Analysis, options: NoteOptions, earlier: Sequence[Predecesso
 
 
 KIND = ResultKind((str(EncapsulatedPDFStorage),), NoteOptions, _make)
+MADE = datetime(2026, 1, 2, tzinfo=UTC)
 DESTINATIONS = (
     '[{"name": "a", "ae_title": "A", "host": "h", "port": 1, "outputs": ["note"]},'
     ' {"name": "b", "ae_title": "B", "host": "h", "port": 1, "outputs": ["sr", "note"], "sr_class": "enhanced"},'
@@ -65,7 +68,7 @@ def test_a_new_kind_is_made_grouped_and_kept(tmp_path: Path, untrained: dict[str
     header = pipeline.read_header(file)
     instance = Instance(1, header.sop_class_uid, header.sop_instance_uid, "1.1", header.transfer_syntax_uid, "n", "s")
     both = frozenset({"a", "b"})
-    earlier = tuple(EarlierObject(kind, "1.2", uid, to) for kind, uid, to in [
+    earlier = tuple(EarlierObject(kind, "1.2", uid, to, MADE) for kind, uid, to in [
         ("note", "1.5.1", both), ("note", "1.5.2", frozenset({"a"})), ("sr", "1.5.3", both)
     ])  # fmt: skip
     study = Study(1, header.study_instance_uid, 1, 1, pipeline.datetime.now().astimezone(), (instance,), earlier)

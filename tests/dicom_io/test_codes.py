@@ -75,7 +75,7 @@ def test_cardiomegaly_is_not_the_fetal_one() -> None:
 def test_local_codes_are_marked() -> None:
     """A finding without a verified code has a local one, whose scheme begins with 99, and its status says so."""
     local = {f.display for f in findings().values() if f.status == "local"}
-    assert local == {"Pleural Thickening", "Lung Lesion", "Enlarged Cardiomediastinum"}
+    assert local == {"Pleural thickening", "Lung lesion", "Enlarged cardiomediastinum"}
     for finding in findings().values():
         assert finding.status in ("standard", "corroborated", "local")
         assert (finding.code.scheme == codes.LOCAL_SCHEME) == (finding.status == "local")

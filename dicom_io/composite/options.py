@@ -1,0 +1,34 @@
+"""What a destination asks for of the report and of the page."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+#: The kinds that refer to each other where a destination gets both: the report and the page.
+PAIR = ("sc", "sr")
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a destination asks for of the report and of the page, which refer to each other."""
+
+    sr_class: Literal["comprehensive-3d", "comprehensive", "enhanced"] = "comprehensive-3d"
+    sr_title: Literal["imaging-measurement-report", "ai-chest-radiograph-result"] = "ai-chest-radiograph-result"
+    language: str = "en-US"
+    series_caption: Literal["result", "neutral"] = "result"
+    """Whether Series Description carries the answer."""
+    outputs: tuple[str, ...] = ()
+    """Which of `PAIR` the destination gets; other kinds make no difference here and are dropped."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outputs", tuple(kind for kind in PAIR if kind in self.outputs))
+
+    @property
+    def paired(self) -> bool:
+        """Whether the destination gets both the report and the page."""
+        return self.outputs == PAIR
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What of these makes another object (`result_uid`)."""
+        pair = "pair" if self.paired else "alone"
+        return self.sr_class, self.sr_title, self.language, self.series_caption, pair
