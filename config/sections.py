@@ -109,6 +109,7 @@ class DestinationSettings(Section):
     sr_class: Literal["comprehensive-3d", "comprehensive", "enhanced"] = "comprehensive-3d"
     sr_title: Literal["imaging-measurement-report", "ai-chest-radiograph-result"] = "ai-chest-radiograph-result"
     language: Literal["en-US"] = "en-US"
+    sc_encoding: Literal["jpeg", "lossless"] = "jpeg"
     report_ignored: Literal["chest", "all", "none"] = "chest"
 
     @field_validator("report_ignored", mode="before")

@@ -1,23 +1,19 @@
-"""The Secondary Capture image (PS3.3 A.8.1): the result as a picture, which every viewer shows."""
+"""The Secondary Capture image (PS3.3 A.8.1): the result as pages, which every viewer shows.
 
-import io
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+Each image that was analysed has a page of its own. The pages of an analysis are one series, in the order of the images.
+"""
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-from pydicom.dataset import Dataset
-from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from PIL.Image import Image
+from pydicom.uid import JPEGBaseline8Bit, RLELossless, SecondaryCaptureImageStorage
 
 from dicom_io.composite import codes, copying, encode, iod
 from dicom_io.composite.analysis import (
     Analysis,
     Encoded,
-    Location,
-    ModelIdentity,
-    NoOptions,
     PredecessorRef,
     ReportError,
     ResultKind,
@@ -27,63 +23,94 @@ from dicom_io.composite.analysis import (
 )
 from dicom_io.composite.encode import element, item, number, sequence
 from dicom_io.composite.macros import code_item
-from dicom_io.results.picture import draw
+from dicom_io.results.language import Language
+from dicom_io.results.page.content import Page, pages
+from dicom_io.results.page.encoding import jpeg, rle
+from dicom_io.results.page.sheet import draw
 
 SERIES_NUMBER = "9911"
-JPEG_QUALITY = 90
 
 
-def secondary_capture(
-    images: Sequence[SourceImage],
-    model: ModelIdentity,
-    started: datetime,
-    pixels: NDArray[np.floating[Any]] | None = None,
-    location: Location | None = None,
-) -> Encoded:
-    """The picture of the results over `images`, which belong to one study; 8 bit RGB, no patient data in the pixels.
+@dataclass(frozen=True)
+class PageOptions:
+    """What a destination asks for."""
 
-    `pixels` is the image to show, float [rows, columns], 0 black to 1 white; None shows the table alone. Encoded in
-    JPEG Baseline. The same analysis gives the same UID; patient and study are copied as for the report. Raises as
-    `structured_report` does.
+    language: str = "en-US"
+    sc_encoding: Literal["jpeg", "lossless"] = "jpeg"
+
+
+def secondary_captures(
+    analysis: Analysis, options: PageOptions = PageOptions(), replaces: str = ""
+) -> Iterator[Encoded]:
+    """Yield the pages of an analysis as objects; 8 bit RGB, without name, number or birth date in the pixels.
+
+    The same analysis gives the same UIDs. Patient and study are copied as for the report. `replaces` is a sentence
+    in the language of the options that says which result these pages replace. Raises as `structured_report` does.
     """
-    check_analysis(images, started)
-    if pixels is not None and (pixels.ndim != 2 or not pixels.size):
-        raise ReportError(f"the picture must be [rows, columns], found shape {pixels.shape}")
-    source = images[0].dataset
-    place = f"{location.finding} {location.polygons} {location.reason}" if location else ""
-    uid = result_uid("picture", images, model, str(pixels is not None), place)
-    picture = draw(images, model, pixels, location)
+    check_analysis(analysis.images, analysis.started)
+    for image in analysis.images:
+        if image.pixels is not None and (image.pixels.ndim != 2 or not image.pixels.size):
+            raise ReportError(f"the picture must be [rows, columns], found shape {image.pixels.shape}")
+    language = Language(options.language.partition("-")[0])
+    for place, page in enumerate(pages(analysis, language, replaces), start=1):
+        yield _secondary_capture(page, place, options)
+
+
+def _secondary_capture(page: Page, place: int, options: PageOptions) -> Encoded:
+    source = page.images[0].dataset
+    series, uid = _uids(page, options)
     elements = {
         **copying.patient_and_study(source),
-        **iod.series("OT", SERIES_NUMBER, uid, model, started, source),
-        **iod.equipment(model, started, source),
+        **iod.series("OT", SERIES_NUMBER, series, page.model, page.started, source),
+        **iod.equipment(page.model, page.started, source),
         "ConversionType": element("ConversionType", "WSD"),  # SC Equipment, PS3.3 C.8.6.1: a workstation made it
-        **_general_image(images, model, started, source),
-        **_image_pixel(picture),
-        **iod.sop_common(str(SecondaryCaptureImageStorage), uid, started, source),
+        **_general_image(page),
+        **_image_pixel(draw(page), options),
+        **iod.sop_common(str(SecondaryCaptureImageStorage), uid, page.started, source),
+        "InstanceNumber": element("InstanceNumber", str(place)),
     }
-    data = encode.dataset(elements)
-    return Encoded(str(SecondaryCaptureImageStorage), uid, str(JPEGBaseline8Bit), data)
+    syntax = JPEGBaseline8Bit if options.sc_encoding == "jpeg" else RLELossless
+    return Encoded(str(SecondaryCaptureImageStorage), uid, str(syntax), encode.dataset(elements))
 
 
-def _general_image(
-    images: Sequence[SourceImage], model: ModelIdentity, started: datetime, source: Dataset
-) -> dict[str, bytes]:
+def _uids(page: Page, options: PageOptions) -> tuple[str, str]:
+    """What the series of the pages is derived from, and the page's SOP Instance UID."""
+    of_all = page.images, page.model, options.language, options.sc_encoding
+    location = page.location()
+    where = f"{location.finding} {location.polygons} {location.reason}" if location else ""
+    looks = [f"{image.side} {image.view} {image.pixels is not None}" for image in page.images]
+    return result_uid("pages", *of_all), result_uid("page", *of_all, str(page.place), where, *looks)
+
+
+def _general_image(page: Page) -> dict[str, bytes]:
     """General Image and General Reference, PS3.3 C.7.6.1, C.12.4."""
-    day, time = iod.day_and_time(started, source)
+    source, model = page.images[0].dataset, page.model
+    day, time = iod.day_and_time(page.started, source)
     comment = iod.DISCLAIMER if model.trained else f"{iod.DISCLAIMER}. {iod.UNTRAINED}"
+    sources = [page.image] if page.image else page.images
     return {
         "ImageType": element("ImageType", "DERIVED\\SECONDARY"),
         "ContentDate": element("ContentDate", day),
         "ContentTime": element("ContentTime", time),
-        "PatientOrientation": element("PatientOrientation"),
-        "Laterality": element("Laterality"),
-        "BurnedInAnnotation": element("BurnedInAnnotation", "NO"),  # nothing that identifies the patient
-        "RecognizableVisualFeatures": element("RecognizableVisualFeatures", "NO"),
+        "ContentQualification": element("ContentQualification", "RESEARCH"),
+        "PatientOrientation": element("PatientOrientation"),  # a page has none
+        **_as_the_source_says(page, "BurnedInAnnotation"),
+        **_as_the_source_says(page, "RecognizableVisualFeatures"),
         "ImageComments": element("ImageComments", comment),
         "DerivationDescription": element("DerivationDescription", "Radiograph with the results of a classification"),
-        "SourceImageSequence": sequence("SourceImageSequence", [_source(image) for image in images]),
+        "SourceImageSequence": sequence("SourceImageSequence", [_source(image) for image in sources]),
     }
+
+
+def _as_the_source_says(page: Page, keyword: str) -> dict[str, bytes]:
+    """YES or NO as the image says that is shown; absent where it does not say. A page without an image has NO.
+
+    What the page adds identifies nobody, but what is burned into the image is burned into the page.
+    """
+    if page.image is None or page.image.pixels is None:
+        return {keyword: element(keyword, "NO")}
+    said = copying.text(page.image.dataset, keyword).upper()
+    return {keyword: element(keyword, said)} if said in ("YES", "NO") else {}
 
 
 def _source(image: SourceImage) -> bytes:
@@ -94,11 +121,10 @@ def _source(image: SourceImage) -> bytes:
     )
 
 
-def _image_pixel(picture: Image.Image) -> dict[str, bytes]:
+def _image_pixel(picture: Image, options: PageOptions) -> dict[str, bytes]:
     """Image Pixel, PS3.3 C.7.6.3, and what C.7.6.1.1.5 asks of a lossy compression."""
     pixels = {
         "SamplesPerPixel": number("SamplesPerPixel", 3),
-        "PlanarConfiguration": number("PlanarConfiguration", 0),
         "Rows": number("Rows", picture.height),
         "Columns": number("Columns", picture.width),
         "BitsAllocated": number("BitsAllocated", 8),
@@ -106,8 +132,13 @@ def _image_pixel(picture: Image.Image) -> dict[str, bytes]:
         "HighBit": number("HighBit", 7),
         "PixelRepresentation": number("PixelRepresentation", 0),
     }
-    frame, size = _jpeg(picture), 3 * picture.height * picture.width
-    return pixels | {
+    return pixels | (_lossy(picture) if options.sc_encoding == "jpeg" else _lossless(picture))
+
+
+def _lossy(picture: Image) -> dict[str, bytes]:
+    frame, size = jpeg(picture), 3 * picture.height * picture.width
+    return {
+        "PlanarConfiguration": number("PlanarConfiguration", 0),
         "PhotometricInterpretation": element("PhotometricInterpretation", "YBR_FULL_422"),  # PS3.5 8.2.1
         "LossyImageCompression": element("LossyImageCompression", "01"),
         "LossyImageCompressionRatio": element("LossyImageCompressionRatio", f"{size / len(frame):.1f}"),
@@ -116,15 +147,16 @@ def _image_pixel(picture: Image.Image) -> dict[str, bytes]:
     }
 
 
-def _jpeg(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling="4:2:2")
-    return buffer.getvalue()
+def _lossless(picture: Image) -> dict[str, bytes]:
+    return {
+        "PlanarConfiguration": number("PlanarConfiguration", 1),  # PS3.5 G.2: a segment for each colour
+        "PhotometricInterpretation": element("PhotometricInterpretation", "RGB"),
+        "PixelData": encode.encapsulated_pixel_data(rle(picture)),
+    }
 
 
-def _make(analysis: Analysis, _options: NoOptions, _earlier: Sequence[PredecessorRef]) -> list[Encoded]:
-    location = analysis.location() if analysis.pixels is not None else None
-    return [secondary_capture(analysis.images, analysis.model, analysis.started, analysis.pixels, location)]
+def _make(analysis: Analysis, options: PageOptions, _earlier: Sequence[PredecessorRef]) -> list[Encoded]:
+    return list(secondary_captures(analysis, options))
 
 
-KIND = ResultKind((str(SecondaryCaptureImageStorage),), NoOptions, _make)
+KIND = ResultKind((str(SecondaryCaptureImageStorage),), PageOptions, _make)

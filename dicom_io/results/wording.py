@@ -27,7 +27,8 @@ def ranked(findings: Iterable[FindingResult]) -> list[FindingResult]:
 
 
 def processing(images: Sequence[SourceImage]) -> Code:
-    """The code of CID 6047 for what was analysed and whether anything was found."""
+    """The code of CID 6047 for what was analysed, out of what is in scope, and whether anything was found."""
+    images = [image for image in images if image.in_scope] or images
     analysed = [image for image in images if not image.reason]
     if not analysed:
         return codes.NONE_SUCCEEDED
