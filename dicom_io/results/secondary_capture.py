@@ -62,6 +62,7 @@ def _secondary_capture(page: Page, place: int, options: PageOptions) -> Encoded:
     elements = {
         **copying.patient_and_study(source),
         **iod.series("OT", SERIES_NUMBER, series, page.model, page.started, source),
+        **_body_part(page),
         **iod.equipment(page.model, page.started, source),
         "ConversionType": element("ConversionType", "WSD"),  # SC Equipment, PS3.3 C.8.6.1: a workstation made it
         **_general_image(page),
@@ -80,6 +81,13 @@ def _uids(page: Page, options: PageOptions) -> tuple[str, str]:
     where = f"{location.finding} {location.polygons} {location.reason}" if location else ""
     looks = [f"{image.side} {image.view} {image.pixels is not None}" for image in page.images]
     return result_uid("pages", *of_all), result_uid("page", *of_all, str(page.place), where, *looks)
+
+
+def _body_part(page: Page) -> dict[str, bytes]:
+    """General Series, PS3.3 C.7.3.1: a chest has no laterality; that of a hand, which a page may name, is unknown."""
+    if all(image.cause == "body part" for image in page.images):
+        return {"Laterality": element("Laterality")}
+    return {"BodyPartExamined": element("BodyPartExamined", "CHEST")}
 
 
 def _general_image(page: Page) -> dict[str, bytes]:

@@ -13,7 +13,8 @@ from dicom_io.results.page.typesetting import GREY, WHITE, font
 SIDE = 960
 MARK = 56  # size of the side mark
 MARGIN = 22  # from the mark to the edges of the picture
-PLACES = range(0, 4 * 84, 84)  # how far down the mark may go, out of the way of letters that the picture has there
+STEP = 84
+PLACES = range(0, 4 * STEP, STEP)  # how far down the mark may go, out of the way of letters that the picture has there
 NARROWEST = 480  # a picture that is smaller has its mark beside it
 
 
@@ -53,16 +54,13 @@ def _mark(pen: ImageDraw.ImageDraw, left: int, top: int, grey: Image.Image, page
         said, size = page.language.say("side unknown"), 32
     else:
         said, size = page.language.say("L"), MARK
-    right = grey.width - MARGIN
-    across = int(font(size).getlength(said)) + 2
-    down = min(
-        PLACES, key=lambda place: _contrast(grey, (right - across, MARGIN + place, right, MARGIN + place + size))
-    )
-    place = (left + right, top + MARGIN + down)
+    across = int(font(size).getlength(said)) + 2 * MARGIN
+    down = min(PLACES, key=lambda place: _contrast(grey.crop((grey.width - across, place, grey.width, place + STEP))))
+    place = (left + grey.width - MARGIN, top + MARGIN + down)
     pen.text(place, said, WHITE, font(size), anchor="rt", stroke_width=2, stroke_fill=(0, 0, 0))
 
 
-def _contrast(grey: Image.Image, box: tuple[int, int, int, int]) -> int:
+def _contrast(part: Image.Image) -> int:
     """Return how much there is to see in a part of a picture: 0 (nothing that a letter would cover) to 3."""
-    low, high = grey.crop(box).getextrema()
+    low, high = part.getextrema()
     return int(high - low) // 64  # type: ignore[operator]  # of one band: two numbers
