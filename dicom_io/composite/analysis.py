@@ -250,5 +250,6 @@ def percent(probability: float) -> str:
 
 
 def series_uid(sop_instance_uid: str) -> str:
-    """The series of a result object: one object a series, because viewers show only one document of a series."""
+    """The series of what has this UID: of a report, which is alone because viewers show only one document of a series,
+    or what the UIDs of an analysis' pages have in common."""
     return derived_uid("series", sop_instance_uid)
