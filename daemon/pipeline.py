@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +24,7 @@ from daemon.channel import Channel
 from daemon.comparison import compare
 from daemon.decisions import SeveralPatients
 from daemon.locating import location_on_page, result_with_locations
-from dicom_io.composite.analysis import Analysis
+from dicom_io.composite.analysis import Analysis, Cause, SourceImage
 from dicom_io.image.decode import decode
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.no_picture import NoPicture
@@ -130,6 +130,7 @@ class ExaminedImage:
     sign: Sign = "chest"
     view: Projection = ""
     remark: str = ""
+    cause: Cause = ""
 
 
 def read_images(study: Study, spool: Spool, settings: Settings) -> tuple[ExaminedImage, ...]:
@@ -151,13 +152,13 @@ def _read_image(instance: Instance, spool: Spool, rules: SelectionRules, max_pix
     header = read_header(path)
     verdict = select(header, rules)
     if not verdict.eligible:
-        return ExaminedImage(instance, header, "ignored", verdict.reason, sign=verdict.sign)
+        return ExaminedImage(instance, header, "ignored", verdict.reason, sign=verdict.sign, cause=verdict.cause)
     try:
         pixels = decode(path, max_pixels, SIZE_HINT, header)
         view = projection(header)
         return ExaminedImage(instance, header, "analysed", pixels=pixels, view=view, remark=verdict.remark)
     except NoPicture as refusal:
-        return ExaminedImage(instance, header, "refused", str(refusal))
+        return ExaminedImage(instance, header, "refused", str(refusal), cause=refusal.cause)
 
 
 def classify(
@@ -181,7 +182,7 @@ def _with_prediction(image: ExaminedImage, predictions: Iterator[Prediction]) ->
     prediction = next(predictions)
     if prediction.analysed:
         return replace(image, prediction=prediction)
-    return replace(image, verdict="refused", reason=prediction.reason, prediction=prediction)
+    return replace(image, verdict="refused", reason=prediction.reason, prediction=prediction, cause="gate")
 
 
 def conclude(
@@ -196,7 +197,7 @@ def conclude(
     summary = classifier.summary(predictions) if predictions else None
     return AnalysisOutcome(
         instances=tuple(_instance_outcome(image, classifier) for image in images),
-        objects=tuple(_result_objects(study, in_scope, images, classifier, settings.destination, started)),
+        objects=tuple(_result_objects(study, in_scope, images, classifier, settings, started)),
         state="ANALYSED" if in_scope else "IGNORED",
         reason="; ".join(dict.fromkeys(image.reason for image in images if image.reason)),
         findings=translate.findings(summary),
@@ -216,13 +217,14 @@ def _result_objects(
     in_scope: Sequence[ExaminedImage],
     images: Sequence[ExaminedImage],
     classifier: Classifier,
-    destinations: Sequence[DestinationSettings],
+    settings: Settings,
     started: datetime,
 ) -> list[ResultObject]:
     """Each result object once, with the destinations that get it."""
     made: list[ResultObject] = []
-    for shown, told in _answered(in_scope, images, destinations):
-        analysis = _analysis(shown, classifier, started)
+    for named, told in _answered(in_scope, images, settings.destination):
+        sources = tuple(_source_image(image, classifier, settings.select.minimum_age_years) for image in named)
+        analysis = Analysis(sources, translate.model_identity(classifier.bundle), started)
         for name in outputs.MODULES:
             for options, group in outputs.grouped(name, told):
                 kind, revised = outputs.kind(name), translate.revised(analysis, study, group)
@@ -235,12 +237,13 @@ def _result_objects(
 def _answered(
     in_scope: Sequence[ExaminedImage], images: Sequence[ExaminedImage], destinations: Sequence[DestinationSettings]
 ) -> list[tuple[Sequence[ExaminedImage], list[DestinationSettings]]]:
-    """The images that are answered, and the destinations that get this answer.
+    """The images that a result names, and the destinations that get this result.
 
-    Where all images are out of scope by their tags, the destination's settings say whether it gets one.
+    Where an image is in scope, the others of the study are named too, but results of programs never are. Where none
+    is, the answer depends on what the destination wants to be told of.
     """
     if in_scope:
-        return [([image for image in images if image.sign != "result"], list(destinations))]
+        return [([i for i in images if i.verdict != "ignored" or i.sign != "result"], list(destinations))]
     groups: dict[tuple[int, ...], list[DestinationSettings]] = {}
     for destination in destinations:
         numbers = tuple(n for n, i in enumerate(images) if i.sign in ANSWERED[destination.report_ignored])
@@ -248,17 +251,15 @@ def _answered(
     return [([images[n] for n in numbers], told) for numbers, told in groups.items() if numbers]
 
 
-def _analysis(images: Sequence[ExaminedImage], classifier: Classifier, started: datetime) -> Analysis:
-    """Return what the result objects are made from. The picture in them is the first image that was decoded."""
-    sources = tuple(
-        translate.source_image(i.header, i.prediction, i.reason, i.remark, i.verdict != "ignored") for i in images
-    )
-    model = translate.model_identity(classifier.bundle)
-    shown = next((i for i in images if i.pixels is not None), None)
-    if shown is None:
-        return Analysis(sources, model, started)
-    return Analysis(
-        sources, model, started, shown.pixels, partial(location_on_page, shown.pixels, shown.prediction, classifier)
+def _source_image(image: ExaminedImage, classifier: Classifier, least_age: float) -> SourceImage:
+    """Return an image as the result objects name it, with the picture and the place of its strongest finding."""
+    return replace(
+        translate.source_image(image.header, image.prediction, image.reason, image.remark),
+        cause=image.cause,
+        least_age=least_age,
+        in_scope=image.verdict != "ignored",
+        pixels=image.pixels,
+        location=cache(partial(location_on_page, image.pixels, image.prediction, classifier)),
     )
 
 

@@ -14,9 +14,13 @@ These are results, not faults of the program: the image is reported as not analy
 what was found and what was expected, and holds no patient data.
 """
 
+from typing import Literal
+
 
 class NoPicture(Exception):
-    """The file cannot be decoded to a picture; `reason` says why."""
+    """The file cannot be decoded to a picture; `reason` says why, and `cause` of what kind the reason is."""
+
+    cause: Literal["incomplete", "constant", "unreadable"] = "unreadable"
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -33,6 +37,8 @@ class NoPixels(NoPicture):
 
 class Truncated(NoPicture):
     """Pixel Data is shorter than the header promises, or the file ends inside it."""
+
+    cause = "incomplete"
 
 
 class TooLarge(NoPicture):
@@ -53,3 +59,5 @@ class Undecodable(NoPicture):
 
 class Constant(NoPicture):
     """Every pixel has the same value or shade: the exposure or the decoder failed, and this is never a chest."""
+
+    cause = "constant"

@@ -30,23 +30,28 @@ def species(header: Header, rules: SelectionRules) -> str:
     return "not a human patient" if animal else ""
 
 
-def age(header: Header, rules: SelectionRules) -> str:
-    """Reject children. Patient's Age and birth date may each be missing or wrong; an unknown age rejects nobody.
+def contradicting_ages(header: Header, rules: SelectionRules) -> str:
+    """Reject a patient who is a child by Patient's Age and an adult by the birth date, or the other way round.
 
-    Where both are there, the birth date is the finer one. Where one says child and the other adult, and they are more
-    than a year apart, one is wrong, and the image is not analysed; but an age of 0 beside an adult's birth date is what
-    a form has before it is filled in.
+    Where the two are more than a year apart, one is wrong; but an age of 0 beside an adult's birth date is what a form
+    has before it is filled in.
     """
-    stated, counted = stated_years(header), counted_years(header)
-    limit = rules.minimum_age_years
-    if stated is None or counted is None or abs(stated - counted) <= 1:
-        known = stated if counted is None else counted
-        return _too_young(known is not None and known < limit, limit)
-    if (stated < limit) == (counted < limit):
-        return _too_young(stated < limit, limit)
-    if not stated:
+    stated, counted, limit = stated_years(header), counted_years(header), rules.minimum_age_years
+    if not stated or counted is None or abs(stated - counted) <= 1 or (stated < limit) == (counted < limit):
         return ""
     return f"Patient's Age and birth date contradict each other: one is of an age below {limit:g} years"
+
+
+def age(header: Header, rules: SelectionRules) -> str:
+    """Reject children by the birth date, which is the finer of the two, or by Patient's Age where there is none.
+
+    Each may be missing or wrong (see `contradicting_ages`); an unknown age rejects nobody.
+    """
+    stated, counted = stated_years(header), counted_years(header)
+    known = stated if counted is None else counted
+    if known is None or known >= rules.minimum_age_years:
+        return ""
+    return f"younger than {rules.minimum_age_years:g} years: the model is not meant for children"
 
 
 def age_remark(header: Header, rules: SelectionRules) -> str:
@@ -55,7 +60,3 @@ def age_remark(header: Header, rules: SelectionRules) -> str:
     if not limit or stated_years(header) is not None or counted_years(header) is not None:
         return ""
     return f"The patient's age is unknown, and the model is meant for patients of at least {limit:g} years."
-
-
-def _too_young(young: bool, limit: float) -> str:
-    return f"younger than {limit:g} years: the model is not meant for children" if young else ""

@@ -15,8 +15,8 @@ from dicom_io.image.selection.origin import (
     result_of_program,
     sop_class,
 )
-from dicom_io.image.selection.patient import age, age_remark, species
-from dicom_io.image.selection.verdict import SelectionRules, Sign, Verdict
+from dicom_io.image.selection.patient import age, age_remark, contradicting_ages, species
+from dicom_io.image.selection.verdict import RuledOut, SelectionRules, Sign, Verdict
 from dicom_io.image.selection.view import view
 
 Rule = Callable[[Header, SelectionRules], str]  # returns the reason why it rejects the image, or ""
@@ -24,8 +24,11 @@ Rule = Callable[[Header, SelectionRules], str]  # returns the reason why it reje
 _RESULTS: tuple[Rule, ...] = (made_by_hilum, result_of_program)
 _RULES: tuple[Rule, ...] = (
     *_RESULTS, sop_class, modality, presentation_intent_type, image_type, drawn_in_colour, derived, species, body_part,
-    view, age,
+    view, contradicting_ages, age,
 )  # fmt: skip
+_CAUSES: dict[Rule, RuledOut] = {
+    species: "animal", body_part: "body part", view: "view", contradicting_ages: "ages", age: "child"
+}  # fmt: skip
 
 
 def select(header: Header, rules: SelectionRules) -> Verdict:
@@ -33,7 +36,7 @@ def select(header: Header, rules: SelectionRules) -> Verdict:
     for rule in _RULES:
         reason = rule(header, rules)
         if reason:
-            return Verdict(False, reason, _sign(header, rules))
+            return Verdict(False, reason, _sign(header, rules), cause=_CAUSES.get(rule, "kind"))
     remark = age_remark(header, rules)
     return Verdict(True, "a frontal chest radiograph as far as its header tells", remark=remark)
 

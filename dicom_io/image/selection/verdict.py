@@ -6,6 +6,8 @@ from typing import Literal
 #: What an image seems to show by any sign in its header: perhaps a chest (also where nothing says what it is), surely
 #: something else, or only what a program found, which is no radiograph.
 Sign = Literal["chest", "other", "result"]
+#: What kind of rule rejected an image; "" for none of these.
+RuledOut = Literal["view", "child", "ages", "animal", "body part", "kind", ""]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Verdict:
     reason: str
     sign: Sign = "chest"
     remark: str = ""  # a sentence for the report on an image that is analysed; "": there is nothing to say
+    cause: RuledOut = ""
 
     @property
     def kind(self) -> Literal["eligible", "ignored"]:
