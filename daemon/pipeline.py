@@ -223,7 +223,7 @@ def _result_objects(
     """Each result object once, with the destinations that get it."""
     made: list[ResultObject] = []
     for named, told in _answered(in_scope, images, settings.destination):
-        sources = tuple(_source_image(image, classifier, settings.select.minimum_age_years) for image in named)
+        sources = tuple(_source_image(image, classifier) for image in named)
         analysis = Analysis(sources, translate.model_identity(classifier.bundle), started)
         for name in outputs.MODULES:
             for options, group in outputs.grouped(name, told):
@@ -251,12 +251,11 @@ def _answered(
     return [([images[n] for n in numbers], told) for numbers, told in groups.items() if numbers]
 
 
-def _source_image(image: ExaminedImage, classifier: Classifier, least_age: float) -> SourceImage:
+def _source_image(image: ExaminedImage, classifier: Classifier) -> SourceImage:
     """Return an image as the result objects name it, with the picture and the place of its strongest finding."""
     return replace(
         translate.source_image(image.header, image.prediction, image.reason, image.remark),
         cause=image.cause,
-        least_age=least_age,
         in_scope=image.verdict != "ignored",
         pixels=image.pixels,
         location=cache(partial(location_on_page, image.pixels, image.prediction, classifier)),

@@ -93,8 +93,6 @@ class SourceImage:
     """A sentence that the report repeats, for example that the patient's age is unknown."""
     cause: Cause = ""
     """What kind of reason `reason` is, so that a page can say it in the reader's language; "" for any other."""
-    least_age: float = 0.0
-    """The age in years below which a patient is a "child"."""
     in_scope: bool = True
     """False for an image that the model is not for by its header: it is named, and does not count as a failure."""
     view: View = ""
@@ -196,17 +194,8 @@ class ResultKind:
     """Whether `make` is given those objects of other kinds instead which this analysis replaces; it is asked last."""
 
 
-def highest(images: Iterable[SourceImage]) -> tuple[FindingResult, ...]:
-    """The strongest result of each finding over the images, by call and score, in the model's order."""
-    best: dict[str, FindingResult] = {}
-    for result in (result for image in images for result in image.findings):
-        if result.finding not in best or strength(result) < strength(best[result.finding]):
-            best[result.finding] = result
-    return tuple(best.values())
-
-
 def highest_pathology(images: Iterable[SourceImage]) -> Pathology | None:
-    """The same for whether anything is seen; None where no image has it."""
+    """The strongest result over the images of whether anything is seen; None where no image has it."""
     return min((image.pathology for image in images if image.pathology), key=strength, default=None)
 
 
