@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,18 +11,19 @@ from typing import TypeVar
 
 from config.settings import load
 from daemon import pipeline, translate, wiring
-from dicom_io.composite.analysis import ReportOptions
+from dicom_io.composite.analysis import Analysis, ReportOptions
 from dicom_io.image.decode import decode
 from dicom_io.image.header import read_header
 from dicom_io.image.selection import select
 from dicom_io.results.report import structured_report
+from dicom_io.results.secondary_capture import secondary_captures
 
 T = TypeVar("T")
 REPEATS = 5
 
 
 def step_milliseconds(files: list[Path]) -> dict[str, float]:
-    """Milliseconds a study of: digest, header and selection, decoding, inference (together), the report."""
+    """Milliseconds a study of: digest, header and selection, decoding, inference (together), the report, the page."""
     took: dict[str, float] = {}
 
     def timed(name: str, step: Callable[[], T], studies: int = 1) -> T:
@@ -43,6 +45,8 @@ def step_milliseconds(files: list[Path]) -> dict[str, float]:
     timed(f"infer, {len(files)} together", lambda: classifier.predict([pixels] * len(files)), len(files))
     source, model = translate.source_image(header, predictions[0], ""), translate.model_identity(classifier)
     timed("report", lambda: structured_report([source], model, ReportOptions(), (), datetime.now(UTC)))
+    seen = Analysis((replace(source, pixels=pixels),), model, datetime.now(UTC))
+    timed("page", lambda: list(secondary_captures(seen)))
     return took
 
 

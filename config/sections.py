@@ -110,6 +110,7 @@ class DestinationSettings(Section):
     sr_title: Literal["imaging-measurement-report", "ai-chest-radiograph-result"] = "ai-chest-radiograph-result"
     language: str = "en-US"
     series_caption: Literal["result", "neutral"] = "result"
+    sc_encoding: Literal["jpeg", "lossless"] = "jpeg"
     report_ignored: Literal["chest", "all", "none"] = "chest"
 
     @field_validator("report_ignored", mode="before")

@@ -10,25 +10,22 @@ are in the modules of the parts: `daemon.parts.receive`, `daemon.parts.analyse`,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from config.sections import DestinationSettings
 from config.settings import Settings
-from daemon import outputs, translate, triage
+from daemon import translate, triage
+from daemon.answers import result_objects
 from daemon.channel import Channel
 from daemon.comparison import compare
 from daemon.decisions import SeveralPatients
-from daemon.locating import location_on_page, result_with_locations
-from dicom_io.composite.analysis import Analysis
+from daemon.examined import ExaminedImage
+from daemon.locating import result_with_locations
 from dicom_io.image.decode import decode
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.no_picture import NoPicture
-from dicom_io.image.selection import Projection, SelectionRules, Sign, projection, select
+from dicom_io.image.selection import SelectionRules, projection, select
 from dicom_io.image.subject import count_patients
 from dicom_io.network.errors import InstanceConflict, ObjectMismatch
 from dicom_io.network.statuses import Status
@@ -42,7 +39,6 @@ from storage.records import (
     Instance,
     InstanceOutcome,
     ReceivedObject,
-    ResultObject,
     Sent,
     Study,
 )
@@ -56,10 +52,6 @@ if TYPE_CHECKING:  # the receiver and the couriers import this module too, and m
 # A picture is decoded to at least twice this many pixels a side. A Secondary Capture shows that many, and no network
 # here takes more. It is one number for all, so that an image gives the same result whatever is made from it.
 SIZE_HINT = 512
-
-# Of a study in which no image is analysed: the images that a destination is told of, by what they seem to show and by
-# its `report_ignored`. Results are never answered: two programs that answer each other's results would never end.
-ANSWERED: dict[str, tuple[Sign, ...]] = {"chest": ("chest",), "all": ("chest", "other"), "none": ()}
 
 # --- receive -----------------------------------------------------------------------------------------------------
 
@@ -113,23 +105,6 @@ def _check_agreement(header: Header, arrived: Arrived) -> None:
 
 
 # --- analyse -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ExaminedImage:
-    """One image on its way through the analysis: its header, and either its pixels or the reason why it has none."""
-
-    instance: Instance
-    header: Header
-    verdict: str
-    """"analysed", "ignored" (out of scope by its header) or "refused" (in scope, but cannot be analysed)."""
-    reason: str = ""
-    pixels: np.ndarray | None = None
-    """float32 [rows, columns], 0 (black) to 1 (white)."""
-    prediction: Prediction | None = None
-    sign: Sign = "chest"
-    view: Projection = ""
-    remark: str = ""
 
 
 def read_images(study: Study, spool: Spool, settings: Settings) -> tuple[ExaminedImage, ...]:
@@ -196,7 +171,7 @@ def conclude(
     summary = classifier.summary(predictions) if predictions else None
     return AnalysisOutcome(
         instances=tuple(_instance_outcome(image, classifier) for image in images),
-        objects=tuple(_result_objects(study, in_scope, images, classifier, settings.destination, started)),
+        objects=tuple(result_objects(study, in_scope, images, classifier, settings.destination, started)),
         state="ANALYSED" if in_scope else "IGNORED",
         reason="; ".join(dict.fromkeys(image.reason for image in images if image.reason)),
         findings=translate.findings(summary),
@@ -210,57 +185,6 @@ def _instance_outcome(image: ExaminedImage, classifier: Classifier) -> InstanceO
     name = image.instance.sop_instance_uid
     result = result_with_locations(name, image.header, image.pixels, image.prediction, classifier)
     return InstanceOutcome(image.instance.id, image.verdict, image.reason, result)
-
-
-def _result_objects(
-    study: Study,
-    in_scope: Sequence[ExaminedImage],
-    images: Sequence[ExaminedImage],
-    classifier: Classifier,
-    destinations: Sequence[DestinationSettings],
-    started: datetime,
-) -> list[ResultObject]:
-    """Each result object once, with the destinations that get it."""
-    made: list[ResultObject] = []
-    for shown, told in _answered(in_scope, images, destinations):
-        analysis = _analysis(shown, classifier, started)
-        for name in outputs.MODULES:
-            for options, group in outputs.grouped(name, told):
-                kind, revised = outputs.kind(name), translate.revised(analysis, study, group)
-                before = translate.rejected if kind.rejects else translate.predecessors
-                encoded = kind.make(revised, options, before(study.earlier, name, group, made))
-                made += [translate.result_object(name, one, group) for one in encoded]
-    return made
-
-
-def _answered(
-    in_scope: Sequence[ExaminedImage], images: Sequence[ExaminedImage], destinations: Sequence[DestinationSettings]
-) -> list[tuple[Sequence[ExaminedImage], list[DestinationSettings]]]:
-    """The images that are answered, and the destinations that get this answer.
-
-    Where all images are out of scope by their tags, the destination's settings say whether it gets one.
-    """
-    if in_scope:
-        return [([image for image in images if image.sign != "result"], list(destinations))]
-    groups: dict[tuple[int, ...], list[DestinationSettings]] = {}
-    for destination in destinations:
-        numbers = tuple(n for n, i in enumerate(images) if i.sign in ANSWERED[destination.report_ignored])
-        groups.setdefault(numbers, []).append(destination)
-    return [([images[n] for n in numbers], told) for numbers, told in groups.items() if numbers]
-
-
-def _analysis(images: Sequence[ExaminedImage], classifier: Classifier, started: datetime) -> Analysis:
-    """Return what the result objects are made from. The picture in them is the first image that was decoded."""
-    sources = tuple(
-        translate.source_image(i.header, i.prediction, i.reason, i.remark, i.verdict != "ignored") for i in images
-    )
-    model = translate.model_identity(classifier)
-    shown = next((i for i in images if i.pixels is not None), None)
-    if shown is None:
-        return Analysis(sources, model, started)
-    return Analysis(
-        sources, model, started, shown.pixels, partial(location_on_page, shown.pixels, shown.prediction, classifier)
-    )
 
 
 # --- deliver -----------------------------------------------------------------------------------------------------

@@ -17,11 +17,13 @@ from dicom_io.composite.analysis import (
     Pathology,
     PredecessorRef,
     Replaced,
+    Side,
     SourceImage,
 )
 from dicom_io.image.header import Header
-from dicom_io.image.orientation import stored_points
-from dicom_io.image.selection import SelectionRules, projection
+from dicom_io.image.orientation import Side as StatedSide
+from dicom_io.image.orientation import orientation, stored_points
+from dicom_io.image.selection import SelectionRules, projection, stated_view
 from dicom_io.image.subject import subject_digest
 from dicom_io.services.store_scp import Arrived
 from storage.earlier import EarlierObject
@@ -96,17 +98,27 @@ def finding_results(prediction: Prediction) -> tuple[FindingResult, ...]:
     )
 
 
-def source_image(
-    header: Header, prediction: Prediction | None, reason: str, remark: str = "", in_scope: bool = True
-) -> SourceImage:
+def source_image(header: Header, prediction: Prediction | None, reason: str, remark: str = "") -> SourceImage:
     """Return one image of a report. `reason` says why it was not analysed, or is ""; so is `remark`, a sentence."""
-    subject = subject_digest(header)
+    image = SourceImage(
+        header.dataset, (), reason, subject=subject_digest(header), remark=remark, view=stated_view(header),
+        side=_side(header),
+    )  # fmt: skip
     if prediction is None or not prediction.analysed:
-        return SourceImage(header.dataset, (), reason, subject=subject, remark=remark, in_scope=in_scope)
+        return image
     findings = finding_results(prediction)
     named = {result.finding for result in findings}
     others = tuple(f.finding for f in prediction.findings if f.finding not in named)
-    return SourceImage(header.dataset, findings, reason, _pathology(prediction), subject, others, remark)
+    return replace(image, findings=findings, pathology=_pathology(prediction), not_assessed=others)
+
+
+def _side(header: Header) -> Side:
+    stated = orientation(header)
+    if stated.side is StatedSide.AS_DISPLAYED:
+        return "as stored"
+    if stated.side is StatedSide.TURNED:
+        return "flipped" if stated.flipped else "turned"
+    return "unknown"
 
 
 def _pathology(prediction: Prediction) -> Pathology | None:

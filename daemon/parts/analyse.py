@@ -16,6 +16,7 @@ from functools import partial
 from config.settings import Settings
 from daemon import pipeline, wiring
 from daemon.decisions import Quarantine, Wait, decide, place
+from daemon.examined import ExaminedImage
 from daemon.runtime import log
 from daemon.runtime.clock import Settling, now
 from daemon.runtime.limits import limit_memory
@@ -124,7 +125,7 @@ class Analyser:
             yield
         self._vital.beat(DATABASE_SECONDS)
 
-    def _read_images(self, study: Study) -> tuple[pipeline.ExaminedImage, ...] | None:
+    def _read_images(self, study: Study) -> tuple[ExaminedImage, ...] | None:
         """Return the study's images, selected and decoded, or None if that failed."""
         try:
             with self._limited():
@@ -134,7 +135,7 @@ class Analyser:
             return None
 
     def _outcomes(
-        self, examined: Sequence[tuple[Study, tuple[pipeline.ExaminedImage, ...]]], started: datetime
+        self, examined: Sequence[tuple[Study, tuple[ExaminedImage, ...]]], started: datetime
     ) -> list[tuple[Study, AnalysisOutcome]]:
         batch = self._settings.model.batch
         classified = pipeline.classify([images for _, images in examined], self._classifier, batch)

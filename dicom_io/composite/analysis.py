@@ -1,7 +1,7 @@
 """What goes into a result object and what comes out, as frozen dataclasses, and the UID that follows from it."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -14,6 +14,11 @@ from dicom_io.identity import derived_uid
 
 #: A probability above, near or below the threshold. No call says that a finding is absent.
 Call = Literal["above", "near", "below"]
+#: From where the rays came, as far as the header says so. PA and AP are frontal.
+View = Literal["PA", "AP", "lateral", "oblique", "decubitus", ""]
+#: How the picture came to have the patient's left on the viewer's right and the head up: as it is stored, mirrored, or
+#: turned otherwise. "unknown" where the header does not say which side is which.
+Side = Literal["as stored", "flipped", "turned", "unknown"]
 CALL_ORDER: dict[Call, int] = {"above": 0, "near": 1, "below": 2}
 
 
@@ -49,10 +54,27 @@ class Pathology:
 
 
 @dataclass(frozen=True)
+class Location:
+    """Where `finding` was seen in the radiograph that is shown: polygons, or none and the `reason` why none is given.
+
+    Points are (x, y) in shares of the radiograph's width and height, from its top left corner.
+    """
+
+    finding: str
+    polygons: tuple[tuple[tuple[float, float], ...], ...] = ()
+    reason: str = ""
+
+
+def no_location() -> None:
+    """For an image on which nothing is above its threshold, so that there is nothing to locate."""
+
+
+@dataclass(frozen=True)
 class SourceImage:
     """A radiograph and what became of it: findings, or the `reason` for which it was not analysed.
 
-    `dataset` holds the elements before Pixel Data, best still raw, so that they can be copied byte for byte.
+    `dataset` holds the elements before Pixel Data, best still raw, so that they can be copied byte for byte. The
+    picture itself and what is computed from it do not count when two are compared.
     """
 
     dataset: Dataset
@@ -66,7 +88,13 @@ class SourceImage:
     remark: str = ""
     """A sentence that the report repeats, for example that the patient's age is unknown."""
     in_scope: bool = True
-    """False for an image of the study that its header keeps from the model, such as a lateral view."""
+    """False for an image that the model is not for by its header: it is named, and does not count as a failure."""
+    view: View = ""
+    side: Side = "unknown"
+    pixels: NDArray[np.floating[Any]] | None = field(default=None, compare=False, repr=False)
+    """The picture as it is to be shown, float [rows, columns], 0 black to 1 white; None if it was not decoded."""
+    location: Callable[[], Location | None] = field(default=no_location, compare=False, repr=False)
+    """Computes where the strongest finding was seen in `pixels`; called only by a kind of object that shows it."""
 
 
 @dataclass(frozen=True)
@@ -127,33 +155,14 @@ class Replaced:
 
 
 @dataclass(frozen=True)
-class Location:
-    """Where `finding` was seen in the radiograph that is shown: polygons, or none and the `reason` why none is given.
-
-    Points are (x, y) in shares of the radiograph's width and height, from its top left corner.
-    """
-
-    finding: str
-    polygons: tuple[tuple[tuple[float, float], ...], ...] = ()
-    reason: str = ""
-
-
-def no_location() -> None:
-    """For an analysis that calls nothing present, so that there is nothing to locate."""
-
-
-@dataclass(frozen=True)
 class Analysis:
     """What the result objects of one study are made from."""
 
     images: tuple[SourceImage, ...]
+    """All images of the study that the result speaks of, those that were not analysed too."""
     model: ModelIdentity
     started: datetime
     """When the analysis began: an aware time."""
-    pixels: NDArray[np.floating[Any]] | None = None
-    """The image to show, float [rows, columns], 0 black to 1 white; None where no image could be decoded."""
-    location: Callable[[], Location | None] = no_location
-    """Computes where the most likely finding was seen in `pixels`; called only by a kind of object that shows it."""
     revision: int = 1
     """Counts the results on the study, from 1; series captions and numbers tell them apart by it."""
     replaces: Replaced | None = None
@@ -186,17 +195,8 @@ class ResultKind:
     """Whether `make` is given those objects of other kinds instead which this analysis replaces; it is asked last."""
 
 
-def highest(images: Iterable[SourceImage]) -> tuple[FindingResult, ...]:
-    """The strongest result of each finding over the images, by call and score, in the model's order."""
-    best: dict[str, FindingResult] = {}
-    for result in (result for image in images for result in image.findings):
-        if result.finding not in best or strength(result) < strength(best[result.finding]):
-            best[result.finding] = result
-    return tuple(best.values())
-
-
 def highest_pathology(images: Iterable[SourceImage]) -> Pathology | None:
-    """The same for whether anything is seen; None where no image has it."""
+    """The strongest result over the images of whether anything is seen; None where no image has it."""
     return min((image.pathology for image in images if image.pathology), key=strength, default=None)
 
 
@@ -255,5 +255,6 @@ def percent(probability: float) -> str:
 
 
 def series_uid(sop_instance_uid: str) -> str:
-    """The series of a result object: one object a series, because viewers show only one document of a series."""
+    """The series of what has this UID: of a report, which is alone because viewers show only one document of a series,
+    or what the UIDs of an analysis' pages have in common."""
     return derived_uid("series", sop_instance_uid)

@@ -16,6 +16,7 @@ class ReportOptions:
     language: str = "en-US"
     series_caption: Literal["result", "neutral"] = "result"
     """Whether Series Description carries the answer."""
+    sc_encoding: Literal["jpeg", "lossless"] = "jpeg"
     outputs: tuple[str, ...] = ()
     """Which of `PAIR` the destination gets; other kinds make no difference here and are dropped."""
 
@@ -31,4 +32,4 @@ class ReportOptions:
     def parts(self) -> tuple[str, ...]:
         """What of these makes another object (`result_uid`)."""
         pair = "pair" if self.paired else "alone"
-        return self.sr_class, self.sr_title, self.language, self.series_caption, pair
+        return self.sr_class, self.sr_title, self.language, self.series_caption, self.sc_encoding, pair

@@ -40,6 +40,11 @@ class Orientation:
     mirrored: bool = False  # left and right are exchanged
     upended: bool = False  # top and bottom are exchanged
 
+    @property
+    def flipped(self) -> bool:
+        """Whether left and right are exchanged and nothing else is done."""
+        return self.mirrored and not self.transposed and not self.upended
+
     def turn(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """Return [rows, columns] as displayed: a view, with rows and columns exchanged where `transposed`."""
         turned = pixels.T if self.transposed else pixels

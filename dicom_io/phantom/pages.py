@@ -8,8 +8,10 @@ from pydicom.encaps import generate_frames
 from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
 
 
-def page_of(file: bytes) -> tuple[str, Image.Image] | None:
-    """Return Study Instance UID and picture (RGB) of a Secondary Capture in JPEG Baseline; None for another object.
+def page_of(file: bytes) -> tuple[str, int, Image.Image] | None:
+    """Return Study Instance UID, Instance Number and picture (RGB) of a Secondary Capture in JPEG Baseline.
+
+    None for another object.
 
     Raises pydicom's InvalidDicomError if `file` is not a DICOM file, and OSError if the picture is broken.
     """
@@ -17,4 +19,4 @@ def page_of(file: bytes) -> tuple[str, Image.Image] | None:
     if ds.SOPClassUID != SecondaryCaptureImageStorage or ds.file_meta.TransferSyntaxUID != JPEGBaseline8Bit:
         return None
     frame = next(generate_frames(ds.PixelData, number_of_frames=1))
-    return str(ds.StudyInstanceUID), Image.open(BytesIO(frame)).convert("RGB")
+    return str(ds.StudyInstanceUID), int(ds.InstanceNumber), Image.open(BytesIO(frame)).convert("RGB")

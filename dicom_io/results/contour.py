@@ -1,4 +1,4 @@
-"""The contour of a location on a radiograph, and the sentences that stand under it."""
+"""The contour of a location on a radiograph."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -6,9 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-
-from dicom_io.composite.analysis import Location
-from dicom_io.composite.codes import coded
 
 LINE, EDGE = (230, 159, 0), (0, 0, 0)  # orange on a black edge: seen on black and on white, without colour vision too
 
@@ -31,11 +28,3 @@ def outlined_pixels(
     rows, columns = pixels.shape
     shares = [[(x / columns, y / rows) for x, y in polygon] for polygon in polygons]
     return outlined(Image.fromarray(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)), shares)
-
-
-def sentences(location: Location) -> tuple[str, str]:
-    """Return the two sentences under the radiograph: what the contour is, or that none is given and why."""
-    name = coded(location.finding).display
-    if location.polygons:
-        return f"Region that weighed most for: {name}", "Approximate; not the outline of a lesion."
-    return f"{name}: no location given", f"Reason: {location.reason}."

@@ -72,6 +72,11 @@ def remark(said: str, language: Language) -> str:
     return language.say(known[0], **known[2]) if known else said
 
 
+def is_another_part(reason: str) -> bool:
+    """Tell whether the reason is that the image shows no chest."""
+    return reason.startswith("another part")
+
+
 def is_known(reason: str) -> bool:
     """Tell whether a row answers this reason."""
     return _row(_ROWS, reason) is not None

@@ -41,8 +41,12 @@ def report_uid(images: Sequence[SourceImage], model: ModelIdentity, options: Rep
 
 
 def page_uid(images: Sequence[SourceImage], model: ModelIdentity, options: ReportOptions, number: int) -> str:
-    """The SOP Instance UID of the page of an image, by the image's number from 1."""
-    return result_uid("page", images, model, *options.parts, str(number))
+    """The SOP Instance UID of the page of an image, by the image's number from 1.
+
+    A location follows from image and model, so it has no part in it.
+    """
+    looks = [f"{image.side} {image.view} {image.pixels is not None}" for image in images]
+    return result_uid("page", images, model, *options.parts, str(number), *looks)
 
 
 def pages(images: Sequence[SourceImage]) -> tuple[int, ...]:

@@ -1,22 +1,18 @@
-"""The Secondary Capture image (PS3.3 A.8.1): the result as a picture, which every viewer shows."""
+"""The Secondary Capture image (PS3.3 A.8.1): the result as pages, which every viewer shows.
 
-import io
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+Each image that was analysed has a page of its own. The pages of an analysis are one series, in the order of the images.
+"""
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-from pydicom.dataset import Dataset
-from pydicom.uid import JPEGBaseline8Bit
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from PIL.Image import Image
+from pydicom.uid import JPEGBaseline8Bit, RLELossless, SecondaryCaptureImageStorage
 
 from dicom_io.composite import codes, copying, encode, iod
 from dicom_io.composite.analysis import (
     Analysis,
     Encoded,
-    Location,
-    ModelIdentity,
     PredecessorRef,
     ReportError,
     ResultKind,
@@ -27,69 +23,92 @@ from dicom_io.composite.encode import element, item, number, sequence
 from dicom_io.composite.macros import code_item
 from dicom_io.composite.options import ReportOptions
 from dicom_io.composite.repertoire import repertoire
-from dicom_io.results import references, wording
+from dicom_io.results import reasons, references, wording
 from dicom_io.results.caption import caption
 from dicom_io.results.language import Language
-from dicom_io.results.picture import draw
+from dicom_io.results.page.content import Page, pages
+from dicom_io.results.page.encoding import jpeg, rle
+from dicom_io.results.page.sheet import draw
 
 SERIES_NUMBER = 9911
-JPEG_QUALITY = 90
 ALONE = ReportOptions()
 
 
-def secondary_capture(
-    images: Sequence[SourceImage],
-    model: ModelIdentity,
-    started: datetime,
-    pixels: NDArray[np.floating[Any]] | None = None,
-    location: Location | None = None,
-    options: ReportOptions = ALONE,
-    revision: int = 1,
-    place: int = 1,
-) -> Encoded:
-    """The page at `place`, from 1, of the results over `images`; 8 bit RGB, no patient data in the pixels.
+def secondary_captures(analysis: Analysis, options: ReportOptions = ALONE) -> Iterator[Encoded]:
+    """Yield the pages of an analysis as objects; 8 bit RGB, without name, number or birth date in the pixels.
 
-    `pixels` is the image to show, float [rows, columns], 0 black to 1 white; None shows the table alone. Encoded in
-    JPEG Baseline. The same analysis gives the same UID; patient and study are copied as for the report. Raises as
+    The same analysis gives the same UIDs. Patient and study are copied as for the report. Raises as
     `structured_report` does.
     """
-    check_analysis(images, started)
-    if pixels is not None and (pixels.ndim != 2 or not pixels.size):
-        raise ReportError(f"the picture must be [rows, columns], found shape {pixels.shape}")
-    source, uids = images[0].dataset, references.page_uids(images, model, options)
-    said = caption(images, model, options, revision)
+    check_analysis(analysis.images, analysis.started)
+    for image in analysis.images:
+        if image.pixels is not None and (image.pixels.ndim != 2 or not image.pixels.size):
+            raise ReportError(f"the picture must be [rows, columns], found shape {image.pixels.shape}")
+    language, replaces = Language.of(options.language), ""
+    if analysis.replaces:
+        made_at = iod.in_zone(analysis.replaces.made_at, analysis.images[0].dataset)
+        replaces = wording.replaced(replace(analysis.replaces, made_at=made_at), language)
+    for place, page in enumerate(pages(analysis, language, replaces), start=1):
+        yield _secondary_capture(page, place, options, analysis.revision)
+
+
+def _secondary_capture(page: Page, place: int, options: ReportOptions, revision: int) -> Encoded:
+    source, model = page.images[0].dataset, page.model
+    uids = references.page_uids(page.images, model, options)
+    uid, number_of_series = uids[place - 1], iod.series_number(SERIES_NUMBER, revision)
+    said = caption(page.images, model, options, revision)
     elements = {
         **copying.patient_and_study(source),
-        **iod.series("OT", iod.series_number(SERIES_NUMBER, revision), uids[0], said, started, source),
-        **iod.equipment(model, started, source),
+        **iod.series("OT", number_of_series, uids[0], said, page.started, source),
+        **references.to_report(page.images, model, options),
+        **_body_part(page),
+        **iod.equipment(page.model, page.started, source),
         "ConversionType": element("ConversionType", "WSD"),  # SC Equipment, PS3.3 C.8.6.1: a workstation made it
-        **_general_image(images, model, started, source, options),
-        **references.to_report(images, model, options),
-        **_image_pixel(draw(images, model, pixels, location)),
-        **iod.sop_common(references.PAGE_CLASS, uids[place - 1], started, source, instance_number=place),
+        **_general_image(page),
+        **_image_pixel(draw(page), options),
+        **iod.sop_common(str(SecondaryCaptureImageStorage), uid, page.started, source, instance_number=place),
     }
-    return Encoded(references.PAGE_CLASS, uids[place - 1], str(JPEGBaseline8Bit), encode.dataset(elements))
+    syntax = JPEGBaseline8Bit if options.sc_encoding == "jpeg" else RLELossless
+    return Encoded(str(SecondaryCaptureImageStorage), uid, str(syntax), encode.dataset(elements))
 
 
-def _general_image(
-    images: Sequence[SourceImage], model: ModelIdentity, started: datetime, source: Dataset, options: ReportOptions
-) -> dict[str, bytes]:
+def _body_part(page: Page) -> dict[str, bytes]:
+    """General Series, PS3.3 C.7.3.1: a chest has no laterality; that of a hand, which a page may name, is unknown."""
+    if all(reasons.is_another_part(image.reason) for image in page.images):
+        return {"Laterality": element("Laterality")}
+    return {"BodyPartExamined": element("BodyPartExamined", "CHEST")}
+
+
+def _general_image(page: Page) -> dict[str, bytes]:
     """General Image and General Reference, PS3.3 C.7.6.1, C.12.4."""
-    day, time = iod.day_and_time(started, source)
-    language = Language.of(options.language)
-    comment = " ".join([wording.disclaimer(language), *([] if model.trained else [wording.untrained(language)])])
+    source, model = page.images[0].dataset, page.model
+    day, time = iod.day_and_time(page.started, source)
+    untrained = [] if model.trained else [wording.untrained(page.language)]
+    comment = repertoire(source).encode(" ".join([wording.disclaimer(page.language), *untrained]), 10240)  # LT
+    sources = [page.image] if page.image else page.images
     return {
         "ImageType": element("ImageType", "DERIVED\\SECONDARY"),
         "ContentDate": element("ContentDate", day),
         "ContentTime": element("ContentTime", time),
-        "PatientOrientation": element("PatientOrientation"),
-        "Laterality": element("Laterality"),
-        "BurnedInAnnotation": element("BurnedInAnnotation", "NO"),  # nothing that identifies the patient
-        "RecognizableVisualFeatures": element("RecognizableVisualFeatures", "NO"),
-        "ImageComments": element("ImageComments", repertoire(source).encode(comment, 10240)),  # LT
+        "ContentQualification": element("ContentQualification", "RESEARCH"),
+        "PatientOrientation": element("PatientOrientation"),  # a page has none
+        **_as_the_source_says(page, "BurnedInAnnotation"),
+        **_as_the_source_says(page, "RecognizableVisualFeatures"),
+        "ImageComments": element("ImageComments", comment),
         "DerivationDescription": element("DerivationDescription", "Radiograph with the results of a classification"),
-        "SourceImageSequence": sequence("SourceImageSequence", [_source(image) for image in images]),
+        "SourceImageSequence": sequence("SourceImageSequence", [_source(image) for image in sources]),
     }
+
+
+def _as_the_source_says(page: Page, keyword: str) -> dict[str, bytes]:
+    """YES or NO as the image says that is shown; absent where it does not say. A page without an image has NO.
+
+    What the page adds identifies nobody, but what is burned into the image is burned into the page.
+    """
+    if page.image is None or page.image.pixels is None:
+        return {keyword: element(keyword, "NO")}
+    said = copying.text(page.image.dataset, keyword).upper()
+    return {keyword: element(keyword, said)} if said in ("YES", "NO") else {}
 
 
 def _source(image: SourceImage) -> bytes:
@@ -100,11 +119,10 @@ def _source(image: SourceImage) -> bytes:
     )
 
 
-def _image_pixel(picture: Image.Image) -> dict[str, bytes]:
+def _image_pixel(picture: Image, options: ReportOptions) -> dict[str, bytes]:
     """Image Pixel, PS3.3 C.7.6.3, and what C.7.6.1.1.5 asks of a lossy compression."""
     pixels = {
         "SamplesPerPixel": number("SamplesPerPixel", 3),
-        "PlanarConfiguration": number("PlanarConfiguration", 0),
         "Rows": number("Rows", picture.height),
         "Columns": number("Columns", picture.width),
         "BitsAllocated": number("BitsAllocated", 8),
@@ -112,8 +130,13 @@ def _image_pixel(picture: Image.Image) -> dict[str, bytes]:
         "HighBit": number("HighBit", 7),
         "PixelRepresentation": number("PixelRepresentation", 0),
     }
-    frame, size = _jpeg(picture), 3 * picture.height * picture.width
-    return pixels | {
+    return pixels | (_lossy(picture) if options.sc_encoding == "jpeg" else _lossless(picture))
+
+
+def _lossy(picture: Image) -> dict[str, bytes]:
+    frame, size = jpeg(picture), 3 * picture.height * picture.width
+    return {
+        "PlanarConfiguration": number("PlanarConfiguration", 0),
         "PhotometricInterpretation": element("PhotometricInterpretation", "YBR_FULL_422"),  # PS3.5 8.2.1
         "LossyImageCompression": element("LossyImageCompression", "01"),
         "LossyImageCompressionRatio": element("LossyImageCompressionRatio", f"{size / len(frame):.1f}"),
@@ -122,17 +145,16 @@ def _image_pixel(picture: Image.Image) -> dict[str, bytes]:
     }
 
 
-def _jpeg(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling="4:2:2")
-    return buffer.getvalue()
+def _lossless(picture: Image) -> dict[str, bytes]:
+    return {
+        "PlanarConfiguration": number("PlanarConfiguration", 1),  # PS3.5 G.2: a segment for each colour
+        "PhotometricInterpretation": element("PhotometricInterpretation", "RGB"),
+        "PixelData": encode.encapsulated_pixel_data(rle(picture)),
+    }
 
 
 def _make(analysis: Analysis, options: ReportOptions, _earlier: Sequence[PredecessorRef]) -> list[Encoded]:
-    location = analysis.location() if analysis.pixels is not None else None
-    shown = analysis.images, analysis.model, analysis.started, analysis.pixels, location
-    places = range(1, len(references.pages(analysis.images)) + 1)
-    return [secondary_capture(*shown, options, analysis.revision, place) for place in places]
+    return list(secondary_captures(analysis, options))
 
 
-KIND = ResultKind((references.PAGE_CLASS,), ReportOptions, _make)
+KIND = ResultKind((str(SecondaryCaptureImageStorage),), ReportOptions, _make)

@@ -163,10 +163,22 @@ def _not_analysed(why: reasons.Plainly, numbers: Sequence[int], language: Langua
         "Image {images}{view} was not analysed: {cause}",
         "Images {images}{view} were not analysed: {cause}",
         len(numbers),
-        images=", ".join(map(str, numbers)),
+        images=ranges(numbers),
         view=view,
         cause=why.cause,
     )
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Numbers that grow, as a reader lists them: three and more that follow each other as "2-4"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts = [f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
+    return ", ".join(parts)
 
 
 def remarks(images: Sequence[SourceImage], language: Language) -> list[str]:

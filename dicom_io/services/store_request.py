@@ -8,7 +8,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
 
 from dicom_io.network.association import Association
 
@@ -47,15 +47,15 @@ def encodings(transfer_syntax_uid: str) -> dict[str, Callable[[bytes], bytes]]:
 
     The functions take the bytes of the data set in `transfer_syntax_uid`, and equal bytes give equal bytes. An object
     that is not compressed can also be sent in Implicit VR, which every peer accepts (PS3.5 10.1). An image in JPEG
-    Baseline is decoded for a peer that accepts nothing compressed.
+    Baseline or RLE is decoded for a peer that does not accept it.
     """
     if transfer_syntax_uid == ExplicitVRLittleEndian:
         return {ExplicitVRLittleEndian: bytes, ImplicitVRLittleEndian: as_implicit}
-    if transfer_syntax_uid == JPEGBaseline8Bit:
+    if transfer_syntax_uid in (JPEGBaseline8Bit, RLELossless):
         return {
-            JPEGBaseline8Bit: bytes,
-            ExplicitVRLittleEndian: as_uncompressed,
-            ImplicitVRLittleEndian: lambda data: as_implicit(as_uncompressed(data)),
+            transfer_syntax_uid: bytes,
+            ExplicitVRLittleEndian: lambda data: as_uncompressed(data, transfer_syntax_uid),
+            ImplicitVRLittleEndian: lambda data: as_implicit(as_uncompressed(data, transfer_syntax_uid)),
         }
     return {transfer_syntax_uid: bytes}
 
@@ -65,14 +65,14 @@ def as_implicit(data: bytes) -> bytes:
     return _written(dcmread(BytesIO(data), force=True), implicit=True)
 
 
-def as_uncompressed(data: bytes) -> bytes:
-    """Convert an encoded data set from JPEG Baseline to Explicit VR Little Endian with RGB pixels.
+def as_uncompressed(data: bytes, transfer_syntax_uid: str = JPEGBaseline8Bit) -> bytes:
+    """Convert an encoded data set from JPEG Baseline or RLE to Explicit VR Little Endian with RGB pixels.
 
-    It still says that its image was compressed with loss (Lossy Image Compression, PS3.3 C.7.6.1.1.5).
+    One from JPEG still says that it was compressed with loss (Lossy Image Compression, PS3.3 C.7.6.1.1.5).
     """
     dataset = dcmread(BytesIO(data), force=True)
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    dataset.file_meta.TransferSyntaxUID = UID(transfer_syntax_uid)
     dataset.decompress(generate_instance_uid=False)
     return _written(dataset, implicit=False)
 

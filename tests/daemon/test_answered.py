@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from config.sections import DestinationSettings
-from daemon.pipeline import ExaminedImage, _answered
+from daemon.answers import _answered
+from daemon.examined import ExaminedImage
 from daemon.wiring import read_settings
 from dicom_io.image.selection import Sign
 from storage.records import Instance

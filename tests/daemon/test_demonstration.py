@@ -15,10 +15,11 @@ from dicom_io.image.decode import decode
 from dicom_io.phantom.studies import drawn_study
 from dicom_io.phantom.thorax import BITS, DrawnFinding, draw_thorax
 from dicom_io.results.report import ReportOptions, structured_report
-from dicom_io.results.secondary_capture import secondary_capture
+from dicom_io.results.secondary_capture import secondary_captures
 from inference.bundle import PACKAGED, load_bundle
 from inference.evaluation.data import pictures, read_table
 from inference.serving.classifier import Classifier
+from tests.support.sample_pages import analysis
 from tests.support.sample_results import MODEL, STARTED, findings, header, part10
 
 UNSEEN = 2_000_000  # seeds from here on were drawn for no training, no calibration and no gate
@@ -112,7 +113,8 @@ def test_the_pages_are_shown_side_by_side(tmp_path: Path) -> None:
     for number in range(4):
         dataset = header(number, StudyInstanceUID=f"1.2.{number}")
         images = [SourceImage(dataset, findings("Mass"))]
-        made = secondary_capture(images, MODEL, STARTED), structured_report(images, MODEL, ReportOptions(), (), STARTED)
+        report = structured_report(images, MODEL, ReportOptions(), (), STARTED)
+        made = (*secondary_captures(analysis(*images)), report)
         for kind, encoded in enumerate(made):
             (tmp_path / f"pacs/{number}-{kind}.dcm").write_bytes(part10(encoded))
     captions = {f"1.2.{number}": f"PHANTOM{number}" for number in range(3)}

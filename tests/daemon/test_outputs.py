@@ -12,6 +12,7 @@ from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
 from config.settings import ConfigurationError
 from daemon import outputs, pipeline
+from daemon.examined import ExaminedImage
 from daemon.wiring import open_classifier, read_settings
 from dicom_io.composite.analysis import Analysis, Encoded, PredecessorRef, ResultKind, result_uid
 from storage.earlier import EarlierObject
@@ -72,7 +73,7 @@ def test_a_new_kind_is_made_grouped_and_kept(tmp_path: Path, untrained: dict[str
         ("note", "1.5.1", both), ("note", "1.5.2", frozenset({"a"})), ("sr", "1.5.3", both)
     ])  # fmt: skip
     study = Study(1, header.study_instance_uid, 1, 1, pipeline.datetime.now().astimezone(), (instance,), earlier)
-    images = [pipeline.ExaminedImage(instance, header, "refused", "too dark")]
+    images = [ExaminedImage(instance, header, "refused", "too dark")]
     outcome = pipeline.conclude(study, images, open_classifier(settings), settings, study.received_at)
     notes = [made for made in outcome.objects if made.kind == "note"]
     assert [(made.destinations, made.data) for made in notes] == [(("a", "b"), b"1 images, en-US, after ['1.5.1']")]

@@ -21,7 +21,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
 from dicom_io.composite import copying
-from dicom_io.composite.analysis import Encoded, Replaced, series_uid
+from dicom_io.composite.analysis import Analysis, Encoded, Replaced, series_uid
 from dicom_io.composite.codes import UnknownFinding
 from dicom_io.results import wording
 from dicom_io.results.caption import caption as caption_of
@@ -36,7 +36,7 @@ from dicom_io.results.report import (
     SourceImage,
     structured_report,
 )
-from dicom_io.results.secondary_capture import secondary_capture
+from dicom_io.results.secondary_capture import secondary_captures
 from tests.conftest import require
 from tests.support.sample_results import (
     FAILED,
@@ -401,7 +401,7 @@ def test_report_and_page_name_each_other(tmp_path: Path) -> None:
     destination gets only one of them, it names none."""
     require("dcentvfy")
     report = structured_report([FOUND], MODEL, BOTH, (), STARTED)
-    page = secondary_capture([FOUND], MODEL, STARTED, options=BOTH)
+    page = next(secondary_captures(Analysis((FOUND,), MODEL, STARTED), BOTH))
     evidence = read(report).CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
     named_in = {series.SeriesInstanceUID: series.ReferencedSOPSequence[0] for series in evidence}
     (reference,) = read(page).ReferencedInstanceSequence
@@ -410,7 +410,7 @@ def test_report_and_page_name_each_other(tmp_path: Path) -> None:
     assert reference.ReferencedSOPClassUID == report.sop_class_uid
     alone = read(structured_report([FOUND], MODEL, OWN_TITLE, (), STARTED))
     assert len(alone.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence) == 1
-    assert "ReferencedInstanceSequence" not in read(secondary_capture([FOUND], MODEL, STARTED))
+    assert "ReferencedInstanceSequence" not in read(next(secondary_captures(Analysis((FOUND,), MODEL, STARTED))))
     files = [save(page, tmp_path / "sc.dcm"), save(report, tmp_path / "sr.dcm")]
     said = subprocess.run(["dcentvfy", *files], capture_output=True, text=True, errors="replace").stderr
     assert not [line for line in said.splitlines() if line.startswith("Error")]

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import astuple
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -18,8 +18,9 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
+from dicom_io.composite.options import ReportOptions
 from dicom_io.network.statuses import Status, outcome_of
-from dicom_io.results.secondary_capture import secondary_capture
+from dicom_io.results.secondary_capture import secondary_captures
 from dicom_io.services.store_request import as_uncompressed
 from dicom_io.services.store_scp import Answer
 from dicom_io.services.store_scu import Destination, Sender
@@ -34,7 +35,8 @@ from tests.support.peers import (
     sender_to,
     storescp,
 )
-from tests.support.sample_results import FOUND, MODEL, STARTED
+from tests.support.sample_pages import analysis, seen
+from tests.support.sample_results import FOUND
 
 
 def report(uid: str, text: str = "x" * 1000) -> bytes:
@@ -87,11 +89,14 @@ def test_peer_that_reads_implicit_vr_only_gets_the_same_elements(tmp_path: Path)
         assert received == dcmread(BytesIO(data), force=True)
 
 
-@pytest.mark.parametrize("option", ["+xe", "+xi", "+xy"], ids=["uncompressed", "implicit", "JPEG"])
-def test_each_peer_gets_a_picture_that_it_takes(tmp_path: Path, option: str) -> None:
-    """A peer that takes nothing compressed, or Implicit VR alone, gets the same picture in that form."""
+@pytest.mark.parametrize("encoding", ["jpeg", "lossless"])
+@pytest.mark.parametrize("option", ["+xe", "+xi", "+xy", "+xr"], ids=["uncompressed", "implicit", "JPEG", "RLE"])
+def test_each_peer_gets_a_page_that_it_takes(
+    tmp_path: Path, option: str, encoding: Literal["jpeg", "lossless"]
+) -> None:
+    """A peer that takes nothing compressed, or Implicit VR alone, gets the same page in that form."""
     require("storescp")
-    picture = secondary_capture([FOUND], MODEL, STARTED, np.tile(np.linspace(0, 1, 500, dtype=np.float32), (400, 1)))
+    (picture,) = secondary_captures(analysis(seen(FOUND)), ReportOptions(sc_encoding=encoding))
     with storescp(tmp_path / "pacs", option) as peer:
         sender = to_port(peer.port)
         for _ in range(2):  # a resend is the same, byte for byte
@@ -99,13 +104,13 @@ def test_each_peer_gets_a_picture_that_it_takes(tmp_path: Path, option: str) -> 
             assert sent.outcome == "ACCEPTED"
         sender.close()
         received = dcmread(wait_for(peer.files)[0])
-    jpeg = option == "+xy"
-    assert received.file_meta.TransferSyntaxUID.is_compressed == jpeg
+    as_it_is = option == {"jpeg": "+xy", "lossless": "+xr"}[encoding]
+    assert received.file_meta.TransferSyntaxUID.is_compressed == as_it_is
     assert received.file_meta.TransferSyntaxUID.is_implicit_VR == (option == "+xi")
     assert received.SOPInstanceUID == picture.sop_instance_uid
-    assert received.LossyImageCompression == "01"
-    decoded = dcmread(BytesIO(as_uncompressed(picture.data)), force=True).PixelData
-    assert jpeg or received.PixelData == decoded
+    assert received.get("LossyImageCompression") == ("01" if encoding == "jpeg" else None)
+    decoded = dcmread(BytesIO(as_uncompressed(picture.data, picture.transfer_syntax_uid)), force=True).PixelData
+    assert as_it_is or received.PixelData == decoded
 
 
 def test_orthanc_takes_and_keeps_a_report(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import random
 import warnings
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -14,14 +15,15 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import Tag
 
-from dicom_io.composite.analysis import FindingResult, ModelIdentity, ReportOptions, SourceImage
+from daemon.translate import source_image
+from dicom_io.composite.analysis import Analysis, FindingResult, ModelIdentity, ReportOptions
 from dicom_io.image.decode import decode
 from dicom_io.image.elements import element_text
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.no_picture import NoPicture, NotDicom, TooLarge
 from dicom_io.image.selection import select
 from dicom_io.results.report import structured_report
-from dicom_io.results.secondary_capture import secondary_capture
+from dicom_io.results.secondary_capture import secondary_captures
 from tests.conftest import require, shared_path
 from tests.support.commit_messages import message
 from tests.support.mutations import Seed, mutated, seeds
@@ -77,9 +79,10 @@ def test_no_mutation_gets_past_the_borders(tmp_path: Path, corpus: list[Seed], n
         except NoPicture as refusal:
             reason = refusal.reason
         assert reason or pixels is not None
-        image = SourceImage(header.dataset, FINDINGS if pixels is not None else (), reason, None)
+        found = FINDINGS if pixels is not None else ()
+        image = replace(source_image(header, None, reason), findings=found, pixels=pixels)
         assert structured_report([image], MODEL, OPTIONS, [], NOW).data
-        assert secondary_capture([image], MODEL, NOW, pixels).data
+        assert all(page.data for page in secondary_captures(Analysis((image,), MODEL, NOW)))
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from PIL import Image, ImageDraw, ImageFont
 from dicom_io.phantom.pages import page_of
 
 ACROSS = 3  # pages in a row
-TILE = (900, 640)  # columns and rows of a page
+TILE = (800, 600)  # columns and rows of a page, which has twice as many
 CAPTION = 40  # rows above a page
+GAP = 10  # columns between pages
 INK, GROUND = (230, 230, 230), (24, 24, 24)
 
 
@@ -21,17 +22,16 @@ def write_contact_sheet(pacs: Path, captions: Mapping[str, str], file: Path) -> 
     """
     found = [page for path in sorted(pacs.glob("*.dcm")) if (page := page_of(path.read_bytes()))]
     order = list(captions)
-    pages = sorted((page for page in found if page[0] in captions), key=lambda page: order.index(page[0]))
+    pages = sorted((page for page in found if page[0] in captions), key=lambda page: (order.index(page[0]), page[1]))
     if not pages:
         return 0
     height = CAPTION + TILE[1]
-    sheet = Image.new("RGB", (ACROSS * TILE[0], -(-len(pages) // ACROSS) * height), GROUND)
+    sheet = Image.new("RGB", (ACROSS * (TILE[0] + GAP) - GAP, -(-len(pages) // ACROSS) * height), GROUND)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=26)
-    for number, (study, picture) in enumerate(pages):
-        left, top = number % ACROSS * TILE[0], number // ACROSS * height
+    for number, (study, _, picture) in enumerate(pages):
+        left, top = number % ACROSS * (TILE[0] + GAP), number // ACROSS * height
         draw.text((left + 10, top + 6), captions[study], fill=INK, font=font)
-        picture.thumbnail((TILE[0] - 10, TILE[1] - 10))
-        sheet.paste(picture, (left + 5, top + CAPTION))
+        sheet.paste(picture.resize(TILE, Image.Resampling.BOX), (left, top + CAPTION))
     part = file.with_suffix(".part")
     sheet.save(part, "PNG")
     part.replace(file)

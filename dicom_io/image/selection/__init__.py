@@ -17,6 +17,8 @@ vocabulary, never free text, which may name the patient.
 
 from dicom_io.image.selection.select import select
 from dicom_io.image.selection.verdict import SelectionRules, Sign, Verdict
-from dicom_io.image.selection.view import Projection, projection
+from dicom_io.image.selection.view import Projection, View, projection, stated_view
 
-__all__ = ["Projection", "SelectionRules", "Sign", "Verdict", "projection", "select"]
+__all__ = [
+    "Projection", "SelectionRules", "Sign", "Verdict", "View", "projection", "select", "stated_view",
+]  # fmt: skip

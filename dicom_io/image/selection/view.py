@@ -11,6 +11,7 @@ from dicom_io.image.selection.verdict import SelectionRules
 from dicom_io.image.selection.words import named
 
 Projection = Literal["PA", "AP", ""]
+View = Literal["PA", "AP", "lateral", "oblique", "decubitus", ""]
 
 _VIEWS = {"lateral": "a lateral view", "oblique": "an oblique view", "decubitus": "a decubitus view"}
 
@@ -22,7 +23,8 @@ def view(header: Header, rules: SelectionRules) -> str:
         return _reason(known, "View Position") if known in _VIEWS else "a view that the configuration excludes"
     named_by_site = (named(value, "view", coded=True) for value in rules.excluded_views)
     excluded = frozenset[str]().union(*named_by_site) & set(_VIEWS)
-    found, where = next(((found, where) for where, found in _sources(header, rules) if found), ("", ""))
+    sources = _sources(header, rules.read_descriptions)
+    found, where = next(((found, where) for where, found in sources if found), ("", ""))
     return _reason(found, where) if found in excluded else ""
 
 
@@ -39,17 +41,23 @@ def projection(header: Header) -> Projection:
     return cast(Projection, names.pop()) if len(names) == 1 else ""
 
 
+def stated_view(header: Header) -> View:
+    """Return what the first element that names a view says, in one word; "" where none does."""
+    found = next((found for _, found in _sources(header, descriptions=True) if found), "")
+    return cast(View, found) if found in _VIEWS else projection(header)
+
+
 def _reason(found: str, where: str) -> str:
     return f"{_VIEWS[found]}: the model reads frontal views only ({where})"
 
 
-def _sources(header: Header, rules: SelectionRules) -> Iterator[tuple[str, str]]:
+def _sources(header: Header, descriptions: bool) -> Iterator[tuple[str, str]]:
     yield "View Position", _of_one_image(named(header.view_position, "view", coded=True))
     for item in header.items("ViewCodeSequence"):
         modifiers = element_items(item, "ViewModifierCodeSequence")
         yield "View Code Sequence", _of_one_image(named(" ".join(map(meaning, (item, *modifiers))), "view"))
     yield "Patient Orientation", _by_orientation(header)
-    if rules.read_descriptions:
+    if descriptions:
         for keyword, name in IMAGE_DESCRIPTIONS.items():
             yield name, _described(named(header.text(keyword), "view"))
 
