@@ -72,6 +72,8 @@ def record_life(journal: Journal) -> None:
     journal.analysed(again, outcome(again, report("1.1.9b", "pacs")), at(302))  # newer images wait
     (again,) = take_up(journal, 400)
     journal.analysed(again, outcome(again, report("1.1.9c", "pacs"), state="IGNORED"), at(402))
+    with_results(journal, "1.4", result(found("Mass", "above")), seconds=403)
+    judged(journal, "1.4", "Mass", "agree", 470)
     deliver(journal, "pacs", seconds=403)
     analysed(journal, "1.3", "pacs")
     for seconds, person_acts in ((500, journal.retry), (510, journal.release), (520, journal.discard)):

@@ -4,13 +4,16 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine
 
-from storage.database import open_database
+from storage.database import open_database, writing
 from storage.journal import Journal
 from storage.queries import Queries
 from tests.conftest import ROOT
@@ -90,11 +93,10 @@ def test_results_of_an_earlier_version_have_the_names_of_today(database_url: str
     written = outcome(study, report("1.2.3.9", "pacs"), findings=findings)
     seen = tuple(replace(i, result={"analysed": True, "findings": findings}) for i in written.instances)
     journal.analysed(study, replace(written, instances=seen), at(61))
-    with engine.begin() as connection:
-        connection.execute(text("DROP TABLE notification"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
-    engine.dispose()
-    queries = Queries(open_database(database_url, tmp_path))
+    migration = import_module("storage.migrations.versions.0005_names_of_the_calls")
+    with writing(engine) as connection, Operations.context(MigrationContext.configure(connection)):
+        migration.upgrade()
+    queries = Queries(engine)
     today = [found("Effusion", "above"), found("Mass", "near"), found("call:absent", "below")]
     (row,) = queries.studies(finding="Effusion")
     assert row["findings"] == today
