@@ -196,7 +196,7 @@ def conclude(
     summary = classifier.summary(predictions) if predictions else None
     return AnalysisOutcome(
         instances=tuple(_instance_outcome(image, classifier) for image in images),
-        objects=tuple(_result_objects(study, in_scope, images, classifier, settings.destination, started)),
+        objects=tuple(result_objects(study, in_scope, images, classifier, settings.destination, started)),
         state="ANALYSED" if in_scope else "IGNORED",
         reason="; ".join(dict.fromkeys(image.reason for image in images if image.reason)),
         findings=translate.findings(summary),
@@ -210,7 +210,7 @@ def _instance_outcome(image: ExaminedImage, classifier: Classifier) -> InstanceO
     return InstanceOutcome(image.instance.id, image.verdict, image.reason, result)
 
 
-def _result_objects(
+def result_objects(
     study: Study,
     in_scope: Sequence[ExaminedImage],
     images: Sequence[ExaminedImage],

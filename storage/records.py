@@ -135,6 +135,7 @@ class Study:
     earlier: tuple[EarlierObject, ...] = ()
     """The result objects made so far, newest last."""
     priority: int = 1
+    given_up: bool = False  # it was quarantined when it was taken: its analysis died too often
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,8 @@ PLACES = {
 }
 #: In the daemon a place may import those that stand after it: that is the order in which it calls.
 DAEMON = (
-    "__main__", "cli", "parts", "web", "syslog", "wiring", "delivery", "pipeline", "comparison", "outputs", "locating",
-    "translate", "channel", "runtime", "decisions", "retries",
+    "__main__", "cli", "parts", "web", "syslog", "wiring", "delivery", "notices", "pipeline", "comparison", "outputs",
+    "locating", "translate", "channel", "runtime", "decisions", "retries",
 )  # fmt: skip
 PLACES["daemon"] = {place: set(DAEMON[number + 1 :]) for number, place in enumerate(DAEMON)}
 
