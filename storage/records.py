@@ -131,6 +131,7 @@ class Study:
     priority: int = 1
     corrected: bool = False
     """Whether another header took the place of one that those objects were made of."""
+    given_up: bool = False  # it was quarantined when it was taken: its analysis died too often
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,9 @@ PLACES = {
 }
 #: In the daemon a place may import those that stand after it: that is the order in which it calls.
 DAEMON = (
-    "__main__", "cli", "parts", "web", "syslog", "wiring", "alerting", "delivery", "pipeline", "comparison",
-    "answers", "outputs", "locating", "triage", "translate", "examined", "channel", "runtime", "decisions", "retries",
+    "__main__", "cli", "parts", "web", "syslog", "wiring", "alerting", "delivery", "notices", "pipeline",
+    "comparison", "answers", "outputs", "locating", "triage", "translate", "examined", "channel", "runtime",
+    "decisions", "retries",
 )  # fmt: skip
 PLACES["daemon"] = {place: set(DAEMON[number + 1 :]) for number, place in enumerate(DAEMON)}
 

@@ -17,6 +17,7 @@ from config.settings import Settings
 from daemon import pipeline, wiring
 from daemon.decisions import Quarantine, Wait, decide, place
 from daemon.examined import ExaminedImage
+from daemon.notices import notices
 from daemon.runtime import log
 from daemon.runtime.clock import Settling, now
 from daemon.runtime.limits import limit_memory
@@ -26,7 +27,7 @@ from daemon.runtime.vitals import DATABASE_SECONDS, WAITING_SECONDS, Vital
 from inference.serving.classifier import Classifier
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
-from storage.records import AnalysisOutcome, Study
+from storage.records import AnalysisOutcome, ResultObject, Study
 from storage.spool import Spool
 
 IDLE_SECONDS = 1.0
@@ -97,6 +98,9 @@ class Analyser:
 
         Raises what the analysis raised, if several studies would have to be quarantined for it: see `_failed`.
         """
+        if studies[0].given_up:  # it comes alone
+            self._explain(studies[0])
+            return
         started = now().astimezone()  # local time, in which the hospital reads its reports
         examined = [(study, images) for study in studies if (images := self._read_images(study)) is not None]
         try:
@@ -166,7 +170,26 @@ class Analyser:
                     until = now() + timedelta(seconds=seconds)
                     until_written(partial(self._journal.unclaim, study.id, until, reason), self._vital)
                 case Quarantine(reason, kind):
-                    until_written(partial(self._journal.quarantine, study.id, reason, now(), kind), self._vital)
+                    objects = self._notices(study)
+                    until_written(
+                        partial(self._journal.quarantine, study.id, reason, now(), kind, objects), self._vital
+                    )
+                    self._shared.ring_deliver()
+
+    def _explain(self, study: Study) -> None:
+        """Tell the destinations of a study that was quarantined because its analysis died."""
+        if objects := self._notices(study):
+            until_written(partial(self._journal.explain, study.id, objects, now()), self._vital)
+            self._shared.ring_deliver()
+
+    def _notices(self, study: Study) -> tuple[ResultObject, ...]:
+        """Return what says that a study has no result; nothing where even that fails, because it is quarantined."""
+        try:
+            with self._limited():
+                return notices(study, self._spool, self._settings, self._classifier, now().astimezone())
+        except Exception as error:  # the study is quarantined for a fault that may be in its headers as well
+            log.get().warning("no notice to the destinations", study=study.id, error=type(error).__name__)
+            return ()
 
 
 def until_written(write: Callable[[], object], vital: Vital) -> None:

@@ -43,6 +43,8 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
      "Check rotation and labels."), ""),
     ("Pixel Data has|the file ends|encapsulated Pixel Data holds|the fragments of Pixel Data|the codestream ends",
      marked("the image file is incomplete. Send it again."), ""),
+    ("the software could not process it",
+     marked("the software could not process it. The PACS administrator can see why."), ""),
     ("no Pixel Data", marked("the file holds no image."), ""),
     ("every pixel|nothing can be told|nothing but pixel|the image is constant",
      marked("the image is blank."), ""),

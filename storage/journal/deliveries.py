@@ -107,7 +107,7 @@ class Deliveries(Book):
             refused = deliver_again(tx, row.id, now)
             pending = update(delivery).where(delivery.c.study_id == row.id, delivery.c.state == "PENDING")
             number = tx.sql.execute(pending.values(next_attempt_at=now)).rowcount
-            if refused and row.state == State.QUARANTINED:
+            if refused and row.state == State.QUARANTINED and not row.attempts:  # it was analysed
                 tx.move(row, State.ANALYSED, "RETRIED", now, actor=actor, delivered_at=None)
             else:
                 detail = {"deliveries": number}

@@ -55,7 +55,7 @@ def _write(tx: Transaction, taken: Study, outcome: AnalysisOutcome, now: datetim
     row = tx.study(taken.id)
     _write_verdicts(tx, outcome)
     _write_findings(tx, taken.id, outcome)
-    new = _write_objects(tx, row, outcome.objects, now)
+    new = write_objects(tx, row, outcome.objects, now)
     detail = {
         "verdicts": dict(Counter(i.verdict for i in outcome.instances)),
         "objects": new,
@@ -98,7 +98,7 @@ def _write_findings(tx: Transaction, study_id: int, outcome: AnalysisOutcome) ->
         tx.sql.execute(_NEW_FINDINGS, rows)
 
 
-def _write_objects(tx: Transaction, row: Any, objects: Sequence[ResultObject], now: datetime) -> list[str]:
+def write_objects(tx: Transaction, row: Any, objects: Sequence[ResultObject], now: datetime) -> list[str]:
     """Insert the missing objects and deliveries; return the SOP Instance UIDs of objects with a new delivery."""
     uids = [obj.sop_instance_uid for obj in objects]
     found = tx.sql.execute(_OBJECT_IDS, {"uids": uids}).all() if uids else []

@@ -13,8 +13,9 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, upd
 from storage.database import reading
 from storage.errors import WrongState
 from storage.journal.earlier import corrected_since, load_earlier
+from storage.journal.outcomes import write_objects
 from storage.journal.transactions import Book, Transaction, analyse_again, deliver_again
-from storage.records import Instance, State, Study
+from storage.records import Instance, ResultObject, State, Study
 from storage.schema import delivery, instance, study
 
 _OPEN = (
@@ -34,7 +35,8 @@ class Studies(Book):
 
         Each is claimed for `worker`, and its attempts are counted before any work begins. At most `limit` studies come
         together if all are at their first attempt. A study at a later attempt comes alone, so that a crash can be
-        blamed on it, and a study that was attempted `max_attempts` times is quarantined instead.
+        blamed on it. A study that was attempted `max_attempts` times is quarantined instead; it comes alone, too, and
+        is `given_up`: it is not to be analysed, but the destinations may be told (`explain`).
         """
         ready = and_(
             study.c.last_received_at <= now - timedelta(seconds=settle_seconds),
@@ -46,9 +48,9 @@ class Studies(Book):
         with self._transaction("settled") as tx:
             chosen = _choose(tx, ready, limit, max_attempts, now)
             ids = [row.id for row in chosen]
-            claim = update(study).where(study.c.id.in_(ids))
+            claim = update(study).where(study.c.id.in_(ids), study.c.state == str(State.RECEIVED))
             tx.sql.execute(claim.values(claimed_by=worker, attempts=study.c.attempts + 1, not_before=None))
-            return _load(tx.sql, chosen)
+            return _load(tx.sql, chosen, max_attempts)
 
     def release_claims(self, worker: str) -> int:
         """Drop the claims that a worker held when it died; called when it starts again. The attempts stay counted."""
@@ -80,22 +82,36 @@ class Studies(Book):
             values = {"claimed_by": "", "attempts": max(row.attempts - 1, 0), "not_before": not_before}
             tx.change(study_id, reason=reason, **values)
 
-    def quarantine(self, study_id: int, reason: str, now: datetime, kind: str = "") -> None:
-        """Quarantine a study. `reason` must hold no patient data; `kind` is that of the security event it is, or ""."""
+    def quarantine(
+        self, study_id: int, reason: str, now: datetime, kind: str = "", objects: Sequence[ResultObject] = ()
+    ) -> None:
+        """Quarantine a study. `reason` must hold no patient data; `kind` is that of the security event it is, or "".
+
+        `objects` tell the destinations that there is no result.
+        """
         with self._transaction("quarantine") as tx:
             row = tx.study(study_id)
             if row.state != State.QUARANTINED:
                 detail = {"kind": kind} if kind else None
                 tx.move(row, State.QUARANTINED, "QUARANTINED", now, reason=reason, detail=detail, claimed_by="")
+                write_objects(tx, row, objects, now)
+
+    def explain(self, study_id: int, objects: Sequence[ResultObject], now: datetime) -> None:
+        """Have the destinations be told that a study, which is in quarantine, has no result."""
+        with self._transaction("explain") as tx:
+            row = tx.study(study_id)
+            if row.state == State.QUARANTINED:
+                write_objects(tx, row, objects, now)
 
     def release(self, study_instance_uid: str, now: datetime, actor: str = "administrator") -> None:
-        """Release a study from quarantine: send its refused deliveries again or, if it has none, analyse it again.
+        """Release a study from quarantine: analyse it again or, if it was analysed, send its refused deliveries again.
 
         Raises `UnknownStudy`, and `WrongState` for a study that is not in quarantine.
         """
         with self._transaction("release") as tx:
             row = _quarantined(tx, study_instance_uid)
-            if deliver_again(tx, row.id, now):
+            analysed = not row.attempts  # an analysis that succeeds sets them to 0
+            if analysed and deliver_again(tx, row.id, now):
                 tx.move(row, State.ANALYSED, "RELEASED", now, actor=actor, delivered_at=None)
             else:
                 analyse_again(tx, row, "RELEASED", now, actor)
@@ -160,17 +176,17 @@ def _choose(tx: Transaction, ready: ColumnElement[bool], limit: int, max_attempt
     """Return the rows of the studies to claim now; quarantine those that were attempted too often."""
     chosen: list[Any] = []
     for row in tx.sql.execute(_OPEN.where(ready).limit(limit)).all():
-        if row.attempts >= max_attempts:
-            reason = f"analysis died {'twice' if row.attempts == 2 else f'{row.attempts} times'}: see the log"
-            tx.move(row, State.QUARANTINED, "QUARANTINED", now, reason=reason)
-        elif row.attempts == 0:
+        if row.attempts == 0:
             chosen.append(row)
         elif not chosen:
+            if row.attempts >= max_attempts:
+                reason = f"analysis died {'twice' if row.attempts == 2 else f'{row.attempts} times'}: see the log"
+                tx.move(row, State.QUARANTINED, "QUARANTINED", now, reason=reason)
             return [row]
     return chosen
 
 
-def _load(connection: Connection, rows: Sequence[Any]) -> list[Study]:
+def _load(connection: Connection, rows: Sequence[Any], max_attempts: int) -> list[Study]:
     """Return the studies with their images and the result objects made so far."""
     ids = [row.id for row in rows]
     instances: dict[int, list[Instance]] = defaultdict(list)
@@ -201,6 +217,7 @@ def _load(connection: Connection, rows: Sequence[Any]) -> list[Study]:
             tuple(earlier[row.id]),
             row.priority,
             row.id in corrected,
+            row.attempts >= max_attempts,
         )
         for row in rows
     ]

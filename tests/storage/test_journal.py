@@ -131,7 +131,7 @@ def test_a_daemon_that_was_ended_forgives_the_tries(journal: Journal) -> None:
 
 
 def test_poison_is_quarantined_at_the_third_take(engine: Engine, journal: Journal) -> None:
-    """A study whose analysis kills the worker comes alone on its second try and never a third time."""
+    """A study whose analysis kills the worker comes alone on its second try, and given up at the third."""
     journal.received(image("1.2.1"), at(0))
     journal.received(image("1.2.2"), at(0))
     assert len(take_up(journal)) == 2
@@ -142,13 +142,30 @@ def test_poison_is_quarantined_at_the_third_take(engine: Engine, journal: Journa
         if uid == "1.2.1":  # dies again
             journal.release_claims("worker")
             journal.received(image("1.2.9"), at(0))
-            (healthy,) = take_up(journal, limit=1) or take_up(journal, limit=1)
+            (poison,) = take_up(journal, limit=1)
+            assert (poison.study_instance_uid, poison.given_up) == ("1.2.1", True)
+            (healthy,) = take_up(journal, limit=1)
+            assert not healthy.given_up
             assert healthy.study_instance_uid == "1.2.2"
             journal.unclaim(healthy.id, at(0), "")
     (row,) = Queries(engine).quarantined()
     assert row["study_instance_uid"] == "1.2.1"
     assert "analysis died twice" in row["reason"]
     assert moves(engine, "1.2.1") == [">RECEIVED", "RECEIVED>QUARANTINED"]
+
+
+def test_a_study_in_quarantine_may_have_objects_that_say_so(engine: Engine, journal: Journal) -> None:
+    """They are delivered while it stays there; a release analyses it again, even where such an object was refused."""
+    journal.received(image(), at(0))
+    (study,) = take_up(journal)
+    journal.quarantine(study.id, "unexpected", at(61), objects=[report("1.2.3.9", "pacs")])
+    assert deliver(journal, "pacs", REFUSED) == ["1.2.3.9"]
+    assert state(engine) == "QUARANTINED"
+    journal.retry("1.2.3", at(150))
+    assert deliver(journal, "pacs", REFUSED, 160) == ["1.2.3.9"]
+    assert state(engine) == "QUARANTINED"
+    journal.release("1.2.3", at(170))
+    assert moves(engine)[-1] == "QUARANTINED>RECEIVED"
 
 
 def test_trouble_of_the_machine_does_not_count(journal: Journal) -> None:

@@ -354,4 +354,10 @@ def test_poison(tmp_path: Path, pacs: FlakyPacs, untrained: dict[str, str]) -> N
         assert reasons[2].startswith("memory ran out")
         ends = [e["cause"] for e in daemon.faults() if e["event"] == "part ended"]
         assert set(ends) == {"SIGSEGV", "SIGALRM"}
+        quarantined = {row["study_instance_uid"] for row in daemon.rows() if row["state"] == "QUARANTINED"}
+        with daemon.journal() as journal:
+            wait_for(lambda: not any(s == "PENDING" for _, s in journal.delivery_counts()), 60, "the notices")
+        with daemon.store() as store:
+            told = {uid: store.queries.results(uid) for uid in quarantined}
+        assert all(told.values()), "the radiologist is not told of every study that was put aside"
         assert len([e for e in daemon.events if e["event"] == "started" and e["part"] == "receive"]) == 1
