@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MODULES = {
     "sr": "dicom_io.results.report",
     "sc": "dicom_io.results.secondary_capture",
+    "gsps": "dicom_io.results.presentation_state",
 }
 
 

@@ -251,9 +251,8 @@ def _analysis(images: Sequence[ExaminedImage], classifier: Classifier, started: 
     shown = next((i for i in images if i.pixels is not None), None)
     if shown is None:
         return Analysis(sources, model, started)
-    return Analysis(
-        sources, model, started, shown.pixels, partial(location_on_page, shown.pixels, shown.prediction, classifier)
-    )
+    location = partial(location_on_page, shown.header, shown.pixels, shown.prediction, classifier)
+    return Analysis(sources, model, started, shown.pixels, location)
 
 
 # --- deliver -----------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import Tag
 
 from dicom_io.composite.analysis import FindingResult, ModelIdentity, ReportOptions, SourceImage
+from dicom_io.elements import element_text
 from dicom_io.image.decode import decode
-from dicom_io.image.elements import element_text
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.no_picture import NoPicture, NotDicom, TooLarge
 from dicom_io.image.selection import select
