@@ -21,6 +21,7 @@ MODULES = {
     "sr": "dicom_io.results.report",
     "sc": "dicom_io.results.secondary_capture",
     "gsps": "dicom_io.results.presentation_state",
+    "kos": "dicom_io.results.key_objects",
 }
 
 

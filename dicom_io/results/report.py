@@ -33,7 +33,8 @@ from dicom_io.composite.analysis import (
     series_uid,
 )
 from dicom_io.composite.codes import Code, coded
-from dicom_io.composite.encode import element, item, sequence
+from dicom_io.composite.encode import element, sequence
+from dicom_io.composite.evidence import evidence, hierarchy, reference
 from dicom_io.composite.macros import code_item, sop_reference
 from dicom_io.identity import MANUFACTURER, derived_uid
 from dicom_io.results import templates as tid
@@ -118,21 +119,12 @@ def _document(images: Sequence[SourceImage], started: datetime) -> dict[str, byt
         "PreliminaryFlag": element("PreliminaryFlag", "PRELIMINARY"),
         "PerformedProcedureCodeSequence": sequence("PerformedProcedureCodeSequence"),
         "CurrentRequestedProcedureEvidenceSequence": sequence(
-            "CurrentRequestedProcedureEvidenceSequence", _evidence(images)
+            "CurrentRequestedProcedureEvidenceSequence", evidence(images)
         ),
     }
     if requests := copying.referenced_requests(source):
         elements["ReferencedRequestSequence"] = sequence("ReferencedRequestSequence", requests)
     return elements
-
-
-def _evidence(images: Sequence[SourceImage]) -> list[bytes]:
-    """Every image that the report refers to, by study and series (PS3.3 C.17.2.1)."""
-    studies: dict[str, dict[str, list[bytes]]] = {}
-    for image in images:
-        study = studies.setdefault(copying.study_instance_uid(image.dataset), {})
-        study.setdefault(copying.series_instance_uid(image.dataset), []).append(sop_reference(*_reference(image)))
-    return [_hierarchy(study, series) for study, series in studies.items()]
 
 
 def _predecessors(
@@ -147,22 +139,8 @@ def _predecessors(
     }
     if not series:
         return {}
-    hierarchy = _hierarchy(copying.study_instance_uid(source), series)
-    return {"PredecessorDocumentsSequence": sequence("PredecessorDocumentsSequence", [hierarchy])}
-
-
-def _hierarchy(study: str, series: dict[str, list[bytes]]) -> bytes:
-    """Hierarchical SOP Instance Reference, PS3.3 C.17.2.1."""
-    members = [
-        item(sequence("ReferencedSOPSequence", references), element("SeriesInstanceUID", uid))
-        for uid, references in series.items()
-    ]
-    return item(sequence("ReferencedSeriesSequence", members), element("StudyInstanceUID", study))
-
-
-def _reference(image: SourceImage) -> tuple[str, str]:
-    """SOP class and instance of an image."""
-    return copying.sop_class_uid(image.dataset), copying.sop_instance_uid(image.dataset)
+    earlier_documents = hierarchy(copying.study_instance_uid(source), series)
+    return {"PredecessorDocumentsSequence": sequence("PredecessorDocumentsSequence", [earlier_documents])}
 
 
 def _content(images: Sequence[SourceImage], model: ModelIdentity, options: ReportOptions) -> dict[str, bytes]:
@@ -190,7 +168,7 @@ def _library_groups(images: Sequence[SourceImage]) -> list[bytes]:
     groups: dict[tuple[str, bytes], list[tuple[str, str]]] = {}
     for image in images:
         modality = copying.text(image.dataset, "Modality")
-        groups.setdefault((modality, copying.study_date(image.dataset)), []).append(_reference(image))
+        groups.setdefault((modality, copying.study_date(image.dataset)), []).append(reference(image))
     return [tid.tid_1602_image_library_group(*shared, members) for shared, members in groups.items()]
 
 
@@ -198,10 +176,10 @@ def _measurement_groups(images: Sequence[SourceImage], model: ModelIdentity) -> 
     """For each image whether anything is seen, where the model says that, then its findings, the strongest first."""
     groups = []
     for image in images:
-        reference = _reference(image)
+        source = reference(image)
         if image.pathology:
-            groups.append(_pathology_group(reference, image.pathology, model))
-        groups += [_finding_group(reference, result, model) for result in wording.ranked(image.findings)]
+            groups.append(_pathology_group(source, image.pathology, model))
+        groups += [_finding_group(source, result, model) for result in wording.ranked(image.findings)]
     return groups
 
 
