@@ -70,7 +70,7 @@ def _document(analysis: Analysis, pdf: bytes) -> dict[str, bytes]:
 
 
 def _burned_in(analysis: Analysis) -> str:
-    """NO where no radiograph is in the pages or each says NO; what is burned into a radiograph is burned in here too."""
+    """NO where no radiograph is in the pages or each says NO: what is burned into one is burned in here."""
     said = {copying.text(image.dataset, "BurnedInAnnotation").upper() for image in analysis.images}
     return "NO" if analysis.pixels is None or said == {"NO"} else "YES"
 
