@@ -47,6 +47,10 @@ class Browser:
         """What the window shows, as PNG."""
         return base64.b64decode(self.session.get("screenshot").raise_for_status().json()["value"])
 
+    def command(self, name: str, **values: Any) -> None:
+        """A command of the Chrome DevTools Protocol."""
+        self._post("goog/cdp/execute", cmd=name, params=values)
+
     def _post(self, command: str, **values: Any) -> Any:
         answer = self.session.post(command, json=values)
         assert answer.status_code == 200, answer.text[:500]
@@ -67,8 +71,8 @@ def browser() -> Iterator[Browser]:
             path = f"http://127.0.0.1:{port}/session/{begun.json()['value']['sessionId']}/"
             with httpx.Client(base_url=path, timeout=60, trust_env=False) as session:
                 chrome = Browser(session)
-                inner = chrome.run("return [innerWidth, innerHeight]")
-                session.post("window/rect", json={"width": 2 * WIDTH - inner[0], "height": 2 * HEIGHT - inner[1]})
+                metrics = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
+                chrome.command("Emulation.setDeviceMetricsOverride", **metrics)
                 try:
                     yield chrome
                 finally:

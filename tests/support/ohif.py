@@ -127,10 +127,13 @@ class Reader:
     browser: Browser
     url: str
 
+    def arrive(self) -> None:
+        """Come for the first time, and skip the tour."""
+        self.browser.open(f"{self.url}/app-config.js")
+        self.browser.run(NO_TOUR)
+
     def open_study(self, study_instance_uid: str, series: int) -> list[dict[str, Any]]:
         """Open a study and wait until its `series` are listed; the list."""
-        self.browser.open(f"{self.url}/viewer?StudyInstanceUIDs={study_instance_uid}")
-        self.browser.run(NO_TOUR)
         self.browser.open(f"{self.url}/viewer?StudyInstanceUIDs={study_instance_uid}")
         wait_for(lambda: len(self.tiles()) >= series, 60, f"{series} series in OHIF, there are {self.tiles()}")
         return self.tiles()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -21,13 +22,13 @@ from tests.conftest import require, wait_for
 from tests.support.browser import browser
 from tests.support.bundles import as_settings
 from tests.support.harness import Daemon, sink
-from tests.support.ohif import Reader, ohif
+from tests.support.ohif import Reader, ohif, site
 from tests.support.peers import Orthanc, dx_file, free_port, orthanc, run
 from tests.support.spots import SQUASHED, marked_spots, picture_with_spot, spot_bundle, without_spot
 from tests.support.validators import iod_errors
 
 DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-LEAST_TYPE = 24  # pixels of a page
+LEAST_TYPE = 18  # pixels of the page
 STUDIES = {name: derived_uid("test_viewers", name) for name in ("finding", "none", "failure")}
 KINDS = {"SR": "sr", "OT": "sc", "PR": "gsps", "KO": "kos", "DOC": "pdf"}  # by Modality
 
@@ -100,40 +101,76 @@ def test_the_overlay_is_at_the_spot(archive: Archive, tmp_path: Path) -> None:
     assert np.hypot(x - 120, y - 300) < 40
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What somebody saw of a study in OHIF, in a window of 1600 x 1000 pixels."""
+
+    tiles: dict[str, dict[str, Any]]
+    report: list[str]
+    columns: int
+    scale: float
+
+    @property
+    def caption(self) -> str:
+        """What the tile of the page shows before it cuts off."""
+        return str(self.tiles["OT"]["description"])[:18]
+
+
 @pytest.fixture(scope="module")
-def reader(archive: Archive) -> Iterator[Reader]:
-    """Somebody at a window of 1600 x 1000 pixels."""
+def seen(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
+    """Each study opened once: its tiles, the text of its report, and how large its page is drawn.
+
+    HILUM_PICTURES names a folder for pictures of the window.
+    """
     require("chromium", "chromedriver")
-    if not DICOMWEB.exists():
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"not installed: {DICOMWEB}")
+    try:
+        missing = "" if DICOMWEB.exists() and site() else str(DICOMWEB)
+    except httpx.HTTPError as error:
+        missing = f"OHIF, which is to come from npm ({error})"
+    if missing:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"not installed: {missing}")
+    pictures = Path(os.environ.get("HILUM_PICTURES") or tmp_path_factory.mktemp("pictures"))
     with ohif(archive.pacs.http) as url, browser() as chrome:
-        yield Reader(chrome, url)
+        reader = Reader(chrome, url)
+        reader.arrive()
+        return {study: read(reader, archive, study, pictures) for study in STUDIES}
 
 
-def tile(reader: Reader, archive: Archive, study: str, modality: str) -> dict[str, str]:
-    """Open a study in OHIF; its tile of a kind."""
-    tiles = reader.open_study(STUDIES[study], 1 + len(archive.results(study)))
-    (found,) = [each for each in tiles if each["modality"] == modality]
-    return found
+def read(reader: Reader, archive: Archive, study: str, pictures: Path) -> Seen:
+    (page,) = [result for result in archive.results(study) if result.Modality == "OT"]
+    tiles = {tile["modality"]: tile for tile in reader.open_study(STUDIES[study], 1 + len(archive.results(study)))}
+    reader.show(tiles["SR"])
+    wait_for(lambda: len(reader.lines()) > 12, 60, "the report's text in OHIF")
+    report = reader.lines()
+    (pictures / f"{study}-report.png").write_bytes(reader.browser.picture())
+    reader.show(tiles["OT"])
+    wait_for(lambda: reader.image()[0] == page.Columns, 60, "the page in OHIF")
+    (pictures / f"{study}-page.png").write_bytes(reader.browser.picture())
+    return Seen(tiles, report, *reader.image())
 
 
-def test_the_tiles_tell_the_answers_apart(reader: Reader, archive: Archive) -> None:
+def test_the_kinds_that_ohif_opens(seen: dict[str, Seen]) -> None:
+    """Report, picture and document can be opened; overlay and key images are listed with a sign."""
+    unsupported = {modality for modality, tile in seen["finding"].tiles.items() if tile["unsupported"]}
+    assert seen["finding"].tiles.keys() == KINDS.keys() | {"DX"}
+    assert unsupported == {"PR", "KO"}
+
+
+@pytest.mark.xfail(reason="every series has one caption", strict=True)
+def test_the_tiles_tell_the_answers_apart(seen: dict[str, Seen]) -> None:
     """The first 18 characters, which a tile shows, say whether there is a finding, none, or no result."""
-    captions = {study: tile(reader, archive, study, "OT")["description"][:18] for study in STUDIES}
+    captions = {study: each.caption for study, each in seen.items()}
     assert len(set(captions.values())) == 3, captions
 
 
+@pytest.mark.xfail(reason="the summary is the last part of the report", strict=True)
 @pytest.mark.parametrize(("study", "said"), [("finding", "above threshold"), ("none", "no finding above")])
-def test_the_report_begins_with_the_answer(reader: Reader, archive: Archive, study: str, said: str) -> None:
+def test_the_report_begins_with_the_answer(seen: dict[str, Seen], study: str, said: str) -> None:
     """What a radiologist looks for stands within the first twelve lines of the report."""
-    reader.show(tile(reader, archive, study, "SR"))
-    wait_for(lambda: len(reader.lines()) > 12, 30, "the report's text in OHIF")
-    assert said in "\n".join(reader.lines()[:12]).lower()
+    assert said in "\n".join(seen[study].report[:12]).lower()
 
 
-def test_the_page_can_be_read(reader: Reader, archive: Archive) -> None:
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_page_can_be_read(seen: dict[str, Seen], study: str) -> None:
     """The smallest type on the page is 12 pixels high at least where one series fills the window."""
-    (page,) = [result for result in archive.results("finding") if result.Modality == "OT"]
-    reader.show(tile(reader, archive, "finding", "OT"))
-    wait_for(lambda: reader.image()[0] == page.Columns, 30, f"the page in OHIF, there is {reader.image()}")
-    assert LEAST_TYPE * reader.image()[1] >= 12
+    assert LEAST_TYPE * seen[study].scale >= 12
