@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from daemon import translate
 from daemon.locating import location_on_page, result_with_locations
 from dicom_io.image.decode import decode
 from dicom_io.image.header import read_header
+from dicom_io.results.presentation_state import presentation_state
 from inference.bundle import load_bundle
 from inference.prediction import refused
 from inference.serving.classifier import Classifier
@@ -15,6 +17,7 @@ from inference.serving.contour import centroid
 from inference.serving.location_rule import NEVER_COMPARED
 from inference.training.location.fit_location import fit_location
 from tests.dicom_io.test_decode import write
+from tests.support.sample_results import STARTED, read
 from tests.support.spots import SQUASHED, marked_spots, picture_with_spot, spot_bundle, without_spot
 
 ROWS, COLUMNS, X, Y = 240, 200, 60.0, 150.0
@@ -53,6 +56,18 @@ def test_page_and_result_name_the_same_place(compared: Classifier, mirrored: Pat
     (row,) = [row for row in result["findings"] if row["finding"] == "Mass"]
     assert np.hypot(*(np.array(centroid(np.array(row["location"][0]))) - (X, Y))) < 16
     assert np.allclose(page.stored[0], row["location"][0], atol=0.1)
+
+
+def test_the_overlay_lies_on_the_stored_pixels(compared: Classifier, mirrored: Path) -> None:
+    """A presentation state is drawn on the image as it is stored, whichever way the page turns it."""
+    pixels, header = decode(mirrored), read_header(mirrored)
+    (prediction,) = compared.predict([pixels])
+    source = translate.source_image(header, prediction, "")
+    place = location_on_page(header, pixels, prediction, compared)
+    encoded = presentation_state(source, translate.model_identity(compared.bundle), STARTED, place)
+    assert encoded
+    (line,) = read(encoded).GraphicAnnotationSequence[0].GraphicObjectSequence
+    assert np.hypot(*(np.array(centroid(np.array(line.GraphicData).reshape(-1, 2))) - (X, Y))) < 16
 
 
 def test_a_model_that_was_never_compared_says_so_on_the_page(plain: Classifier, mirrored: Path) -> None:

@@ -9,22 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
 from daemon import outputs
 from dicom_io.identity import derived_uid
-from inference.bundle import load_bundle
-from inference.serving.classifier import Classifier
-from inference.training.location.fit_location import fit_location
+from dicom_io.phantom.studies import drawn_study
+from inference.bundle import PACKAGED, load_bundle
 from tests.conftest import require, wait_for
 from tests.support.browser import browser
 from tests.support.bundles import as_settings
 from tests.support.harness import Daemon, sink
 from tests.support.ohif import Reader, ohif, site
-from tests.support.peers import Orthanc, dx_file, free_port, orthanc, run
-from tests.support.spots import SQUASHED, marked_spots, picture_with_spot, spot_bundle, without_spot
+from tests.support.peers import Orthanc, free_port, orthanc, run
 from tests.support.validators import iod_errors
 
 DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -42,22 +39,28 @@ class Archive:
     def results(self, study: str) -> list[Dataset]:
         """What a study holds beside the radiograph."""
         query = {"Level": "Instance", "Query": {"StudyInstanceUID": STUDIES[study], "Modality": "\\".join(KINDS)}}
-        files = (f"http://127.0.0.1:{self.pacs.http}/instances/{i}/file" for i in self.pacs.get("/tools/find", query))
-        return [dcmread(BytesIO(httpx.get(file, trust_env=False).content)) for file in files]
+        return [dcmread(BytesIO(self.file(found))) for found in self.pacs.get("/tools/find", query)]
+
+    def file(self, instance: str) -> bytes:
+        """An instance by Orthanc's own name for it."""
+        return httpx.get(f"http://127.0.0.1:{self.pacs.http}/instances/{instance}/file", trust_env=False).content
 
     def kinds(self, study: str) -> Counter[str]:
         return Counter(KINDS[result.Modality] for result in self.results(study))
 
 
-def radiograph(path: Path, name: str, brightness: np.ndarray) -> Path:
-    pixels = np.rint(4095 * brightness).astype(np.uint16)
-    return dx_file(
-        path / f"{name}.dcm", *pixels.shape, PixelData=pixels.tobytes(), StudyInstanceUID=STUDIES[name],
-        PatientName=f"Phantom^{name}", PatientID=name, StudyDate="20260102", StudyTime="100000", StudyID="1",
-        PatientBirthDate="19600101", AccessionNumber=name, StudyDescription="Chest PA", PatientOrientation=["L", "F"],
-        WindowCenter=2048, WindowWidth=4096, ViewPosition="PA", BodyPartExamined="CHEST", SeriesNumber=1,
-        InstanceNumber=1,
-    )  # fmt: skip
+def radiographs(directory: Path) -> list[Path]:
+    """A drawing with a mass, one without a finding, and one whose pixels are all alike."""
+    found = []
+    for seed, (name, finding) in enumerate({"finding": "mass", "none": "none", "failure": "none"}.items(), start=4):
+        ds = dcmread(BytesIO(drawn_study(seed, finding, 1250, 1024).data))
+        ds.StudyInstanceUID = STUDIES[name]
+        ds.PatientID = ds.AccessionNumber = name.upper()
+        if name == "failure":
+            ds.PixelData = bytes(len(ds.PixelData))
+        found.append(directory / f"{name}.dcm")
+        ds.save_as(found[-1])
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -65,20 +68,14 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     """The daemon's results of the three studies, in an Orthanc that serves DICOMweb."""
     require("Orthanc", "dcmsend")
     directory = tmp_path_factory.mktemp("viewers")
-    bundle = spot_bundle(directory / "bundle", SQUASHED)
-    fit_location(Classifier(bundle, "torch"), without_spot(20), marked_spots(40), "spots")
-    files = [
-        radiograph(directory, "finding", picture_with_spot(480, 400, 120, 300, 64)),
-        radiograph(directory, "none", picture_with_spot(480, 400, -90, 0, 1)),
-        radiograph(directory, "failure", np.full((480, 400), 0.5)),
-    ]
-    plugins = [str(DICOMWEB)] if DICOMWEB.exists() else []
+    files, plugins = radiographs(directory), [str(DICOMWEB)] if DICOMWEB.exists() else []
+    bundle = as_settings(load_bundle(PACKAGED / "phantom"))
     with orthanc(directory / "orthanc", free_port(), Plugins=plugins) as pacs:
         wanted = sink("pacs", pacs.port, ae_title="ORTHANC", outputs=list(outputs.MODULES))
-        with Daemon(directory / "hilum", [wanted], **as_settings(load_bundle(bundle.directory))) as daemon:
+        with Daemon(directory / "hilum", [wanted], **bundle) as daemon:
             run("dcmsend", "-aec", "ORTHANC", "127.0.0.1", str(pacs.port), *files)
             run("dcmsend", "-aec", "HILUM", "127.0.0.1", str(daemon.port), *files)
-            wait_for(lambda: daemon.states() == {"DELIVERED": 3}, 90, f"three results, there are {daemon.states()}")
+            wait_for(lambda: daemon.states() == {"DELIVERED": 3}, 120, "the results of three studies")
         yield Archive(pacs)
 
 
@@ -93,12 +90,19 @@ def test_every_kind_of_result_reaches_the_archive(archive: Archive, tmp_path: Pa
     assert iod_errors(*files) == []
 
 
-def test_the_overlay_is_at_the_spot(archive: Archive, tmp_path: Path) -> None:
-    """The contour lies around the spot, in pixels of the radiograph that the archive has."""
+def test_dcmtk_lays_the_overlay_over_the_radiograph(archive: Archive, tmp_path: Path) -> None:
+    """The presentation state that the archive has fits the radiograph that the archive has."""
+    require("dcmp2pgm")
     (state,) = [result for result in archive.results("finding") if result.Modality == "PR"]
-    (line,) = state.GraphicAnnotationSequence[0].GraphicObjectSequence
-    x, y = np.array(line.GraphicData).reshape(-1, 2).mean(axis=0)
-    assert np.hypot(x - 120, y - 300) < 40
+    (named,) = state.ReferencedSeriesSequence[0].ReferencedImageSequence
+    (radiograph,) = archive.pacs.get("/tools/find", {
+        "Level": "Instance", "Query": {"SOPInstanceUID": named.ReferencedSOPInstanceUID}
+    })  # fmt: skip
+    (tmp_path / "dx.dcm").write_bytes(archive.file(radiograph))
+    state.save_as(tmp_path / "pr.dcm")
+    done = run("dcmp2pgm", "-p", tmp_path / "pr.dcm", tmp_path / "dx.dcm", tmp_path / "shown.pgm")
+    assert done.returncode == 0, done.stdout
+    assert "Mass above threshold" in state.GraphicAnnotationSequence[0].TextObjectSequence[0].UnformattedTextValue
 
 
 @dataclass(frozen=True)
