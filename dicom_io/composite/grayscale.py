@@ -114,9 +114,10 @@ def _windows(source: Dataset) -> Iterator[tuple[float, float]]:
 def _whole_range(source: Dataset) -> tuple[float, float] | None:
     """The window from the smallest to the largest value, where the header tells these and does not rescale them."""
     ends = [element_numbers(source, name) for name in ("SmallestImagePixelValue", "LargestImagePixelValue")]
-    if modality_lut(source) or not all(ends) or ends[0][0] >= ends[1][0]:
+    if modality_lut(source) or not all(ends):
         return None
-    return (ends[0][0] + ends[1][0] + 1) / 2, ends[1][0] - ends[0][0] + 1
+    low, high = ends[0][0], ends[1][0]
+    return ((low + high + 1) / 2, high - low + 1) if _finite(low, high) and low < high else None
 
 
 def _tables(source: Dataset, keyword: str) -> Iterator[_Table]:

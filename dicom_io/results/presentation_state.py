@@ -39,6 +39,7 @@ from dicom_io.results import wording
 
 SERIES_NUMBER = "9921"
 LAYER = "AI"
+LARGEST = 0xFFFF  # of Rows and Columns
 GRAY, ORANGE = (0xFFFF,), (0xB63D, 0x94A5, 0xCB72)  # P-value; CIELab of the contour's orange (PS3.3 C.10.7.1.1)
 REFERENCED = frozenset(
     map(str, (
@@ -82,8 +83,8 @@ def presentation_state(
 
 def _size(source: Dataset) -> tuple[int, int] | None:
     """Columns and rows; None where the header does not have them."""
-    found = [int(value) for keyword in ("Columns", "Rows") for value in element_numbers(source, keyword)[:1]]
-    return (found[0], found[1]) if len(found) == 2 and min(found) > 0 else None
+    found = [value for keyword in ("Columns", "Rows") for value in element_numbers(source, keyword)[:1]]
+    return (int(found[0]), int(found[1])) if len(found) == 2 and all(0 < value <= LARGEST for value in found) else None
 
 
 def _identification(model: ModelIdentity, started: datetime, source: Dataset) -> dict[str, bytes]:
@@ -114,8 +115,8 @@ def _reference(source: Dataset) -> bytes:
 
 def _displayed_area(source: Dataset, size: tuple[int, int]) -> dict[str, bytes]:
     """Displayed Area, PS3.3 C.10.4: the whole image, as large as the viewport lets it be."""
-    ratio = [int(value) for value in element_numbers(source, "PixelAspectRatio")]
-    ratio = ratio if len(ratio) == 2 and min(ratio) > 0 else [1, 1]
+    stated = element_numbers(source, "PixelAspectRatio")
+    ratio = map(int, stated if len(stated) == 2 and all(1 <= value <= LARGEST for value in stated) else (1, 1))
     area = item(
         encode.longs("DisplayedAreaTopLeftHandCorner", 1, 1),
         encode.longs("DisplayedAreaBottomRightHandCorner", *size),

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from pydicom.uid import ComputedRadiographyImageStorage, SecondaryCaptureImageStorage
 
 from dicom_io.composite.analysis import Analysis, Encoded, Location, SourceImage
@@ -128,6 +130,22 @@ def test_the_window_is_the_images() -> None:
     assert "SoftcopyVOILUTSequence" not in read(made())
     assert read(made(**IMAGES["rescaled"])).RescaleIntercept == -1024
     assert read(made(**IMAGES["MONOCHROME1"])).PresentationLUTShape == "INVERSE"
+
+
+INFINITE = ("Rows", "Columns", "PixelAspectRatio", "SmallestImagePixelValue", "LargestImagePixelValue")
+
+
+@pytest.mark.parametrize("keyword", INFINITE)
+@pytest.mark.parametrize("value", [b"inf\\inf ", b"nan\\nan ", b"-1\\-1 ", b"1e300\\1e300 "])
+def test_no_number_is_too_large(keyword: str, value: bytes) -> None:
+    """A number that the header writes as text may be anything; without a size there is no presentation state."""
+    source = header(**SIZED, SmallestImagePixelValue=1, LargestImagePixelValue=9)
+    source[keyword] = RawDataElement(Tag(keyword), "DS", len(value), value, 0, False, True)
+    encoded = presentation_state(replace(FOUND, dataset=source), MODEL, STARTED, CONTOUR)
+    assert (encoded is None) == (keyword in ("Rows", "Columns"))
+    if encoded:
+        (area,) = read(encoded).DisplayedAreaSelectionSequence
+        assert area.PresentationPixelAspectRatio == [1, 1]
 
 
 BAD = {"WindowCenter": b"12\\x ", "WindowWidth": b"nan ", "RescaleSlope": b"0 ", "PatientName": b"\x1b\xff\xfe"}
