@@ -3,9 +3,11 @@
 import re
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator, model_validator
+
+from config.presets import PRESETS, Preset
 
 # PS3.5 6.2: AE is 16 characters at most of the default repertoire, without backslash and control characters
 AeTitle = Annotated[
@@ -105,6 +107,7 @@ class DestinationSettings(Section):
 
     type: str
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")
+    preset: Preset = "generic"
     outputs: tuple[str, ...] = ("sr", "sc")
     sr_class: Literal["comprehensive-3d", "comprehensive", "enhanced"] = "comprehensive-3d"
     sr_title: Literal["imaging-measurement-report", "ai-chest-radiograph-result"] = "ai-chest-radiograph-result"
@@ -112,6 +115,13 @@ class DestinationSettings(Section):
     series_caption: Literal["result", "neutral"] = "result"
     sc_encoding: Literal["jpeg", "lossless"] = "jpeg"
     report_ignored: Literal["chest", "all", "none"] = "chest"
+
+    @model_validator(mode="before")
+    @classmethod
+    def filled_from_preset(cls, keys: Any) -> Any:
+        """Take the values of the preset for the keys that the destination does not give itself."""
+        preset = PRESETS.get(str(keys.get("preset")), {}) if isinstance(keys, dict) else {}
+        return {**preset, **keys} if preset else keys
 
     @field_validator("report_ignored", mode="before")
     @classmethod

@@ -69,5 +69,5 @@ def _source_image(image: ExaminedImage, classifier: Classifier) -> SourceImage:
         translate.source_image(image.header, image.prediction, image.reason, image.remark),
         in_scope=image.verdict != "ignored",
         pixels=image.pixels,
-        location=cache(partial(location_on_page, image.pixels, image.prediction, classifier)),
+        location=cache(partial(location_on_page, image.header, image.pixels, image.prediction, classifier)),
     )

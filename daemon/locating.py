@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the receiver and the couriers must not load torch
 
 
 def location_on_page(
-    pixels: np.ndarray | None, prediction: Prediction | None, classifier: Classifier
+    header: Header, pixels: np.ndarray | None, prediction: Prediction | None, classifier: Classifier
 ) -> Location | None:
     """Return where the strongest finding was seen in a picture, or None if none is above its threshold."""
     from inference.prediction import ABOVE, strongest
@@ -29,7 +29,7 @@ def location_on_page(
     if pixels is None or not prediction or not first or first.call != ABOVE:
         return None
     found = locations(classifier, pixels, prediction)[first.finding]
-    return translate.location(first.finding, found, pixels.shape)
+    return translate.location(first.finding, found, header, pixels.shape)
 
 
 def result_with_locations(

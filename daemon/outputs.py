@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MODULES = {
     "sr": "dicom_io.results.report",
     "sc": "dicom_io.results.secondary_capture",
+    "gsps": "dicom_io.results.presentation_state",
+    "kos": "dicom_io.results.key_objects",
+    "pdf": "dicom_io.results.encapsulated_pdf",
     "rejection-note": "dicom_io.results.rejection_note",  # last: it depends on what the others made
 }
 
@@ -46,10 +49,10 @@ def grouped(name: str, destinations: Sequence[DestinationSettings]) -> Iterator[
 
     The destinations of a group get the same object.
     """
-    keys = [field.name for field in fields(kind(name).options)]
     groups: dict[Any, list[DestinationSettings]] = {}
     for destination in destinations:
-        if name in destination.outputs:
-            options = kind(name).options(**{key: getattr(destination, key) for key in keys})
+        if name in destination.outputs:  # only then is the kind's module loaded
+            of_kind = kind(name).options
+            options = of_kind(**{field.name: getattr(destination, field.name) for field in fields(of_kind)})
             groups.setdefault(options, []).append(destination)
     yield from groups.items()

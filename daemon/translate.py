@@ -128,11 +128,12 @@ def _pathology(prediction: Prediction) -> Pathology | None:
     return Pathology(cast(Call, overall.call), overall.probability, overall.score, overall.threshold)
 
 
-def location(finding: str, found: Located, shape: tuple[int, int]) -> Location:
-    """Return where a finding was seen in a picture [rows, columns], as a result object shows it."""
+def location(finding: str, found: Located, header: Header, shape: tuple[int, int]) -> Location:
+    """Return where a finding was seen in a picture [rows, columns] of an image, as a result object shows it."""
     rows, columns = shape
     shares = tuple(tuple((x / columns, y / rows) for x, y in polygon) for polygon in found.polygons)
-    return Location(finding, shares, found.reason)
+    stored = located_in_file(header, shape, {finding: found})[finding].polygons
+    return Location(finding, shares, found.reason, stored)
 
 
 def located_in_file(header: Header, shape: tuple[int, int], found: Mapping[str, Located]) -> dict[str, Located]:

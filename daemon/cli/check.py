@@ -6,6 +6,7 @@ from itertools import chain
 from pathlib import Path
 from shlex import quote
 
+from config.sections import DestinationSettings
 from config.settings import Settings
 from daemon import wiring
 from daemon.alerting.notifiers import open_notifier
@@ -87,9 +88,16 @@ def _decoders() -> str:
     return "" if len(readable_transfer_syntaxes()) > 4 else "no decoder for compressed images is installed"
 
 
+def _results(destination: DestinationSettings) -> str:
+    """Say what a destination gets: what its preset and its own keys came to."""
+    report = f", sr as {destination.sr_class}, {destination.sr_title}" if "sr" in destination.outputs else ""
+    return f"results for {destination.name}: {', '.join(destination.outputs)}{report} (preset {destination.preset})"
+
+
 def _channels(settings: Settings) -> Iterator[tuple[str, str]]:
     """Test the connection to each destination, as its type does that."""
     for destination in settings.destination:
+        yield _results(destination), ""
         try:
             channel = wiring.open_channel(settings, destination)
         except CannotWork as fault:

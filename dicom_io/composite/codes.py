@@ -116,6 +116,10 @@ NOT_ALL_SUCCEEDED_WITHOUT = Code("111243", "DCM", "Not all algorithms succeeded;
 NOT_ALL_SUCCEEDED_WITH = Code("111244", "DCM", "Not all algorithms succeeded; with findings")
 NONE_SUCCEEDED = Code("111245", "DCM", "No algorithms succeeded; without findings")
 
+# TID 2010, CID 7010
+OF_INTEREST = Code("113000", "DCM", "Of Interest")
+KEY_OBJECT_DESCRIPTION = Code("113012", "DCM", "Key Object Description")
+
 # CID 7005, Purpose of Reference of Contributing Equipment
 PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
 

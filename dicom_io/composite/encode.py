@@ -15,6 +15,8 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
 from dicom_io.printable import printable, unaccented
 
 SHORT_VR_MAXIMUM = 0xFFFE  # the largest even number that fits in a length of 16 bits
+# where PS3.6 leaves the choice: our pixels have 8 bits allocated (PS3.5 8.1.2), our LUTs have words for unsigned values
+CHOSEN_VR = {"OB or OW": "OB", "US or SS": "US", "US or OW": "OW"}
 
 
 @cache
@@ -24,7 +26,7 @@ def tag_and_vr(keyword: str) -> tuple[int, str]:
     if tag is None:
         raise KeyError(f"{keyword!r} is not a keyword of PS3.6")
     vr = dictionary_VR(tag)
-    return int(tag), "OB" if vr == "OB or OW" else vr  # PS3.5 8.1.2: our pixels have 8 bits allocated
+    return int(tag), CHOSEN_VR.get(vr, vr)
 
 
 @cache
@@ -55,6 +57,16 @@ def element(keyword: str, value: str | bytes = b"") -> bytes:
 def number(keyword: str, *values: int) -> bytes:
     """Encode one element of VR US with one or more values."""
     return element(keyword, pack(f"<{len(values)}H", *values))
+
+
+def longs(keyword: str, *values: int) -> bytes:
+    """Encode one element of VR SL with one or more values."""
+    return element(keyword, pack(f"<{len(values)}l", *values))
+
+
+def floats(keyword: str, *values: float) -> bytes:
+    """Encode one element of VR FL with one or more values."""
+    return element(keyword, pack(f"<{len(values)}f", *values))
 
 
 def item(*elements: bytes) -> bytes:

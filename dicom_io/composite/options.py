@@ -8,6 +8,23 @@ PAIR = ("sc", "sr")
 
 
 @dataclass(frozen=True)
+class ReadingOptions:
+    """What a destination asks for of an object of which only words and name depend on it."""
+
+    language: str = "en-US"
+    series_caption: Literal["result", "neutral"] = "result"
+    """Whether Series Description carries the answer."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What of these makes another object (`result_uid`)."""
+        return self.language, self.series_caption
+
+
+READING = ReadingOptions()
+
+
+@dataclass(frozen=True)
 class ReportOptions:
     """What a destination asks for of the report and of the page, which refer to each other."""
 

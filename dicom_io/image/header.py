@@ -8,8 +8,8 @@ from typing import BinaryIO
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from dicom_io.elements import element_items, element_numbers, element_text
 from dicom_io.image.data_elements import read_elements
-from dicom_io.image.elements import element_items, element_numbers, element_text
 from dicom_io.image.inflated import open_inflated
 from dicom_io.image.no_picture import NoPicture, NotDicom
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
-from dicom_io.image.elements import element_numbers
+from dicom_io.elements import element_numbers
 from dicom_io.image.header import Header
 from dicom_io.image.levels import StoredValues
 from dicom_io.image.no_picture import Constant

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from dicom_io.image.elements import element_items, element_text
+from dicom_io.elements import element_items, element_text
 from dicom_io.image.header import Header
 from dicom_io.modules import PATIENT_TYPE_2, PATIENT_TYPE_3, STUDY_TYPE_2, STUDY_TYPE_3
 

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 from dicom_io.composite.analysis import ModelIdentity, SourceImage, highest_pathology
-from dicom_io.composite.options import ReportOptions
+from dicom_io.composite.options import ReadingOptions, ReportOptions
 from dicom_io.results.language import Language
 from dicom_io.results.wording import above, analysed
 
 
-def caption(images: Sequence[SourceImage], model: ModelIdentity, options: ReportOptions, revision: int = 1) -> str:
+def caption(
+    images: Sequence[SourceImage], model: ModelIdentity, options: ReportOptions | ReadingOptions, revision: int = 1
+) -> str:
     """Series Description: its first 18 characters say what was found, unless the destination wants it neutral.
 
     It begins with AI, names a revision, and says that the result is not for primary diagnosis.

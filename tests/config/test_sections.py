@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
+from config.presets import PRESETS
 from config.sections import DestinationSettings, SelectSettings
 from config.settings import ConfigurationError, load
 from daemon.translate import selection_rules
@@ -57,3 +58,30 @@ def test_a_language_that_there_is_not_is_refused() -> None:
     assert DestinationSettings.model_fields["language"].default == offered()[0]
     with pytest.raises(ConfigurationError, match="language is 'xx', expected 'en-US', 'fr'"):
         read_settings(None, {"HILUM__DESTINATION": json.dumps([destination | {"language": "xx"}])})
+
+
+def destination(**keys: Any) -> DestinationSettings:
+    table = {"name": "a", "ae_title": "A", "host": "h", "port": 1, **keys}
+    return read_settings(None, {"HILUM__DESTINATION": json.dumps([table])}).destination[0]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_says_what_a_viewer_gets(preset: str) -> None:
+    """Each preset is a valid destination that gets the picture, which is the one object that every viewer shows."""
+    found = destination(preset=preset)
+    assert "sc" in found.outputs
+    assert {key: getattr(found, key) for key in PRESETS[preset]} == PRESETS[preset]
+
+
+def test_keys_of_the_destination_win_over_its_preset() -> None:
+    """What is given stays as it is given, in any order; what is not given is the preset's, and then the default."""
+    found = destination(preset="horos", outputs=["sr"], sr_title="imaging-measurement-report")
+    assert (found.outputs, found.sr_class, found.sr_title) == (("sr",), "comprehensive", "imaging-measurement-report")
+    assert destination(sr_class="enhanced", preset="horos").sr_class == "enhanced"
+    assert destination().outputs == destination(preset="generic").outputs == ("sr", "sc")
+
+
+def test_an_unknown_preset_is_refused() -> None:
+    """A viewer that hilum has no preset for is named, with those that there are."""
+    with pytest.raises(ConfigurationError, match="preset: Input should be 'generic', 'ohif'"):
+        destination(preset="sectra")

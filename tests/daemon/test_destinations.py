@@ -98,4 +98,6 @@ def test_a_new_type_delivers(settings: Settings, tmp_path: Path) -> None:
 
 def test_a_new_type_is_tested_by_check(settings: Settings, tmp_path: Path) -> None:
     """`hilum check` runs the type's own test under its own name."""
-    assert dict(check(settings))["write access to share"] == f"{tmp_path}/share is not a folder"
+    said = dict(check(settings))
+    assert said["write access to share"] == f"{tmp_path}/share is not a folder"
+    assert [subject for subject in said if subject.startswith("results for share: sr")]

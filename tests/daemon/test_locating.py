@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from daemon import translate
 from daemon.locating import location_on_page, result_with_locations
 from dicom_io.image.decode import decode
 from dicom_io.image.header import read_header
+from dicom_io.results.presentation_state import presentation_state
 from inference.bundle import load_bundle
 from inference.prediction import refused
 from inference.serving.classifier import Classifier
@@ -15,6 +17,7 @@ from inference.serving.contour import centroid
 from inference.serving.location_rule import NEVER_COMPARED
 from inference.training.location.fit_location import fit_location
 from tests.dicom_io.test_decode import write
+from tests.support.sample_results import STARTED, read
 from tests.support.spots import SQUASHED, marked_spots, picture_with_spot, spot_bundle, without_spot
 
 ROWS, COLUMNS, X, Y = 240, 200, 60.0, 150.0
@@ -43,7 +46,7 @@ def test_page_and_result_name_the_same_place(compared: Classifier, mirrored: Pat
     """The page counts in shares of the picture as it is shown, the result in pixels as they are stored."""
     pixels, header = decode(mirrored), read_header(mirrored)
     (prediction,) = compared.predict([pixels])
-    page = location_on_page(pixels, prediction, compared)
+    page = location_on_page(header, pixels, prediction, compared)
     assert page is not None
     assert (page.finding, page.reason) == ("Mass", "")
     shown = centroid(np.array(page.polygons[0])) * np.array([COLUMNS, ROWS])
@@ -52,25 +55,37 @@ def test_page_and_result_name_the_same_place(compared: Classifier, mirrored: Pat
     assert result is not None
     (row,) = [row for row in result["findings"] if row["finding"] == "Mass"]
     assert np.hypot(*(np.array(centroid(np.array(row["location"][0]))) - (X, Y))) < 16
+    assert np.allclose(page.stored[0], row["location"][0], atol=0.1)
+
+
+def test_the_overlay_lies_on_the_stored_pixels(compared: Classifier, mirrored: Path) -> None:
+    """A presentation state is drawn on the image as it is stored, whichever way the page turns it."""
+    pixels, header = decode(mirrored), read_header(mirrored)
+    (prediction,) = compared.predict([pixels])
+    source = translate.source_image(header, prediction, "")
+    place = location_on_page(header, pixels, prediction, compared)
+    encoded = presentation_state(source, translate.model_identity(compared.bundle), STARTED, place)
+    assert encoded
+    (line,) = read(encoded).GraphicAnnotationSequence[0].GraphicObjectSequence
+    assert np.hypot(*(np.array(centroid(np.array(line.GraphicData).reshape(-1, 2))) - (X, Y))) < 16
 
 
 def test_a_model_that_was_never_compared_says_so_on_the_page(plain: Classifier, mirrored: Path) -> None:
     """The finding is present, its place is not given, and the reason goes to the page."""
-    pixels = decode(mirrored)
+    pixels, header = decode(mirrored), read_header(mirrored)
     (prediction,) = plain.predict([pixels])
-    page = location_on_page(pixels, prediction, plain)
+    page = location_on_page(header, pixels, prediction, plain)
     assert page is not None
     assert (page.finding, page.polygons, page.reason) == ("Mass", (), NEVER_COMPARED)
 
 
 def test_nothing_is_located_where_nothing_is_present(compared: Classifier, mirrored: Path) -> None:
     """A picture without a finding, one that was refused, and one that could not be decoded have no location."""
-    dark = picture_with_spot(ROWS, COLUMNS, -90, 0, 1)
+    dark, header = picture_with_spot(ROWS, COLUMNS, -90, 0, 1), read_header(mirrored)
     (prediction,) = compared.predict([dark])
-    assert location_on_page(dark, prediction, compared) is None
-    assert location_on_page(None, None, compared) is None
-    assert location_on_page(dark, refused("constant"), compared) is None
-    header = read_header(mirrored)
+    assert location_on_page(header, dark, prediction, compared) is None
+    assert location_on_page(header, None, None, compared) is None
+    assert location_on_page(header, dark, refused("constant"), compared) is None
     assert result_with_locations("1.2.3", header, None, None, compared) is None
     refusal = result_with_locations("1.2.3", header, dark, refused("constant"), compared)
     assert refusal is not None

@@ -24,15 +24,14 @@ from pydicom.uid import (
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     RLELossless,
-    SecondaryCaptureImageStorage,
     generate_uid,
 )
 
+from daemon import outputs
 from dicom_io.image.part10 import read_part10
 from dicom_io.network.admission import Admission, Limits, Peer
 from dicom_io.network.statuses import Status
 from dicom_io.radiographs import RADIOGRAPH_SOP_CLASSES
-from dicom_io.results import report
 from dicom_io.services.store_scp import Answer, Arrived, Callbacks, StoreScp, start_scp
 from dicom_io.services.store_scu import Destination, Sender
 from tests.conftest import PEER_PATH, wait_for
@@ -47,7 +46,7 @@ SYNTAXES = (
     RLELossless,
 )
 # Everything that hilum may send to a PACS
-RESULT_SOP_CLASSES = (*report.SOP_CLASSES.values(), str(SecondaryCaptureImageStorage))
+RESULT_SOP_CLASSES = outputs.sop_classes(outputs.MODULES)
 # Without our own virtual environment: pynetdicom puts a storescp of its own there, with other options than dcmtk's.
 ENVIRONMENT = {**os.environ, "PATH": PEER_PATH}
 

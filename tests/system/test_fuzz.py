@@ -16,12 +16,13 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import Tag
 
 from daemon.translate import source_image
-from dicom_io.composite.analysis import Analysis, FindingResult, ModelIdentity, ReportOptions
+from dicom_io.composite.analysis import Analysis, FindingResult, Location, ModelIdentity, ReportOptions
+from dicom_io.elements import element_text
 from dicom_io.image.decode import decode
-from dicom_io.image.elements import element_text
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.no_picture import NoPicture, NotDicom, TooLarge
 from dicom_io.image.selection import select
+from dicom_io.results import key_objects, presentation_state
 from dicom_io.results.report import structured_report
 from dicom_io.results.secondary_capture import secondary_captures
 from tests.conftest import require, shared_path
@@ -37,6 +38,7 @@ from tests.system.soak import grown, soak
 MODEL = ModelIdentity("model", "1", "sha256:" + "0" * 64, True)
 OPTIONS = ReportOptions("comprehensive-3d", "ai-chest-radiograph-result", "en-US")
 FINDINGS = (FindingResult("Effusion", 0.9, 0.5, "above", 90), FindingResult("Mass", 0.2, 0.5, "below", 20))
+PLACE = Location("Effusion", stored=(((1, 2), (30, 40), (5, 60)),))
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -61,7 +63,7 @@ def written(path: Path, seed: Seed) -> Path:
           suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])  # fmt: skip
 @given(number=st.integers(0, 2**32))
 def test_no_mutation_gets_past_the_borders(tmp_path: Path, corpus: list[Seed], number: int) -> None:
-    """Header, selection, decoder, report and picture answer any mutation with a value or with `NoPicture`."""
+    """Header, selection, decoder, report, picture and overlay answer any mutation with a value or with `NoPicture`."""
     chance = random.Random(number)
     path = written(tmp_path / "a.dcm", mutated(chance.choice(corpus), chance, "1.2.3", "1.2.3.4"))
     with warnings.catch_warnings():
@@ -82,7 +84,11 @@ def test_no_mutation_gets_past_the_borders(tmp_path: Path, corpus: list[Seed], n
         found = FINDINGS if pixels is not None else ()
         image = replace(source_image(header, None, reason), findings=found, pixels=pixels)
         assert structured_report([image], MODEL, OPTIONS, [], NOW).data
-        assert all(page.data for page in secondary_captures(Analysis((image,), MODEL, NOW)))
+        analysis = Analysis((image,), MODEL, NOW)
+        assert all(page.data for page in secondary_captures(analysis))
+        above = replace(image, findings=FINDINGS, reason="", location=lambda: PLACE)
+        for kind in (presentation_state.KIND, key_objects.KIND):
+            assert all(made.data for made in kind.make(replace(analysis, images=(above,)), kind.options(), ()))
 
 
 @pytest.mark.parametrize(

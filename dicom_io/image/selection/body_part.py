@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from pydicom.dataset import Dataset
 
-from dicom_io.image.elements import element_items, element_text
+from dicom_io.elements import element_items, element_text
 from dicom_io.image.header import Header
 from dicom_io.image.selection.codes import meaning
 from dicom_io.image.selection.verdict import SelectionRules

@@ -6,7 +6,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from dicom_io.image.elements import element_text
+from dicom_io.elements import element_text
 
 _RETIRED = (Code("51185008", "SCT", "Chest"),)  # in earlier editions of CID 4; T-D3000 in SNOMED-RT
 

@@ -2,8 +2,8 @@
 
 from pydicom.uid import DigitalXRayImageStorageForProcessing, SecondaryCaptureImageStorage
 
+from dicom_io.elements import element_text
 from dicom_io.identity import MANUFACTURER
-from dicom_io.image.elements import element_text
 from dicom_io.image.header import Header
 from dicom_io.image.selection.verdict import SelectionRules
 from dicom_io.image.selection.words import named

@@ -2,7 +2,7 @@
 
 import re
 
-from dicom_io.image.elements import element_text
+from dicom_io.elements import element_text
 from dicom_io.image.header import Header
 from dicom_io.image.selection.age import counted_years, stated_years
 from dicom_io.image.selection.body_part import IMAGE_DESCRIPTIONS

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Literal, cast
 
-from dicom_io.image.elements import element_items
+from dicom_io.elements import element_items
 from dicom_io.image.header import Header
 from dicom_io.image.selection.body_part import IMAGE_DESCRIPTIONS
 from dicom_io.image.selection.codes import meaning
