@@ -211,7 +211,7 @@ def _lines(image: SourceImage, model: ModelIdentity, location: Location | None, 
     if image.pathology and not wording.above([image]):
         yield wording.line(image.pathology, language)
     yield from wording.called(image, language)
-    if location and location.polygons:
+    if location and location.stored:
         finding = wording.lowered(wording.display(location.finding, language))
         yield language.say(
             "Region that weighed most for {finding}. Approximate; not a lesion outline.", finding=finding

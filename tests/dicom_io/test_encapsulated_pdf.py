@@ -23,7 +23,8 @@ CONTOUR = Location("Effusion", (((0.25, 0.25), (0.5, 0.25), (0.5, 0.75)),))
 
 
 def analysis(*images: SourceImage, **values: Any) -> Analysis:
-    return replace(Analysis(images, MODEL, STARTED, PIXELS, lambda: CONTOUR), **values)
+    shown = tuple(replace(one, pixels=PIXELS, location=lambda: CONTOUR) for one in images)
+    return replace(Analysis(shown, MODEL, STARTED), **values)
 
 
 ANALYSES = {
@@ -76,7 +77,7 @@ def test_poppler_reads_the_words(tmp_path: Path) -> None:
     )
     assert "Pneumothorax: above threshold (score 93)" in words
     assert "not for primary diagnosis" in words
-    assert "Image 3 of 3 not analysed because the image is constant." in words
+    assert "Image 3 was not analysed: the image is blank." in words
     fonts = subprocess.run(["pdffonts", file], capture_output=True, text=True, check=True).stdout.splitlines()[2:]
     assert [font.split()[-5] for font in fonts] == ["yes"]
 
@@ -126,5 +127,5 @@ def test_fpdf_is_loaded_only_for_a_pdf() -> None:
 def test_it_is_small() -> None:
     """A document costs the archive less than half a megabyte."""
     noise = np.random.default_rng(0).normal(0.5, 0.05, (2500, 2048)).astype(np.float32)
-    (encoded,) = KIND.make(analysis(FOUND, pixels=noise), KIND.options(), ())
+    (encoded,) = KIND.make(Analysis((replace(FOUND, pixels=noise),), MODEL, STARTED), KIND.options(), ())
     assert len(encoded.data) < 500_000

@@ -37,7 +37,7 @@ STUDIES: dict[str, tuple[list[SourceImage], ModelIdentity]] = {
 
 def made(study: str) -> Encoded:
     images, model = STUDIES[study]
-    encoded = key_objects(images, model, STARTED)
+    encoded = key_objects(Analysis(tuple(images), model, STARTED))
     assert encoded
     return encoded
 
@@ -56,8 +56,8 @@ def test_it_names_the_images_with_a_call_above() -> None:
     assert named == {FOUND.dataset.SOPInstanceUID, SECOND.dataset.SOPInstanceUID}
     assert all(document.resolve_reference(uid)[2] == uid for uid in named)
     dataset = read(made("two of four"))
-    (text,) = [item.TextValue for item in dataset.ContentSequence if item.get("TextValue", "").startswith("Above")]
-    assert "Pneumothorax" in text
+    (text,) = [item.TextValue for item in dataset.ContentSequence if item.get("TextValue", "").startswith("AI:")]
+    assert "above threshold" in text
     assert "not for primary diagnosis" in text
     assert (dataset.Modality, dataset.SeriesNumber, dataset.PatientName) == ("KO", 9931, FOUND.dataset.PatientName)
 

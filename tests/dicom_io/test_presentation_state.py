@@ -2,6 +2,7 @@
 
 import subprocess
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import ComputedRadiographyImageStorage, SecondaryCaptureImageStorage
 
-from dicom_io.composite.analysis import Analysis, Encoded, Location, SourceImage
+from dicom_io.composite.analysis import Analysis, Encoded, Location, ModelIdentity, SourceImage
 from dicom_io.image.header import read_header
-from dicom_io.results.presentation_state import KIND, presentation_state
+from dicom_io.results.presentation_state import KIND, presentation_states
 from tests.conftest import require
 from tests.support.peers import dx_file
 from tests.support.sample_results import (
@@ -41,6 +42,14 @@ LUT = Dataset()
 LUT.LUTDescriptor, LUT.LUTData = [4096, 0, 12], np.arange(4096, dtype="<u2").tobytes()
 LUT["LUTDescriptor"].VR, LUT["LUTData"].VR = "US", "OW"
 SIZED = {"Rows": 300, "Columns": 400, "PhotometricInterpretation": "MONOCHROME2"}
+
+
+def presentation_state(
+    image: SourceImage, model: ModelIdentity, started: datetime, location: Location | None
+) -> Encoded | None:
+    """The presentation state of one image; None where there is none."""
+    located = replace(image, location=lambda: location)
+    return next(presentation_states(Analysis((located,), model, started)), None)
 
 
 def image(**values: Any) -> SourceImage:
@@ -168,14 +177,16 @@ def test_one_for_each_image_with_a_call_above() -> None:
     second = replace(SECOND, dataset=header(2, **SIZED))
     capture = replace(FOUND, dataset=header(4, **SIZED, SOPClassUID=SecondaryCaptureImageStorage))
     negative = replace(WITHOUT, dataset=header(5, **SIZED))
-    images = (image(), second, FAILED, capture, negative, replace(FOUND, dataset=header(6)))
-    analysis = Analysis(images, MODEL, STARTED, location=lambda: CONTOUR)
+    first = replace(image(), location=lambda: CONTOUR)
+    analysis = Analysis((first, second, FAILED, capture, negative, replace(FOUND, dataset=header(6))), MODEL, STARTED)
     states = [read(encoded) for encoded in KIND.make(analysis, KIND.options(), ())]
     shown = [s.GraphicAnnotationSequence[0] for s in states]
     assert [s.ReferencedImageSequence[0].ReferencedSOPInstanceUID for s in shown] == [
         image().dataset.SOPInstanceUID, second.dataset.SOPInstanceUID
     ]  # fmt: skip
     assert ["GraphicObjectSequence" in s for s in shown] == [True, False]
+    assert len({s.SeriesInstanceUID for s in states}) == 1
+    assert [s.InstanceNumber for s in states] == [1, 2]
 
 
 def test_only_whether_there_is_anything() -> None:
@@ -184,7 +195,7 @@ def test_only_whether_there_is_anything() -> None:
     encoded = presentation_state(source, MODEL, STARTED, None)
     assert encoded
     text = read(encoded).GraphicAnnotationSequence[0].TextObjectSequence[0].UnformattedTextValue
-    assert text.startswith("AI: Any finding above threshold (score 95)")
+    assert "Any finding: above threshold (score 95)" in text
 
 
 def test_untrained_weights_are_named_on_the_image() -> None:
