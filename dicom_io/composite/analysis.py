@@ -1,6 +1,6 @@
 """What goes into a result object and what comes out, as frozen dataclasses, and the UID that follows from it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -213,19 +213,6 @@ def never_assessed(images: Iterable[SourceImage]) -> tuple[str, ...]:
     assessed = {result.finding for image in images for result in image.findings}
     names = (name for image in images for name in image.not_assessed if name not in assessed)
     return tuple(dict.fromkeys(names))
-
-
-def with_locations(analysis: Analysis) -> Iterator[tuple[SourceImage, Location | None]]:
-    """Yield each image on which something is above its threshold, with where the strongest finding was seen there."""
-    for image in analysis.images:
-        if above(image):
-            yield image, image.location()
-
-
-def above(image: SourceImage) -> bool:
-    """Tell whether a finding of an image is above its threshold, or whatever it is that the model sees."""
-    whole = image.pathology is not None and image.pathology.call == "above"
-    return whole or any(result.call == "above" for result in image.findings)
 
 
 def check_analysis(images: Sequence[SourceImage], started: datetime) -> None:

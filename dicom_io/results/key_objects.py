@@ -17,12 +17,12 @@ from dicom_io.composite.analysis import (
     PredecessorRef,
     ResultKind,
     SourceImage,
-    above,
     check_analysis,
     result_uid,
 )
 from dicom_io.composite.encode import element, sequence
 from dicom_io.composite.evidence import evidence, reference
+from dicom_io.composite.located import above
 from dicom_io.composite.macros import code_item
 from dicom_io.composite.options import READING, ReadingOptions
 from dicom_io.composite.repertoire import repertoire

@@ -27,9 +27,9 @@ from dicom_io.composite.analysis import (
     SourceImage,
     check_analysis,
     result_uid,
-    with_locations,
 )
 from dicom_io.composite.encode import element, item, number, sequence
+from dicom_io.composite.located import with_locations
 from dicom_io.composite.macros import sop_reference
 from dicom_io.composite.options import READING, ReadingOptions
 from dicom_io.composite.repertoire import repertoire

@@ -26,7 +26,7 @@ from dicom_io.phantom.thorax import BITS, draw_thorax
 from dicom_io.results.language import Language
 from dicom_io.results.page import sheet
 from dicom_io.results.page.content import pages
-from dicom_io.results.page.sentences import not_analysed
+from dicom_io.results.wording import not_analysed
 from inference.serving.classifier import Classifier
 from inference.serving.contour import area
 from storage.records import Instance, ResultObject, Study
@@ -54,11 +54,11 @@ def examined(path: Path, number: int = 1) -> ExaminedImage:
     instance = Instance(number, header.sop_class_uid, header.sop_instance_uid, "1.1", "1.2", "n", "s")
     verdict = select(header, rules())
     if not verdict.eligible:
-        return ExaminedImage(instance, header, "ignored", verdict.reason, sign=verdict.sign, cause=verdict.cause)
+        return ExaminedImage(instance, header, "ignored", verdict.reason, sign=verdict.sign)
     try:
         pixels = decode(path, size_hint=pipeline.SIZE_HINT, header=header)
     except NoPicture as refusal:
-        return ExaminedImage(instance, header, "refused", str(refusal), cause=refusal.cause)
+        return ExaminedImage(instance, header, "refused", str(refusal))
     return ExaminedImage(instance, header, "analysed", pixels=pixels, remark=verdict.remark)
 
 
@@ -139,12 +139,12 @@ def test_a_lateral_is_named_and_a_result_is_not(
 
 @pytest.mark.parametrize(("elements", "expected"), [
     ({"PatientAge": "012Y"}, "Not analysed: patient younger than 18 years."),
-    ({"ViewPosition": "LL"}, "Not analysed: the model reads frontal images only."),
-    ({"BodyPartExamined": "HAND"}, "Not analysed: does not show the chest, or not it alone."),
+    ({"ViewPosition": "LL"}, "Not analysed (lateral): the model reads frontal images only."),
+    ({"BodyPartExamined": "HAND"}, "Not analysed: does not show the chest alone."),
     ({"PatientSpeciesDescription": "Canine"}, "Not analysed: not a human patient."),
     ({"PatientBirthDate": "20250101", "StudyDate": "20260101"}, "contradict each other"),
-    ({"Modality": "CT"}, "Not analysed: not a radiograph as the device made it."),
-    ({"NumberOfFrames": "2"}, "Not analysed: the image file cannot be read."),
+    ({"Modality": "CT"}, "Not analysed: not a radiograph."),
+    ({"NumberOfFrames": "2"}, "Not analysed: more than one picture in the file."),
 ])  # fmt: skip
 def test_reasons_are_in_the_readers_words(
     elements: dict[str, Any], expected: str, tmp_path: Path, world: tuple[Settings, Classifier]

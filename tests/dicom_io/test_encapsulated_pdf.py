@@ -75,7 +75,7 @@ def test_poppler_reads_the_words(tmp_path: Path) -> None:
     words = " ".join(
         subprocess.run(["pdftotext", file, "-"], capture_output=True, text=True, check=True).stdout.split()
     )
-    assert "Pneumothorax: above threshold (score 93)" in words
+    assert "Image 2: above threshold: pneumothorax (score 93)" in words
     assert "not for primary diagnosis" in words
     assert "Image 3 was not analysed: the image is blank." in words
     fonts = subprocess.run(["pdffonts", file], capture_output=True, text=True, check=True).stdout.splitlines()[2:]

@@ -93,7 +93,10 @@ def test_contour_and_words_are_on_the_layer_of_the_image() -> None:
     points = np.array(line.GraphicData).reshape(-1, 2)
     highdicom.pr.GraphicObject("POLYLINE", points, "PIXEL")
     assert (points == [*SQUARE, SQUARE[0]]).all()
-    assert text.UnformattedTextValue.splitlines()[0] == "AI: Mass above threshold (score 89)"
+    assert text.UnformattedTextValue.splitlines()[:2] == [
+        "AI: 2 findings above threshold",
+        "Mass: above threshold (score 89)",
+    ]
     assert "not for primary diagnosis" in text.UnformattedTextValue
     assert [layer.GraphicLayer for layer in state.GraphicLayerSequence] == [annotation.GraphicLayer] == ["AI"]
     (reference,) = annotation.ReferencedImageSequence

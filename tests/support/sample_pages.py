@@ -44,9 +44,9 @@ def analysis(*images: SourceImage, model: ModelIdentity = MODEL) -> Analysis:
 
 LATERAL = replace(
     FAILED, dataset=header(4), reason="a lateral view: the model reads frontal views only (View Position)",
-    cause="view", view="lateral", in_scope=False,
+    view="lateral", in_scope=False,
 )  # fmt: skip
-TRUNCATED = replace(FAILED, reason="Pixel Data has 1398100 bytes, the header means 2097152", cause="incomplete")
+TRUNCATED = replace(FAILED, reason="Pixel Data has 1398100 bytes, the header means 2097152")
 CROWDED = seen(
     replace(
         FOUND,
@@ -71,8 +71,8 @@ KINDS = {
     "lateral": analysis(seen(FOUND), LATERAL),
     "not analysed": analysis(FAILED),
     "truncated": analysis(TRUNCATED),
-    "hand": analysis(replace(FAILED, cause="body part", reason="another part: hand (Body Part Examined)")),
-    "gate": analysis(seen(FAILED, cause="gate")),
+    "hand": analysis(replace(FAILED, reason="another part: hand (Body Part Examined)")),
+    "gate": analysis(seen(FAILED)),
     "several not analysed": analysis(TRUNCATED, LATERAL),
     "untrained": analysis(seen(FOUND), model=UNTRAINED),
     "some not assessed": analysis(seen(SOME)),
