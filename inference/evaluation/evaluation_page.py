@@ -42,8 +42,20 @@ def tables(result: dict[str, Any]) -> dict[str, Rows]:
         findings.append([name, str(f["positives"]), with_interval(f, "auroc"), with_interval(f, "average_precision"),
                          _value(f["expected_calibration_error"]), _value(f["brier"])])  # fmt: skip
         points.append([name, *(_value(f[key]) for key in _POINT)])
-    first = {"Groups": groups} | _calls(result["calls"])
+    first = {"Groups": groups} | _calls(result["calls"]) | {"Each patient counting once": _by_patient(result)}
     return first | {"Findings": findings, "Operating points": points} | _gate(result["gate"])
+
+
+def _by_patient(result: dict[str, Any]) -> Rows:
+    """Return the figures in which patients with many images count no more than others."""
+    rows = [["group", "patients", "mean AUROC", "any pathology", "ECE of any pathology",
+             "no finding, but a call", "PPV", "sensitivity"]]  # fmt: skip
+    for name, g in result["groups"].items():
+        figures, calls = g["by_patient"], result["calls"]["by_patient"].get(name)
+        row = [name, str(g["patients"]), with_interval(figures, "mean_auroc"),
+               with_interval(figures, "pathology_auroc"), _value(figures["pathology_ece"])]  # fmt: skip
+        rows.append([*row, *(with_interval(calls, key) if calls else "-" for key in POOLED[:3])])
+    return rows
 
 
 def _calls(calls: dict[str, Any]) -> dict[str, Rows]:
