@@ -180,7 +180,8 @@ def finding_figures(
 
     `p` are its probabilities, `y` the targets and `above` the calls, all [n]; intervals are by patient.
     """
-    result: dict[str, Any] = {"positives": int(y.sum())} | at_threshold(above.astype(np.float32), y, 0.5)
+    counted: dict[str, Any] = {"images": len(y), "positives": int(y.sum())}
+    result = counted | at_threshold(above.astype(np.float32), y, 0.5)
     result |= {"brier": brier(p, y), "expected_calibration_error": expected_calibration_error(p, y)}
     scores: dict[str, Callable[[Any, Any], float]] = {"auroc": auroc, "average_precision": average_precision}
     for name, metric in scores.items():
