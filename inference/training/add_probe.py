@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from inference.arrays import Array
-from inference.bundle import PACKAGED, Bundle, load_bundle, pin_packaged
+from inference.bundle import PACKAGED, Bundle, pin_packaged
 from inference.bundle_writer import write_golden
 from inference.errors import BundleError
 from inference.evaluation.data import Table, read_table, targets_with_pathology
@@ -24,6 +24,8 @@ from inference.training.refit_calls import member_logits, pooled_features
 from inference.training.train import calibrate
 
 Tick = Callable[[int, int], None]
+CALIBRATED_ON = ("each network's logits for the patients that it has not seen and those of a probe that was fitted "
+                 "without them, drawn together by as much as the networks differ")  # fmt: skip
 
 
 def add_probe(
@@ -51,10 +53,12 @@ def add_probe(
         if not is_better(gained):
             raise BundleError(f"{directory} is not better with the probe, and stays as it was: {json.dumps(gained)}")
         _write_head(draft, bundle, table, rest, settings)
-        figures = report(table, after) | {"folds": len(every), "recipe": bundle.metadata["training"], "gain": gained}
+        training = bundle.metadata["training"] | {"probe": dict(settings), "calibrated_on": CALIBRATED_ON}
+        metadata = bundle.metadata | {"training": training, "version": version or bundle.version}
+        _write(draft / "configs/metadata.json", metadata)
+        figures = report(table, after) | {"folds": len(every), "recipe": training, "gain": gained}
         _write(draft / "docs/cross_validation.json", figures)
         _calibrated(draft, table, after, every + added)
-        _stated(draft, settings, version)
         write_golden(draft)
         for part in ("configs", "docs", "golden", "models"):
             shutil.copytree(draft / part, directory / part, dirs_exist_ok=True)
@@ -79,14 +83,6 @@ def _calibrated(directory: Path, table: Table, logits: Array, every: Array) -> N
     chosen = np.random.default_rng(0).permutation(len(table.rows))[:SAMPLE]
     steady, apart = drawn_together(logits, steadiness(every[:, chosen], logits)), np.flatnonzero(~table.confounded)
     _write(directory / "configs/calibration.json", calibrate(table.take(apart), steady[apart]))
-
-
-def _stated(directory: Path, settings: Mapping[str, Any], version: str) -> None:
-    metadata = load_bundle(directory).metadata
-    changed = metadata["training"] | {"probe": dict(settings)}
-    _write(
-        directory / "configs/metadata.json", metadata | {"training": changed, "version": version or metadata["version"]}
-    )
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
