@@ -45,7 +45,8 @@ def tables(result: dict[str, Any]) -> dict[str, Rows]:
     for name, f in result["findings"].items():
         findings.append([name, str(f["positives"]), with_interval(f, "auroc"), with_interval(f, "average_precision"),
                          _value(f["expected_calibration_error"]), _value(f["brier"])])  # fmt: skip
-        points.append([name, *(_value(f[key]) for key in _POINT)])
+        if f["precision"] == f["precision"]:  # something was called
+            points.append([name, *(_value(f[key]) for key in _POINT)])
     first = {"Groups": groups} | _calls(result["calls"]) | {"Each patient counting once": _by_patient(result)}
     return first | {"Findings": findings, "Operating points": points} | _gate(result["gate"])
 
@@ -140,7 +141,7 @@ def _trade_off(group: str, curve: Sequence[tuple[float, float]], at: dict[str, A
     here = (at["false_call_share"], at["helped_share"])
     axes = ("no finding, but a call (share of images)", "a finding, and a right call")
     caption = f"Calls, {group}. PPV {with_interval(at, 'ppv')}"
-    return svg(Plot(curve, *axes, caption, _CHANCE, None if np.isnan(here).any() else here))
+    return svg(Plot(curve, *axes, caption, mark=None if np.isnan(here).any() else here))
 
 
 def _passed(refused: dict[str, Any]) -> float:
