@@ -114,8 +114,11 @@ class EarlyLayers(nn.Module):
     """Returns logits [n, out_channels] from mean and mean square of the channels of an EfficientNetLite's first blocks.
 
     The last feature map has ceil(S / 32) cells a side, as that of a whole network, and both values of each channel, so
-    that the network ends as others do and can be a member of an `Ensemble`.
+    that the network ends as others do and can be a member of an `Ensemble`. `normalisation` brings the values near 0
+    and 1, or else 16 bits would round away what differs between pictures.
     """
+
+    fitted = ("normalisation.",)  # the tensors that published weights do not hold
 
     def __init__(
         self, in_channels: int, out_channels: int, blocks: int, depth: float = 1.0, width: float = 1.0
@@ -123,13 +126,14 @@ class EarlyLayers(nn.Module):
         super().__init__()
         whole = EfficientNetLite(in_channels, 1, depth, width, drop_blocks=0.0)
         self.stem, self.blocks = whole.stem, whole.blocks[:blocks]
+        self.normalisation = nn.BatchNorm2d(2 * whole.channels[blocks - 1], eps=1e-6, affine=False)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(2 * whole.channels[blocks - 1], out_channels)
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         x = self.blocks(self.stem(batch))
         rows, columns = (math.ceil(int(side) / 32) for side in batch.shape[-2:])
-        maps = F.adaptive_avg_pool2d(torch.cat([x, x * x], dim=1), (rows, columns))
+        maps = F.adaptive_avg_pool2d(self.normalisation(torch.cat([x, x * x], dim=1)), (rows, columns))
         logits: torch.Tensor = self.classifier(self.pool(maps).flatten(1))
         return logits
 

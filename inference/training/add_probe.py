@@ -70,12 +70,14 @@ def add_probe(
 def _write_head(directory: Path, bundle: Bundle, table: Table, features: Array, settings: Mapping[str, Any]) -> None:
     """Let the new member count in the last layer, by a probe that is fitted to all patients."""
     rows = ~table.confounded
-    weights, middle = fit_probe(features[rows], targets_with_pathology(table)[rows], settings["strength"])
-    state, share = read_bundle_state(bundle), shares(settings, len(bundle.outputs))[:, None]
-    head = state["head.weight"].float()
-    head[:, -features.shape[1] :] = torch.from_numpy(share * weights)
-    kept = torch.from_numpy(share * weights @ middle)
-    save_state(directory, state | {"head.weight": head.half(), "head.bias": (state["head.bias"].float() - kept).half()})
+    weights, middle, spread = fit_probe(features[rows], targets_with_pathology(table)[rows], settings["strength"])
+    state = read_bundle_state(bundle)
+    state["head.weight"][:, -features.shape[1] :] = torch.from_numpy(
+        shares(settings, len(bundle.outputs))[:, None] * weights
+    )
+    where = f"members.{len(bundle.inference['network_def']['members']) - 1}.normalisation.running_"
+    fitted = {f"{where}mean": middle, f"{where}var": spread**2}  # in float32: squares may be too large for 16 bits
+    save_state(directory, state | {name: torch.from_numpy(np.asarray(t, np.float32)) for name, t in fitted.items()})
 
 
 def _calibrated(directory: Path, table: Table, logits: Array, every: Array) -> None:

@@ -91,16 +91,15 @@ def save_state(directory: Path, state: StateDict) -> None:
     save_file({name: t.contiguous() for name, t in state.items()}, directory / "models/model.safetensors")
 
 
-def fit_probe(features: Array, targets: Array, strength: float) -> tuple[Array, Array]:
-    """Return (weights [outputs, d], middle [d]) of logistic regressions on features [n, d].
+def fit_probe(features: Array, targets: Array, strength: float) -> tuple[Array, Array, Array]:
+    """Return (weights [outputs, d], middle [d], spread [d]) of logistic regressions on features [n, d].
 
-    The logits are weights @ (features - middle), so that their mean is 0: calibration finds the constants. Weights are
-    regularised as if each feature had a standard deviation of 1.
+    The logits are weights @ (features - middle) / spread, so that their mean is 0: calibration finds the constants.
     """
     middle, spread = features.mean(0), np.maximum(features.std(0), 1e-4)
     x = (features - middle) / spread
-    weights = np.stack([fit_logistic(x, target, strength=strength)[0] for target in targets.T]) / spread
-    return np.asarray(weights, np.float32), middle
+    weights = np.stack([fit_logistic(x, target, strength=strength)[0] for target in targets.T])
+    return np.asarray(weights, np.float32), middle, spread
 
 
 def probe_out_of_fold(features: Array, table: Table, folds: int, settings: Mapping[str, Any]) -> Array:
@@ -112,8 +111,8 @@ def probe_out_of_fold(features: Array, table: Table, folds: int, settings: Mappi
     result = np.empty_like(targets)
     for k in range(folds):
         rows = (fold != k) & ~table.confounded
-        weights, middle = fit_probe(features[rows], targets[rows], settings["strength"])
-        result[fold == k] = (features[fold == k] - middle) @ weights.T
+        weights, middle, spread = fit_probe(features[rows], targets[rows], settings["strength"])
+        result[fold == k] = (features[fold == k] - middle) / spread @ weights.T
     return result
 
 

@@ -216,12 +216,12 @@ def fastest(action: Callable[[], Any], rounds: int = 12) -> float:
 
 
 def test_engines_agree_on_it(shared: Path) -> None:
-    """OpenVINO gives plain torch's probabilities: within 1e-4 in float32, within 0.01 in the precision chosen here."""
+    """OpenVINO gives plain torch's probabilities: within 1e-4 in float32, within 0.03 in the precision chosen here."""
     table = read_table(shared / "data", ["nih128"])
     plain = Classifier(default_bundle(), "torch", threads=1)
     batch = preprocess_all(plain.transform, list(pictures(table.take(range(0, 4000, 250)))))
     expected = sigmoid(plain.run(batch).logits)
-    for precision, most in (("f32", 1e-4), ("auto", 0.01)):
+    for precision, most in (("f32", 1e-4), ("auto", 0.03)):
         other = Classifier(plain.bundle, "openvino", threads=1, precision=precision)
         assert np.abs(sigmoid(other.run(batch).logits) - expected).max() < most
 

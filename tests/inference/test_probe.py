@@ -103,8 +103,8 @@ def test_no_fold_sees_itself(tmp_path: Path) -> None:
     write_data(tmp_path / "data", 160)
     table, rng = read_table(tmp_path / "data"), np.random.default_rng(0)
     features, targets = rng.normal(size=(160, 400)).astype(np.float32), targets_with_pathology(table)
-    weights, middle = fit_probe(features, targets, 1.0)
-    seen = (features - middle) @ weights.T
+    weights, middle, spread = fit_probe(features, targets, 1.0)
+    seen = (features - middle) / spread @ weights.T
     unseen = probe_out_of_fold(features, table, 4, {"strength": 1.0})
     gained = gain(table, unseen, seen, rounds=20)
     assert is_better(gained)
