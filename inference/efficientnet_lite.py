@@ -126,7 +126,7 @@ class EarlyLayers(nn.Module):
         super().__init__()
         whole = EfficientNetLite(in_channels, 1, depth, width, drop_blocks=0.0)
         self.stem, self.blocks = whole.stem, whole.blocks[:blocks]
-        self.normalisation = nn.BatchNorm2d(2 * whole.channels[blocks - 1], eps=1e-6, affine=False)
+        self.normalisation = nn.BatchNorm2d(2 * whole.channels[blocks - 1], eps=1e-12, affine=False)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(2 * whole.channels[blocks - 1], out_channels)
 

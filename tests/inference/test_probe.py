@@ -33,7 +33,12 @@ RECIPE = replace(SMALL, network=MEMBER, stages=((32, 1),))
 def early(directory: Path, weight: float = 1.0) -> dict[str, object]:
     """A recipe's probe that begins with random weights."""
     torch.manual_seed(3)
-    save_file(EfficientNetLite(1, 5, **NARROW).state_dict(), directory / "whole.safetensors")
+    network = EfficientNetLite(1, 5, **NARROW)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = 1.0
+    network(torch.randn(16, 1, 32, 32))  # its layers give values near 0 and 1, as those of a trained network do
+    save_file(network.state_dict(), directory / "whole.safetensors")
     return {"network": EARLY, "initial": str(directory / "whole.safetensors"), "strength": 5.0, "weight": weight,
             "pathology_weight": weight}  # fmt: skip
 
