@@ -14,7 +14,6 @@ import numpy as np
 
 from inference.arrays import Array
 from inference.bundle import PACKAGED, Bundle, load_bundle, pin_packaged
-from inference.bundle_writer import write_golden
 from inference.ensemble import Ensemble
 from inference.errors import BundleError
 from inference.evaluation.data import PATHOLOGY, Table, pictures, read_table
@@ -48,7 +47,6 @@ def refit_calls(
     _write(directory / "configs/calibration.json", content)
     if version:
         _write(directory / "configs/metadata.json", bundle.metadata | {"version": version})
-    write_golden(directory)
     if directory.resolve().parent == PACKAGED:
         pin_packaged(directory.resolve().name)
     return content
