@@ -21,6 +21,7 @@ _TRANSFORMS = (
     "ScaleIntensityRangePercentiles", "SpatialPad", "SqueezeDim", "ToTensor",
 )  # fmt: skip
 _OWN = (
+    "inference.efficientnet_lite.EarlyLayers",
     "inference.efficientnet_lite.EfficientNetLite",
     "inference.ensemble.Ensemble",
     "inference.preprocess.CentreSquare",

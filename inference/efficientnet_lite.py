@@ -6,9 +6,10 @@ activations small, so that little accuracy is lost with weights and arithmetic o
 TensorFlow's "SAME" does, because the published weights were trained that way.
 """
 
-# Do not move or rename this module or `EfficientNetLite`: bundles name `inference.efficientnet_lite.EfficientNetLite`
-# in configs/inference.json. The configuration of a pinned bundle is used as it is, so an alias in inference/allowed.py
-# would not help. The names of the attributes are the names of the tensors in the bundles' weights.
+# Do not move or rename this module, `EfficientNetLite` or `EarlyLayers`: bundles name
+# `inference.efficientnet_lite.EfficientNetLite` and `.EarlyLayers` in configs/inference.json. The configuration of a
+# pinned bundle is used as it is, so an alias in inference/allowed.py would not help. The names of the attributes are
+# the names of the tensors in the bundles' weights.
 
 import math
 from collections import OrderedDict
@@ -97,6 +98,7 @@ class EfficientNetLite(nn.Module):
                 before = after
         self.blocks = nn.Sequential(*[Bottleneck(*shape, drop=drop_blocks * i / len(shapes))
                                       for i, shape in enumerate(shapes)])  # fmt: skip
+        self.channels = [after for _, after, *_ in shapes]  # of each block
         self.head = Convolution(before, HEAD)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(dropout)
@@ -105,6 +107,34 @@ class EfficientNetLite(nn.Module):
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         pooled = self.pool(self.head(self.blocks(self.stem(batch)))).flatten(1)
         logits: torch.Tensor = self.classifier(self.dropout(pooled))
+        return logits
+
+
+class EarlyLayers(nn.Module):
+    """Returns logits [n, out_channels] from mean and mean square of the channels of an EfficientNetLite's first blocks.
+
+    The last feature map has ceil(S / 32) cells a side, as that of a whole network, and both values of each channel, so
+    that the network ends as others do and can be a member of an `Ensemble`. `normalisation` brings the values near 0
+    and 1, or else 16 bits would round away what differs between pictures.
+    """
+
+    fitted = ("normalisation.",)  # the tensors that published weights do not hold
+
+    def __init__(
+        self, in_channels: int, out_channels: int, blocks: int, depth: float = 1.0, width: float = 1.0
+    ) -> None:
+        super().__init__()
+        whole = EfficientNetLite(in_channels, 1, depth, width, drop_blocks=0.0)
+        self.stem, self.blocks = whole.stem, whole.blocks[:blocks]
+        self.normalisation = nn.BatchNorm2d(2 * whole.channels[blocks - 1], eps=1e-12, affine=False)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(2 * whole.channels[blocks - 1], out_channels)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        x = self.blocks(self.stem(batch))
+        rows, columns = (math.ceil(int(side) / 32) for side in batch.shape[-2:])
+        maps = F.adaptive_avg_pool2d(self.normalisation(torch.cat([x, x * x], dim=1)), (rows, columns))
+        logits: torch.Tensor = self.classifier(self.pool(maps).flatten(1))
         return logits
 
 

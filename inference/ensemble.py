@@ -27,9 +27,10 @@ class Ensemble(nn.Module):
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
         heads = [_beheaded(member) for member in members]
+        self.sizes = [head.in_features for head in heads]  # how many features of the last layer are each member's
         self.members = nn.ModuleList(members)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.head = nn.Linear(sum(head.in_features for head in heads), heads[0].out_features)
+        self.head = nn.Linear(sum(self.sizes), heads[0].out_features)
         self.maps: list[torch.Tensor] = []
         for member in members:
             _, pool = _last(member, nn.AdaptiveAvgPool2d)

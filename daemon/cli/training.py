@@ -1,4 +1,4 @@
-"""`hilum train`, `crossvalidate`, `evaluate`, `model gate`, `calls` and `location`: commands for the data scientist."""
+"""`hilum train`, `crossvalidate`, `evaluate`, and `hilum model probe`, `gate`, `calls` and `location`."""
 
 import json
 from pathlib import Path
@@ -99,7 +99,9 @@ def crossvalidate(
 
     Prints the table of the model card.
     """
+    from inference.bundle import load_bundle
     from inference.evaluation.data import read_table
+    from inference.training.add_probe import add_probe
     from inference.training.averaging import write_average
     from inference.training.crossvalidate import cross_validate, cross_validation_markdown
 
@@ -108,7 +110,35 @@ def crossvalidate(
     typer.echo(cross_validation_markdown(result))
     if bundle:
         made = tried(lambda: write_average(bundle, work, read_table(data), chosen, folds))
+        if chosen.probe:
+            typer.echo(cross_validation_markdown(tried(lambda: add_probe(data, bundle, chosen))))
+            made = load_bundle(bundle)
         typer.echo(f'bundle = "{made.directory.resolve()}"\ndigest = "{made.digest}"')
+
+
+@model.command()
+def probe(
+    data: Data,
+    bundle: Annotated[Path, typer.Option(help="The folder of a bundle that crossvalidate made.", exists=True)],
+    version: Annotated[str, typer.Option(help="The bundle's new version; default: as it is.")] = "",
+    manifests: Annotated[str, typer.Option(help="Comma-separated names of the CSV files; default: all.")] = "",
+    recipe: RecipeFile = None,
+) -> None:
+    """Add features of a published network to an average of networks, if it is better with them.
+
+    Prints the table of the model card, and what was gained.
+    """
+    from inference.bundle import load_bundle
+    from inference.training.add_probe import add_probe
+    from inference.training.crossvalidate import cross_validation_markdown
+    from inference.training.recipe import Recipe, early_layers
+
+    chosen, names = _read_recipe(recipe), tuple(filter(None, manifests.split(",")))
+    chosen = chosen if chosen.probe else Recipe(probe=early_layers())
+    figures = tried(lambda: add_probe(data, bundle, chosen, names, version))
+    typer.echo(cross_validation_markdown(figures))
+    typer.echo(json.dumps(figures["gain"]))
+    typer.echo(f'bundle = "{bundle.resolve()}"\ndigest = "{load_bundle(bundle).digest}"', err=True)
 
 
 @model.command()

@@ -16,9 +16,12 @@ POOLED = ("false_call_share", "ppv", "sensitivity", "helped_share")
 
 
 def call_figures(
-    above: Flags, targets: Array, sick: Array, patients: Sequence[Any] | npt.NDArray[Any], rounds: int = 200
+    above: Flags, targets: Array, sick: Array, patients: Sequence[Any] | npt.NDArray[Any], rounds: int = 200,
+    weights: FloatArray | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the figures of `POOLED` over all findings, each with its interval by patient, and their numbers.
+
+    With `weights` [n], images count in the shares as often as these say.
 
     `above` and `targets` are [n, findings], over all findings with a label, assessed or not; `sick` [n] says whether
     the image has any finding. A figure whose denominator is 0 is nan.
@@ -28,6 +31,7 @@ def call_figures(
         (sick == 0) & above.any(axis=1), sick == 0, true.sum(axis=1), above.sum(axis=1), targets.sum(axis=1),
         (sick > 0) & true.any(axis=1), sick > 0,
     ]).astype(np.float64)  # fmt: skip
+    counts *= 1 if weights is None else weights[:, None]
     values = _pooled(counts.sum(axis=0))
     samples = bootstrap(lambda rows: _pooled(counts[rows].sum(axis=0)), patients, rounds)
     result: dict[str, Any] = {"images": len(sick), "without_finding": int((sick == 0).sum()), "calls": int(above.sum())}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference.arrays import Array
+from inference.arrays import Array, FloatArray
 from inference.bundle import Bundle
 from inference.errors import DataError
 from inference.evaluation.data import COMMON, PATHOLOGY, Table, pictures, read_table
@@ -27,10 +27,12 @@ from inference.evaluation.metrics import (
     brier,
     expected_calibration_error,
     interval,
+    once_each,
     precision_recall,
     reliability,
     roc,
     thinned,
+    weighted_auroc,
 )
 from inference.preprocess import preprocess
 from inference.serving.classifier import Classifier
@@ -145,24 +147,30 @@ def group_figures(
     """Return the mean AUROC of the common findings, and AUROC and calibration of any pathology, in a group.
 
     `rows` are the group's row numbers. Findings with at least COMMON positives count in the mean; intervals are by
-    patient.
+    patient. "by_patient" holds the same figures with each patient counting once, however many images there are of him.
     """
     common = [k for k in range(len(names) - 1) if targets[rows, k].sum() >= COMMON]
+    p, y, patients = probabilities[rows], targets[rows], table.patients[rows]
 
-    def both(chosen: npt.NDArray[np.int64]) -> list[float]:
-        at = rows[chosen]
-        areas = [auroc(probabilities[at, k], targets[at, k]) for k in common]
-        good = [area for area in areas if area == area]
-        return [float(np.mean(good)) if good else float("nan"), auroc(probabilities[at, -1], targets[at, -1])]
+    def weighted(weights: FloatArray) -> dict[str, Any]:
+        def areas(chosen: npt.NDArray[np.int64]) -> list[float]:
+            single = [weighted_auroc(p[chosen, k], y[chosen, k], weights[chosen]) for k in (*common, -1)]
+            return [_mean(single[:-1]), single[-1]]
 
-    values = both(np.arange(len(rows)))
-    samples = bootstrap(both, table.patients[rows], rounds)
-    return {
-        "images": len(rows), "findings_counted": [names[k] for k in common],
-        "mean_auroc": values[0], "mean_auroc_interval": interval(samples[:, 0]),
-        "pathology_auroc": values[1], "pathology_auroc_interval": interval(samples[:, 1]),
-        "pathology_ece": expected_calibration_error(probabilities[rows, -1], targets[rows, -1]),
-    }  # fmt: skip
+        values, samples = areas(np.arange(len(rows))), bootstrap(areas, patients, rounds)
+        return {
+            "mean_auroc": values[0], "mean_auroc_interval": interval(samples[:, 0]),
+            "pathology_auroc": values[1], "pathology_auroc_interval": interval(samples[:, 1]),
+            "pathology_ece": expected_calibration_error(p[:, -1], y[:, -1], weights=weights),
+        }  # fmt: skip
+
+    counted = {"images": len(rows), "patients": len(set(patients)), "findings_counted": [names[k] for k in common]}
+    return counted | weighted(np.ones(len(rows))) | {"by_patient": weighted(once_each(patients))}
+
+
+def _mean(areas: Sequence[float]) -> float:
+    good = [area for area in areas if area == area]
+    return float(np.mean(good)) if good else float("nan")
 
 
 def finding_figures(
@@ -172,7 +180,8 @@ def finding_figures(
 
     `p` are its probabilities, `y` the targets and `above` the calls, all [n]; intervals are by patient.
     """
-    result: dict[str, Any] = {"positives": int(y.sum())} | at_threshold(above.astype(np.float32), y, 0.5)
+    counted: dict[str, Any] = {"images": len(y), "positives": int(y.sum())}
+    result = counted | at_threshold(above.astype(np.float32), y, 0.5)
     result |= {"brier": brier(p, y), "expected_calibration_error": expected_calibration_error(p, y)}
     scores: dict[str, Callable[[Any, Any], float]] = {"auroc": auroc, "average_precision": average_precision}
     for name, metric in scores.items():

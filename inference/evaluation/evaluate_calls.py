@@ -9,6 +9,7 @@ import numpy.typing as npt
 from inference.arrays import Array, FloatArray
 from inference.evaluation.call_figures import Flags, call_figures, finding_calls, likely_figures, trade_off
 from inference.evaluation.data import Table
+from inference.evaluation.metrics import once_each
 from inference.prediction import ABOVE
 from inference.serving.calibration import Calibration
 
@@ -50,16 +51,18 @@ def evaluate_calls(
     """Return the figures of the calls for `targets` [n, findings + 1], whose last column is that of any finding.
 
     "groups" holds `call_figures` for each of `groups` (row numbers by name), where any finding counts as a call too;
+    "by_patient" holds the same with each patient counting once, however many images there are of him;
     "findings" holds `finding_calls` by group and finding, "trade_off" what other thresholds would give, and
     "most likely" how often the finding that is named is there.
     """
     patients, every = table.patients, groups["all"]
-    figures, findings, curves = {}, {}, {}
+    figures, once, findings, curves = {}, {}, {}, {}
     for name, rows in groups.items():
         if not len(rows):
             continue
         sick, y = targets[rows, -1], targets[rows, :-1]
         figures[name] = call_figures(calls.above[rows, :-1], y, sick, patients[rows], rounds)
+        once[name] = call_figures(calls.above[rows, :-1], y, sick, patients[rows], rounds, once_each(patients[rows]))
         figures[name]["any_finding_false_call_share"] = _share(calls.above[rows, -1][sick == 0])
         findings[name] = {
             label: finding_calls(calls.above[rows, k], targets[rows, k])
@@ -68,7 +71,7 @@ def evaluate_calls(
         }
         curves[name] = trade_off(calls.margins[rows], y, sick)
     likely = likely_figures(calls.likely[every], targets[every, :-1], patients[every], rounds)
-    return {"groups": figures, "findings": findings, "trade_off": curves, MOST_LIKELY: likely}
+    return {"groups": figures, "by_patient": once, "findings": findings, "trade_off": curves, MOST_LIKELY: likely}
 
 
 def _share(flags: Flags) -> float:

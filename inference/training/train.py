@@ -26,7 +26,7 @@ from inference.preprocess import build_from, standard_preprocessing
 from inference.probability import sigmoid
 from inference.serving.calibration import FORMAT
 from inference.training.augment import resized
-from inference.training.fit_calibration import fit_logistic, fit_platt
+from inference.training.fit_calibration import fit_platt
 from inference.training.fit_calls import CallLimits, Judged, fit_calls
 from inference.training.recipe import Recipe, balance
 from inference.training.tracking import Tracker, no_tracker
@@ -146,15 +146,13 @@ def resized_to(pictures: Array, side: int) -> Array:
 def calibrate(table: Table, logits: Array, limits: CallLimits | None = None) -> dict[str, Any]:
     """Return configs/calibration.json, fitted to the logits [n, findings + 1] of patients who were not trained on.
 
-    Each finding gets Platt's scaling, any finding a logistic regression on all outputs. `fit_calls` then decides by
-    `limits` which calls may be made from these probabilities.
+    Each finding, and any finding, gets Platt's scaling of its own output. `fit_calls` then decides by `limits` which
+    calls may be made from these probabilities.
     """
-    targets, outputs = targets_with_pathology(table), (*table.findings, PATHOLOGY)
-    rows = [_scaled(logits[:, k], targets[:, k]) for k in range(len(table.findings))]
-    weights, offset = fit_logistic(logits, targets[:, -1], strength=10.0)
-    named = dict(zip(outputs, (round(float(w), 6) for w in weights), strict=True))
+    targets = targets_with_pathology(table)
+    *rows, overall = [_scaled(logits[:, k], targets[:, k]) for k in range(targets.shape[1])]
     content = {"format": FORMAT, "findings": dict(zip(table.findings, rows, strict=True)),
-               "pathology": {"weights": named, "offset": round(offset, 6)}}  # fmt: skip
+               "pathology": {"weights": {PATHOLOGY: overall["scale"]}, "offset": overall["offset"]}}  # fmt: skip
     return with_calls(content, table, logits, limits)
 
 

@@ -15,7 +15,7 @@ import torch
 
 from inference.allowed import ALLOWED, vet
 from inference.bundle import DEFAULT, Bundle, digest, load_bundle
-from inference.efficientnet_lite import EfficientNetLite
+from inference.efficientnet_lite import EarlyLayers, EfficientNetLite
 from inference.ensemble import Ensemble
 from inference.errors import (
     BundleError,
@@ -143,6 +143,7 @@ def targets(config: Any) -> Iterator[str]:
 
 #: Bundles of every site name these classes, so neither the modules nor the classes can be moved or renamed.
 FIXED = {
+    "inference.efficientnet_lite.EarlyLayers": EarlyLayers,
     "inference.efficientnet_lite.EfficientNetLite": EfficientNetLite,
     "inference.ensemble.Ensemble": Ensemble,
     "inference.preprocess.CentreSquare": CentreSquare,

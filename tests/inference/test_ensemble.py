@@ -19,7 +19,7 @@ from inference.training.averaging import drawn_together, steadiness, write_avera
 from inference.training.calls_card import calls_markdown
 from inference.training.crossvalidate import cross_validate, out_of_fold
 from inference.training.fit_calibration import fit_platt
-from inference.training.refit_calls import member_logits, refit_calls
+from inference.training.refit_calls import held_out, pooled_features, refit_calls
 from tests.inference.test_train import SMALL as SHORT
 from tests.inference.test_train import write_data
 from tests.support.bundles import SMALL, narrow_resnet, noise, small_bundle
@@ -80,7 +80,7 @@ def test_a_cross_validation_becomes_one_bundle(tmp_path: Path) -> None:
     assert set(bundle.calibration["findings"]) == {"Effusion", "Mass"}
     assert bundle.evaluated
     fold, known = table.folds(2), out_of_fold(tmp_path / "work", 160, 2)
-    again = member_logits(bundle, table)[fold, np.arange(160)]
+    _, again = held_out(bundle, table)
     for k in range(2):  # the constant of each member is lost in their mean
         assert known is not None
         assert np.ptp((again - known)[fold == k], axis=0).max() < 0.05
@@ -102,5 +102,5 @@ def test_only_an_average_gets_its_calls_fitted_anew(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="expected the findings of"):
         refit_calls(tmp_path / "data", bundle.directory)
     with pytest.raises(BundleError, match="not an average of networks"):
-        member_logits(bundle, read_table(tmp_path / "data"))
+        pooled_features(bundle, read_table(tmp_path / "data"))
     assert load_bundle(bundle.directory).digest == bundle.digest

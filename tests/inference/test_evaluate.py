@@ -17,8 +17,10 @@ from inference.evaluation.metrics import (
     bootstrap,
     expected_calibration_error,
     interval,
+    once_each,
     reliability,
     roc,
+    weighted_auroc,
 )
 from inference.serving.classifier import Classifier
 from inference.training.crossvalidate import cross_validate, cross_validation_markdown
@@ -38,6 +40,22 @@ def test_discrimination_by_hand() -> None:
     assert np.isnan(auroc(SCORES, np.zeros(4)))
     false, true = roc(SCORES, TARGETS)
     assert float(np.trapezoid(true, false)) == pytest.approx(0.75)
+
+
+def test_a_patient_counts_once_however_many_pictures_there_are() -> None:
+    """A picture that is there four times counts as one; weights are as good as repeating rows."""
+    scores, targets = np.repeat(SCORES, [1, 4, 1, 1]), np.repeat(TARGETS, [1, 4, 1, 1])
+    once = once_each(["a", "b", "b", "b", "b", "c", "d"])
+    assert list(once) == [1, 0.25, 0.25, 0.25, 0.25, 1, 1]
+    assert auroc(scores, targets) == pytest.approx(1 - 4 / 10)
+    assert weighted_auroc(scores, targets, once) == pytest.approx(0.75)
+    assert weighted_auroc(SCORES, TARGETS, np.array([1, 4, 1, 1])) == pytest.approx(auroc(scores, targets))
+    assert np.isnan(weighted_auroc(SCORES, np.zeros(4), np.ones(4)))
+    sure = np.repeat([0.0, 1.0], [4, 4])  # wrong for the four pictures of one patient
+    wrong = expected_calibration_error(sure, np.ones(8), bins=2)
+    assert wrong == 0.5
+    weights = once_each(["a"] * 4 + ["b", "c", "d", "e"])
+    assert expected_calibration_error(sure, np.ones(8), bins=2, weights=weights) == pytest.approx(1 / 5)
 
 
 def test_operating_point_by_hand() -> None:
@@ -87,6 +105,9 @@ def test_a_trained_bundle_is_evaluated(tmp_path: Path) -> None:
     assert calls["evaluated"] is True
     assert {"all", "view AP", "view PA", "cohort made"} == set(calls["groups"])
     assert 0 <= calls["groups"]["all"]["false_call_share"] <= 1
+    assert calls["by_patient"].keys() == calls["groups"].keys()
+    assert stored["groups"]["all"]["by_patient"]["pathology_auroc"] > 0.5
+    assert "Each patient counting once" in (tmp_path / "out/evaluation.md").read_text()
     assert "of these with a call" in (tmp_path / "out/evaluation.md").read_text()
 
 
