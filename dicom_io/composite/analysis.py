@@ -126,11 +126,6 @@ class ModelIdentity:
 
 
 @dataclass(frozen=True)
-class NoOptions:
-    """The options of a kind of object that is the same for every destination."""
-
-
-@dataclass(frozen=True)
 class PredecessorRef:
     """An earlier object on the same study, made here."""
 
