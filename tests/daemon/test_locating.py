@@ -9,7 +9,7 @@ from daemon import translate
 from daemon.locating import location_on_page, result_with_locations
 from dicom_io.image.decode import decode
 from dicom_io.image.header import read_header
-from dicom_io.results.presentation_state import presentation_state
+from dicom_io.results.presentation_state import presentation_states
 from inference.bundle import load_bundle
 from inference.prediction import refused
 from inference.serving.classifier import Classifier
@@ -64,8 +64,8 @@ def test_the_overlay_lies_on_the_stored_pixels(compared: Classifier, mirrored: P
     (prediction,) = compared.predict([pixels])
     source = translate.source_image(header, prediction, "")
     place = location_on_page(header, pixels, prediction, compared)
-    encoded = presentation_state(source, translate.model_identity(compared.bundle), STARTED, place)
-    assert encoded
+    located = replace(source, location=lambda: place)
+    (encoded,) = presentation_states(Analysis((located,), translate.model_identity(compared), STARTED))
     (line,) = read(encoded).GraphicAnnotationSequence[0].GraphicObjectSequence
     assert np.hypot(*(np.array(centroid(np.array(line.GraphicData).reshape(-1, 2))) - (X, Y))) < 16
 

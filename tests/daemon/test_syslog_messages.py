@@ -79,8 +79,6 @@ def record_life(journal: Journal) -> None:
     for seconds, person_acts in ((500, journal.retry), (510, journal.release), (520, journal.discard)):
         deliver(journal, "pacs", REFUSED, seconds)
         person_acts("1.3", at(seconds + 5), "operator jörg")
-    with_results(journal, "1.4", result(found("Mass", "above")), seconds=530)
-    judged(journal, "1.4", "Mass", "agree", seconds=595)
     journal.received(image("1.5"), at(535))
     (urgent,) = take_up(journal, 596)
     told = Notice("hook", {"findings": [{"finding": "Mass", "call": "above"}]})

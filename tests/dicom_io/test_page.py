@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dicom_io.composite.analysis import FindingResult, Pathology, SourceImage
+from dicom_io.composite.analysis import FindingResult, Location, Pathology, SourceImage, no_location
 from dicom_io.phantom.thorax import BITS, draw_thorax
 from dicom_io.results.contour import LINE
 from dicom_io.results.language import LOCALES, Language
@@ -20,7 +20,7 @@ from dicom_io.results.page import sheet, typesetting
 from dicom_io.results.page.column import fitting, height_of
 from dicom_io.results.page.content import Page, pages
 from dicom_io.results.page.encoding import LARGEST, jpeg
-from dicom_io.results.page.radiograph import SIDE, fitted
+from dicom_io.results.page.radiograph import SIDE, fitted, radiograph
 from dicom_io.results.page.typesetting import width_of
 from dicom_io.results.wording import ranges
 from tests.conftest import shared_path
@@ -33,6 +33,7 @@ from tests.support.sample_pages import (
     LATERAL,
     TRUNCATED,
     analysis,
+    coloured,
     drawn,
     of,
     picture_of,
@@ -176,6 +177,22 @@ def test_the_contour_is_a_line_at_its_place() -> None:
     assert (columns.min() / SIDE, columns.max() / SIDE) == pytest.approx((0.25, 0.5), abs=0.01)
     assert ((rows.min() - top) / height, (rows.max() - top) / height) == pytest.approx((0.25, 0.75), abs=0.01)
     assert (np.asarray(plain) != np.asarray(outlined)).any(axis=2).mean() < 0.02
+
+
+def test_no_contour_of_80_radiographs_is_blank_or_floods() -> None:
+    """On every radiograph the contour is seen all around, and inside and outside of it the picture is as it was."""
+    for number, pixels in enumerate(radiographs(80)):
+        angles, size = np.linspace(0, 2 * np.pi, 40), 0.09 + number * 0.002
+        ring = tuple((0.4 + size * np.cos(angle), 0.5 + size * np.sin(angle)) for angle in angles)
+        image = seen(FOUND, Location("Mass", (ring,)), pixels=pixels)
+        outlined = radiograph(pages(analysis(image), ENGLISH)[0])
+        plain = radiograph(pages(analysis(replace(image, location=no_location)), ENGLISH)[0])
+        line = coloured(outlined)
+        across = line[SIDE // 2].nonzero()[0]
+        assert 0.001 < line.mean() < 0.03
+        assert across.size >= 4, "the line is crossed twice on the way across the picture"
+        assert across[-1] - across[0] > SIDE * size
+        assert np.mean(np.asarray(outlined)[..., 2] != np.asarray(plain)[..., 2]) < 0.04
 
 
 def test_words_stand_where_no_contour_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,7 +378,7 @@ def radiographs(count: int) -> list[np.ndarray]:
     shared = shared_path()
     files = sorted((shared / "data/nih1024").glob("*.png"))[:count] if shared else []
     real = [np.asarray(Image.open(file).convert("L"), np.float32) / 255 for file in files]
-    drawings = (draw_thorax(seed, "none", 1250, 1024) / (2**BITS - 1) for seed in range(count - len(real)))
+    drawings = (draw_thorax(seed, "none", 625, 512) / (2**BITS - 1) for seed in range(count - len(real)))
     return [*real, *(np.asarray(drawing, np.float32) for drawing in drawings)]
 
 

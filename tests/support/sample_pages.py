@@ -127,6 +127,12 @@ def words(page: Page, patch: pytest.MonkeyPatch) -> str:
     return " ".join(line.text for line in lines)
 
 
+def coloured(picture: Image.Image) -> np.ndarray:
+    """Where a picture is orange rather than grey."""
+    red, _, blue = (np.asarray(band, np.int16) for band in picture.split())
+    return np.asarray(red - blue > 60)
+
+
 def picture_of(page: Page) -> Image.Image:
     """The part of a page that shows the radiograph."""
     left, top = sheet.LEFT, sheet.TOP
