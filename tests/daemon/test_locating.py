@@ -1,5 +1,6 @@
 """daemon.locating: the page and the journal's result give the same place, each in its own pixels."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from daemon import translate
 from daemon.locating import location_on_page, result_with_locations
+from dicom_io.composite.analysis import Analysis
 from dicom_io.image.decode import decode
 from dicom_io.image.header import read_header
 from dicom_io.results.presentation_state import presentation_states
