@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from config.settings import load
 from daemon import pipeline, translate, wiring
-from dicom_io.composite.analysis import Analysis, ReportOptions
+from dicom_io.composite.analysis import Analysis
+from dicom_io.composite.options import ReportOptions
 from dicom_io.image.decode import decode
 from dicom_io.image.header import read_header
 from dicom_io.image.selection import select

@@ -144,9 +144,9 @@ def test_storescp_on_its_worst_days(tmp_path: Path, archives: Archives, untraine
         archives.storescp("taken", tmp_path)
 
         refused = {("REFUSED", 0xA700, "answered so 3 times: without a comment")}
-        wait_for(lambda: ends(daemon, "full", "sc") == refused, 30, "pictures to be refused by the full archive")
+        wait_for(lambda: ends(daemon, "full", "sc") == refused, 120, "pictures to be refused by the full archive")
         assert ends(daemon, "full", "sr") == ACCEPTED
-        wait_for(lambda: ends(daemon, "taken", "sr", first) == refused, 30, "the one report to be refused")
+        wait_for(lambda: ends(daemon, "taken", "sr", first) == refused, 120, "the one report to be refused")
         assert ends(daemon, "taken", "sc", first) == ends(daemon, "taken", of=second) == ACCEPTED
         assert ends(daemon, "classes", "sr") == {("REFUSED", 0x0122, NO_CONTEXT)}
         assert ends(daemon, "classes", "sc") == ends(daemon, "implicit") == ACCEPTED
@@ -203,7 +203,7 @@ def test_orthanc_on_its_worst_days(tmp_path: Path, archives: Archives, untrained
         for name, title in (("stranger", "Calling"), ("title", "Called")):
             tried = {d["comment"] for d in deliveries(daemon, name) if d["attempts"]}
             assert tried == {f"association rejected: {title} AE title not recognised"}
-        wait_for(lambda: {d["commitment"] for d in deliveries(daemon, "lies", "sr")} == {"FAILED"}, 30, "the truth")
+        wait_for(lambda: {d["commitment"] for d in deliveries(daemon, "lies", "sr")} == {"FAILED"}, 120, "the truth")
         assert ends(daemon, "lies", "sr") == {("ACCEPTED", 0, "storage commitment failed: 0x0112")}
         assert {d["commitment"] for d in deliveries(daemon, "lies", "sc")} == {"COMMITTED"}
 

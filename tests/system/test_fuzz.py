@@ -16,7 +16,8 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import Tag
 
 from daemon.translate import source_image
-from dicom_io.composite.analysis import Analysis, FindingResult, Location, ModelIdentity, ReportOptions
+from dicom_io.composite.analysis import Analysis, FindingResult, Location, ModelIdentity
+from dicom_io.composite.options import ReportOptions
 from dicom_io.elements import element_text
 from dicom_io.image.decode import decode
 from dicom_io.image.header import Header, read_header
