@@ -124,7 +124,8 @@ class CommitmentFuzz:
         except OSError as error:
             answer = type(error).__name__
         self._figures.note(KIND, answer)
-        cancelled = struct.pack("<HHLH", 0, 0x0100, 2, C_CANCEL_RQ) in b"".join(pieces)
+        cancel = struct.pack("<HHLH", 0, 0x0100, 2, C_CANCEL_RQ)  # it may lie across two fragments
+        cancelled = cancel in b"".join(pieces) or cancel in b"".join(piece[6:] for piece in pieces)
         if answer not in ("aborted", "unanswered") and len(answer) != 4:
             self._figures.findings.append(f"a commitment message ended in {answer}: {pieces!r:.1000}")
         if answer == "unanswered" and not cancelled:
