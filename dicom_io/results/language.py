@@ -2,6 +2,8 @@
 
 English is written in the source. Every other language is one gettext catalogue, `locales/CODE.po`, which Babel reads:
 to add a language, add that file. What a catalogue lacks is said in English, and a test names it.
+
+Babel is imported on use: every command asks which languages there are, and most say nothing in them.
 """
 
 import io
@@ -10,11 +12,6 @@ from datetime import datetime
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
-
-from babel.dates import format_date
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
-from babel.numbers import get_decimal_symbol
 
 LOCALES = Path(__file__).parent / "locales"
 ENGLISH = "en"
@@ -41,10 +38,14 @@ class Language:
 
     def decimal(self, number: str) -> str:
         """Return a number, for example "84.1", with the decimal sign of this language and as many digits."""
+        from babel.numbers import get_decimal_symbol
+
         return number.replace(".", get_decimal_symbol(self.code))
 
     def day_and_time(self, at: datetime) -> str:
         """Return a date with its time of day, as `at` has them, for example "20 Nov 2026 09:12"."""
+        from babel.dates import format_date
+
         pattern = "d MMM y" if self.code == ENGLISH else "dd/MM/y"
         return f"{format_date(at, pattern, self.code)} {at:%H:%M}"
 
@@ -68,6 +69,9 @@ def marked(sentence: str) -> str:
 def _translations(code: str) -> NullTranslations:
     if code == ENGLISH:
         return NullTranslations()
+    from babel.messages.mofile import write_mo
+    from babel.messages.pofile import read_po
+
     compiled = io.BytesIO()
     with (LOCALES / f"{code}.po").open("rb") as file:
         write_mo(compiled, read_po(file, code))
