@@ -7,10 +7,11 @@ change what was judged. No row is ever changed: a correction is a new row.
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Double, Engine, ForeignKey, Index, Select, func, select
+from sqlalchemy import Double, Engine, ForeignKey, Index, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from storage.database import reading
+from storage.queries import matching, window
 from storage.schema import Base, instance, study
 
 NONE = "none"
@@ -76,14 +77,12 @@ class FeedbackQueries:
 
         Their "counts" is False where the same reader has judged the same later.
         """
-        query = _window(_ROWS.add_columns(feedback.c.id.in_(_NEWEST).label("counts")), since, until)
-        for column, value in (
+        query = window(_ROWS.add_columns(feedback.c.id.in_(_NEWEST).label("counts")), feedback.c.at, since, until)
+        query = matching(query, (
             (study.c.study_instance_uid, study_instance_uid),
             (func.lower(feedback.c.finding), finding and finding.lower()),
             (feedback.c.reader, reader),
-        ):
-            if value is not None:
-                query = query.where(column == value)
+        ))  # fmt: skip
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(feedback.c.id.desc()).limit(limit)).mappings().all()
         return [{**row, "at": row["at"].isoformat(), "counts": bool(row["counts"])} for row in rows]
@@ -96,12 +95,6 @@ class FeedbackQueries:
         """
         query = _ROWS.add_columns(feedback.c.result, instance.c.calling_ae_title)
         query = query.join(instance, instance.c.sop_instance_uid == feedback.c.sop_instance_uid, isouter=True)
-        query = query.where(feedback.c.id.in_(_window(_NEWEST, since, until))).order_by(feedback.c.id)
+        query = query.where(feedback.c.id.in_(window(_NEWEST, feedback.c.at, since, until))).order_by(feedback.c.id)
         with reading(self._engine) as connection:
             return [{**row, "at": row["at"].isoformat()} for row in connection.execute(query).mappings()]
-
-
-def _window(query: Select[Any], since: datetime | None, until: datetime | None) -> Select[Any]:
-    if since is not None:
-        query = query.where(feedback.c.at >= since)
-    return query if until is None else query.where(feedback.c.at < until)

@@ -60,15 +60,13 @@ class Queries:
 
         With `finding` only studies are returned in which that finding was above its threshold, in upper or lower case.
         """
-        query = _window(select(study), study.c.received_at, since, until)
-        for column, value in (
+        query = window(select(study), study.c.received_at, since, until)
+        query = matching(query, (
             (study.c.patient_id, patient),
             (study.c.accession_number, accession),
             (study.c.state, state and state.upper()),
             (study.c.study_instance_uid, study_instance_uid),
-        ):
-            if value is not None:
-                query = query.where(column == value)
+        ))  # fmt: skip
         if finding is not None:
             named = func.lower(finding_table.c.finding) == finding.lower()
             above = finding_table.c.call == "above"
@@ -131,7 +129,7 @@ class Queries:
         limit: int = 1000,
     ) -> list[dict[str, Any]]:
         """Return rows of the audit trail, oldest first; if there are more than `limit`, the newest ones."""
-        query = _window(select(audit), audit.c.at, since, until)
+        query = window(select(audit), audit.c.at, since, until)
         if study_instance_uid is not None:
             query = query.where(audit.c.study_instance_uid == study_instance_uid)
         if event is not None:
@@ -188,21 +186,28 @@ class Queries:
             .order_by(delivery.c.id)
             .limit(limit)
         )
-        for column, value in (
+        query = matching(query, (
             (study.c.study_instance_uid, study_instance_uid),
             (delivery.c.destination, destination),
             (delivery.c.state, state and state.upper()),
-        ):
-            if value is not None:
-                query = query.where(column == value)
+        ))  # fmt: skip
         with reading(self._engine) as connection:
             return [_plain(row) for row in connection.execute(query).mappings()]
 
 
-def _window(query: Select[Any], column: Any, since: datetime | None, until: datetime | None) -> Select[Any]:
+def window(query: Select[Any], column: Any, since: datetime | None, until: datetime | None) -> Select[Any]:
+    """Keep the rows whose time is from `since` (included) to `until` (not included); None is no limit."""
     if since is not None:
         query = query.where(column >= since)
     return query if until is None else query.where(column < until)
+
+
+def matching(query: Select[Any], wanted: Iterable[tuple[Any, Any]]) -> Select[Any]:
+    """Keep the rows in which each column has the value that is wanted of it; None wants nothing."""
+    for column, value in wanted:
+        if value is not None:
+            query = query.where(column == value)
+    return query
 
 
 def _findings(connection: Connection, study_ids: Sequence[int]) -> dict[int, list[Any]]:

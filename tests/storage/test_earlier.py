@@ -1,21 +1,12 @@
 """What the journal says of earlier results: when they were made, of which model, and whether a header changed since."""
 
-from pathlib import Path
-
-import pytest
 from sqlalchemy import Engine
 
-from storage.database import open_database
 from storage.journal import Journal
 from storage.records import Compared, Likeness
 from tests.support.studies import analysed, at, image, outcome, report, take_up
 
 pytest_plugins = ["tests.support.postgres"]
-
-
-@pytest.fixture
-def engine(database_url: str, tmp_path: Path) -> Engine:
-    return open_database(database_url, tmp_path)
 
 
 def test_earlier_results_have_their_time_and_model(engine: Engine) -> None:

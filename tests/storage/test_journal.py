@@ -43,16 +43,6 @@ from tests.support.studies import (
 pytest_plugins = ["tests.support.postgres"]
 
 
-@pytest.fixture
-def engine(database_url: str, tmp_path: Path) -> Engine:
-    return open_database(database_url, tmp_path)
-
-
-@pytest.fixture
-def journal(engine: Engine) -> Journal:
-    return Journal(engine)
-
-
 def state(engine: Engine, study: str = "1.2.3") -> str:
     (row,) = Queries(engine).studies(study_instance_uid=study)
     return str(row["state"])

@@ -2,13 +2,11 @@
 
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
-from storage.database import open_database
 from storage.journal import Journal
 from storage.notices import Notice, Raised
 from storage.queries import Queries
@@ -16,16 +14,6 @@ from storage.records import Attempt, Sent, Study
 from tests.support.studies import at, image, outcome, report, take_up
 
 pytest_plugins = ["tests.support.postgres"]
-
-
-@pytest.fixture
-def engine(database_url: str, tmp_path: Path) -> Engine:
-    return open_database(database_url, tmp_path)
-
-
-@pytest.fixture
-def journal(engine: Engine) -> Journal:
-    return Journal(engine)
 
 
 def notice(*calls: str, notifier: str = "hook") -> Notice:

@@ -18,7 +18,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import Engine
 
+from storage.database import open_database
+from storage.journal import Journal
 from tests.conftest import require, wait_for
 
 
@@ -122,3 +125,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     url = server.create_database()
     yield url
     server.drop_database(url)
+
+
+@pytest.fixture
+def engine(database_url: str, tmp_path: Path) -> Engine:
+    """The empty database, opened."""
+    return open_database(database_url, tmp_path)
+
+
+@pytest.fixture
+def journal(engine: Engine) -> Journal:
+    """The journal in it."""
+    return Journal(engine)
