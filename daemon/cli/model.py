@@ -168,7 +168,13 @@ def _agreed(file: Path, digest: str, home: str) -> bool:
 
 def _say(made: Any) -> None:
     """Print the folder of a new bundle, and the two lines for [model] with which it may run."""
-    typer.echo(f'{made.directory}\nbundle = "{made.directory.resolve()}"\ndigest = "{made.digest}"')
+    typer.echo(made.directory)
+    say_pin(made)
+
+
+def say_pin(made: Any, err: bool = False) -> None:
+    """Print the two lines for [model] with which a bundle may run."""
+    typer.echo(f'bundle = "{made.directory.resolve()}"\ndigest = "{made.digest}"', err=err)
 
 
 @model.command("import")

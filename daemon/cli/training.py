@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.model import AsJson, TrackingUri, model, tried
+from daemon.cli.model import AsJson, TrackingUri, model, say_pin, tried
 from daemon.cli.options import Config, Method, Precision
 from daemon.cli.site.calibration import evaluate_site
 
@@ -40,7 +40,7 @@ def train(
         lambda: run(data, out, chosen, fold=None if fold < 0 else fold, folds=folds, device=device, threads=threads,
                     tracker=tracker)
     )  # fmt: skip
-    typer.echo(f'bundle = "{bundle.directory.resolve()}"\ndigest = "{bundle.digest}"')
+    say_pin(bundle)
 
 
 def evaluate(
@@ -113,7 +113,7 @@ def crossvalidate(
         if chosen.probe:
             typer.echo(cross_validation_markdown(tried(lambda: add_probe(data, bundle, chosen))))
             made = load_bundle(bundle)
-        typer.echo(f'bundle = "{made.directory.resolve()}"\ndigest = "{made.digest}"')
+        say_pin(made)
 
 
 @model.command()
@@ -138,7 +138,7 @@ def probe(
     figures = tried(lambda: add_probe(data, bundle, chosen, names, version))
     typer.echo(cross_validation_markdown(figures))
     typer.echo(json.dumps(figures["gain"]))
-    typer.echo(f'bundle = "{bundle.resolve()}"\ndigest = "{load_bundle(bundle).digest}"', err=True)
+    say_pin(load_bundle(bundle), err=True)
 
 
 @model.command()
@@ -163,7 +163,7 @@ def gate(
 
     worth = tried(lambda: refit_gate(data, bundle, chests.split(","), others.split(","), dicom, expects or None, most))
     typer.echo(json.dumps(worth, indent=1))
-    typer.echo(f'bundle = "{bundle.resolve()}"\ndigest = "{load_bundle(bundle).digest}"', err=True)
+    say_pin(load_bundle(bundle), err=True)
 
 
 @model.command()
@@ -191,7 +191,7 @@ def location(
         )
     )
     typer.echo(json.dumps(part, indent=1))
-    typer.echo(f'bundle = "{bundle.resolve()}"\ndigest = "{load_bundle(bundle).digest}"', err=True)
+    say_pin(load_bundle(bundle), err=True)
 
 
 @model.command()
@@ -216,7 +216,7 @@ def calls(
     names, limits = tuple(filter(None, manifests.split(","))), CallLimits(false_calls=false_calls)
     content = tried(lambda: refit_calls(data, bundle, names, limits, version))
     typer.echo(calls_markdown(content))
-    typer.echo(f'bundle = "{bundle.resolve()}"\ndigest = "{load_bundle(bundle).digest}"', err=True)
+    say_pin(load_bundle(bundle), err=True)
 
 
 def _read_recipe(file: Path | None) -> "Recipe":

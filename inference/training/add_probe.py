@@ -16,7 +16,7 @@ from inference.bundle_writer import write_golden
 from inference.errors import BundleError
 from inference.evaluation.data import Table, read_table, targets_with_pathology
 from inference.networks import read_bundle_state
-from inference.training.averaging import SAMPLE, drawn_together, steadiness
+from inference.training.averaging import as_steady
 from inference.training.crossvalidate import report
 from inference.training.probe import fit_probe, gain, is_better, probe_out_of_fold, save_state, shares, with_member
 from inference.training.recipe import Recipe
@@ -45,10 +45,10 @@ def add_probe(
         shutil.copytree(directory, draft)
         bundle = with_member(draft, settings)
         every, rest = member_logits(bundle, table, pooled_features(bundle, table, tick))
-        own, own_fold = table.folds(len(every)), np.arange(len(table.rows))
+        held_out = table.folds(len(every)), np.arange(len(table.rows))
         share = shares(settings, len(bundle.outputs))
         added = share * probe_out_of_fold(rest, table, len(every), settings)
-        before, after = every[own, own_fold], every[own, own_fold] + added
+        before, after = every[held_out], every[held_out] + added
         gained = gain(table, before, after)
         if not is_better(gained):
             raise BundleError(f"{directory} is not better with the probe, and stays as it was: {json.dumps(gained)}")
@@ -82,8 +82,7 @@ def _write_head(directory: Path, bundle: Bundle, table: Table, features: Array, 
 
 def _calibrated(directory: Path, table: Table, logits: Array, every: Array) -> None:
     """Fit probabilities and calls anew, as `averaging` does."""
-    chosen = np.random.default_rng(0).permutation(len(table.rows))[:SAMPLE]
-    steady, apart = drawn_together(logits, steadiness(every[:, chosen], logits)), np.flatnonzero(~table.confounded)
+    steady, apart = as_steady(every, logits), np.flatnonzero(~table.confounded)
     _write(directory / "configs/calibration.json", calibrate(table.take(apart), steady[apart]))
 
 

@@ -53,6 +53,15 @@ def write_average(
     return bundle
 
 
+def as_steady(every: Array, own: Array) -> Array:
+    """Return each row's logits `own` [n, outputs], drawn together to be as steady as the mean of `every` network.
+
+    `every` are the logits of all networks, [networks, n, outputs]; they are compared on SAMPLE rows.
+    """
+    chosen = np.random.default_rng(0).permutation(len(own))[:SAMPLE]
+    return drawn_together(own, steadiness(every[:, chosen], own))
+
+
 def drawn_together(logits: Array, factors: Array) -> Array:
     """Return logits [n, outputs] with each output's deviations from its mean divided by its factor, [outputs]."""
     middle = logits.mean(axis=0)

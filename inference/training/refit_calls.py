@@ -20,7 +20,7 @@ from inference.evaluation.data import PATHOLOGY, Table, pictures, read_table
 from inference.networks import define_network, read_bundle_state
 from inference.preprocess import preprocess
 from inference.serving.classifier import Classifier
-from inference.training.averaging import SAMPLE, drawn_together, steadiness
+from inference.training.averaging import as_steady
 from inference.training.fit_calls import CallLimits
 from inference.training.probe import members_of, probe_out_of_fold, shares
 from inference.training.train import with_calls
@@ -61,9 +61,7 @@ def held_out_logits(bundle: Bundle, table: Table, tick: Tick = lambda done, tota
 
     They are drawn together to be as steady as those of the mean. Raises BundleError for a bundle that is no average.
     """
-    every, own = held_out(bundle, table, tick)
-    chosen = np.random.default_rng(0).permutation(len(table.rows))[:SAMPLE]
-    return drawn_together(own, steadiness(every[:, chosen], own))
+    return as_steady(*held_out(bundle, table, tick))
 
 
 def held_out(bundle: Bundle, table: Table, tick: Tick = lambda done, total: None) -> tuple[Array, Array]:
