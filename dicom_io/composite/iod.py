@@ -1,5 +1,6 @@
 """The modules that all result objects share (PS3.3 C.7.3, C.7.5, C.12), each as encoded elements by keyword."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import cache
 from importlib import metadata
@@ -7,7 +8,7 @@ from importlib import metadata
 from pydicom.dataset import Dataset
 
 from dicom_io.composite import codes, copying
-from dicom_io.composite.analysis import ModelIdentity, series_uid
+from dicom_io.composite.analysis import ModelIdentity, Replaced, series_uid
 from dicom_io.composite.codes import Code
 from dicom_io.composite.encode import element, item, plain, sequence
 from dicom_io.composite.macros import code_item
@@ -144,3 +145,8 @@ def in_zone(moment: datetime, source: Dataset) -> datetime:
         sign = -1 if offset[0] == "-" else 1
         return moment.astimezone(timezone(sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))))
     return moment
+
+
+def replaced_in_zone(replaces: Replaced | None, source: Dataset) -> Replaced | None:
+    """What is replaced, with its time in the zone in which the other times of an object are written."""
+    return replace(replaces, made_at=in_zone(replaces.made_at, source)) if replaces else None

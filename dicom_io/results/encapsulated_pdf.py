@@ -1,7 +1,6 @@
 """The Encapsulated PDF (PS3.3 A.45.1): the page of the result with the summary, for viewers that show no report."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
@@ -82,9 +81,8 @@ def _pdf(analysis: Analysis, language: Language, identifier: str) -> bytes:
     """The pages of the Secondary Capture, the first with the Summary and the Comment of the report under it."""
     from dicom_io.results.pdf_pages import pdf  # fpdf2 is loaded only where a destination gets a PDF
 
-    images, model, replaces = analysis.images, analysis.model, analysis.replaces
-    if replaces:
-        replaces = replace(replaces, made_at=iod.in_zone(replaces.made_at, images[0].dataset))
+    images, model = analysis.images, analysis.model
+    replaces = iod.replaced_in_zone(analysis.replaces, images[0].dataset)
     producer = f"{MANUFACTURER} {iod.software_version()}"
     lines = [*wording.summary(images, model, language, replaces), "", *wording.comments(images, model, language)]
     said = wording.replaced(replaces, language) if replaces else ""

@@ -22,7 +22,7 @@ from dicom_io.composite.analysis import (
 )
 from dicom_io.composite.encode import element, sequence
 from dicom_io.composite.evidence import evidence, reference
-from dicom_io.composite.located import above
+from dicom_io.composite.located import is_above
 from dicom_io.composite.macros import code_item
 from dicom_io.composite.options import READING, ReadingOptions
 from dicom_io.composite.repertoire import repertoire
@@ -43,7 +43,7 @@ def key_objects(analysis: Analysis, options: ReadingOptions = READING) -> Encode
     """
     images, model, started = analysis.images, analysis.model, analysis.started
     check_analysis(images, started)
-    chosen = [image for image in images if above(image)]
+    chosen = [image for image in images if is_above(image)]
     if not chosen:
         return None
     source, class_uid = images[0].dataset, str(KeyObjectSelectionDocumentStorage)

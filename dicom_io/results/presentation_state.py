@@ -5,6 +5,7 @@ has it and with its own window, and draws the layer "AI" on it, which the reader
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from pydicom.dataset import Dataset
@@ -60,30 +61,38 @@ def presentation_states(analysis: Analysis, options: ReadingOptions = READING) -
     fail. Raises as `structured_report` does.
     """
     check_analysis(analysis.images, analysis.started)
-    shown = [one for one in with_locations(analysis) if _size(one[0].dataset) and _referenced(one[0])]
-    uids = [_uid(image, analysis.model, location, options) for image, location in shown]
-    for place, (image, location) in enumerate(shown):
-        yield _presentation_state(analysis, options, image, location, uids, place)
+    overlays = list(_overlays(analysis, options))
+    for place, overlay in enumerate(overlays, start=1):
+        yield _presentation_state(analysis, options, overlay, overlays[0].uid, place)
 
 
-def _referenced(image: SourceImage) -> bool:
-    return copying.sop_class_uid(image.dataset) in REFERENCED
+@dataclass(frozen=True)
+class _Overlay:
+    """What lies over one image: `size` is its columns and rows, `uid` the SOP Instance UID of the state."""
+
+    image: SourceImage
+    location: Location | None
+    size: tuple[int, int]
+    uid: str
 
 
-def _uid(image: SourceImage, model: ModelIdentity, location: Location | None, options: ReadingOptions) -> str:
-    place = f"{location.finding} {location.stored}" if location else ""
-    return result_uid("presentation state", [image], model, place, *options.parts)
+def _overlays(analysis: Analysis, options: ReadingOptions) -> Iterator[_Overlay]:
+    for image, location in with_locations(analysis):
+        size = _size(image.dataset)
+        if size and copying.sop_class_uid(image.dataset) in REFERENCED:
+            where = f"{location.finding} {location.stored}" if location else ""
+            uid = result_uid("presentation state", [image], analysis.model, where, *options.parts)
+            yield _Overlay(image, location, size, uid)
 
 
 def _presentation_state(
-    analysis: Analysis, options: ReadingOptions, image: SourceImage, location: Location | None, uids: Sequence[str],
-    place: int,
-) -> Encoded:  # fmt: skip
-    source, model, started = image.dataset, analysis.model, analysis.started
-    size = _size(source) or (1, 1)
+    analysis: Analysis, options: ReadingOptions, overlay: _Overlay, first: str, place: int
+) -> Encoded:
+    """The state at `place`, from 1; the series follows from the UID of the `first`."""
+    source, model, started = overlay.image.dataset, analysis.model, analysis.started
     said = caption(analysis.images, model, options, analysis.revision)
-    series = iod.series_number(SERIES_NUMBER, analysis.revision), uids[0], said, started, source
-    lines = label(image, model, location, Language.of(options.language))
+    series = iod.series_number(SERIES_NUMBER, analysis.revision), first, said, started, source
+    lines = label(overlay.image, model, overlay.location, Language.of(options.language))
     elements = {
         **copying.patient_and_study(source),
         **iod.series("PR", *series),
@@ -91,14 +100,14 @@ def _presentation_state(
         **iod.equipment(model, started, source),
         **_identification(said, started, source),
         **_relationship(source),
-        **_displayed_area(source, size),
-        **_graphics(source, lines, location, size),
+        **_displayed_area(source, overlay.size),
+        **_graphics(source, lines, overlay.location, overlay.size),
         **grayscale.modality_lut(source),
         **_softcopy_voi_lut(source),
         "PresentationLUTShape": grayscale.polarity(source),
-        **iod.sop_common(CLASS_UID, uids[place], started, source, instance_number=place + 1),
+        **iod.sop_common(CLASS_UID, overlay.uid, started, source, instance_number=place),
     }
-    return Encoded(CLASS_UID, uids[place], str(ExplicitVRLittleEndian), encode.dataset(elements))
+    return Encoded(CLASS_UID, overlay.uid, str(ExplicitVRLittleEndian), encode.dataset(elements))
 
 
 def _size(source: Dataset) -> tuple[int, int] | None:

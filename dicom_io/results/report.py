@@ -11,7 +11,6 @@ and on nothing else: the same analysis done twice is the same report.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from pydicom.dataset import Dataset
@@ -139,9 +138,7 @@ def _content(
     """SR Document Content, PS3.3 C.17.3: TID 1500, its rows in their order, and under our title the summary before."""
     source, language, standard = images[0].dataset, Language.of(options.language), _is_standard(options)
     written = repertoire(source)
-    if replaces:
-        replaces = replace(replaces, made_at=iod.in_zone(replaces.made_at, source))
-    lines = wording.summary(images, model, language, replaces)
+    lines = wording.summary(images, model, language, iod.replaced_in_zone(replaces, source))
     summary = tid.text("CONTAINS", codes.SUMMARY, "\n".join(lines), written)
     said = [*wording.scores(images, language), *wording.comments(images, model, language)]
     comments = [tid.text("CONTAINS", codes.COMMENT, line, written) for line in said]

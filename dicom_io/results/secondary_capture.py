@@ -4,10 +4,9 @@ Each image that was analysed has a page of its own. The pages of an analysis are
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from PIL.Image import Image
-from pydicom.uid import JPEGBaseline8Bit, RLELossless, SecondaryCaptureImageStorage
+from pydicom.uid import JPEGBaseline8Bit, RLELossless
 
 from dicom_io.composite import codes, copying, encode, iod
 from dicom_io.composite.analysis import (
@@ -44,32 +43,34 @@ def secondary_captures(analysis: Analysis, options: ReportOptions = ALONE) -> It
     for image in analysis.images:
         if image.pixels is not None and (image.pixels.ndim != 2 or not image.pixels.size):
             raise ReportError(f"the picture must be [rows, columns], found shape {image.pixels.shape}")
-    language, replaces = Language.of(options.language), ""
-    if analysis.replaces:
-        made_at = iod.in_zone(analysis.replaces.made_at, analysis.images[0].dataset)
-        replaces = wording.replaced(replace(analysis.replaces, made_at=made_at), language)
-    for place, page in enumerate(pages(analysis, language, replaces), start=1):
-        yield _secondary_capture(page, place, options, analysis.revision)
-
-
-def _secondary_capture(page: Page, place: int, options: ReportOptions, revision: int) -> Encoded:
-    source, model = page.images[0].dataset, page.model
-    uids = references.page_uids(page.images, model, options)
-    uid, number_of_series = uids[place - 1], iod.series_number(SERIES_NUMBER, revision)
-    said = caption(page.images, model, options, revision)
-    elements = {
+    images, model, source = analysis.images, analysis.model, analysis.images[0].dataset
+    language, replaces = Language.of(options.language), iod.replaced_in_zone(analysis.replaces, source)
+    uids = references.page_uids(images, model, options)
+    number_of_series = iod.series_number(SERIES_NUMBER, analysis.revision)
+    said = caption(images, model, options, analysis.revision)
+    shared = {
         **copying.patient_and_study(source),
-        **iod.series("OT", number_of_series, uids[0], said, page.started, source),
-        **references.to_report(page.images, model, options),
-        **_body_part(page),
-        **iod.equipment(page.model, page.started, source),
+        **iod.series("OT", number_of_series, uids[0], said, analysis.started, source),
+        **references.to_report(images, model, options),
+        **iod.equipment(model, analysis.started, source),
         "ConversionType": element("ConversionType", "WSD"),  # SC Equipment, PS3.3 C.8.6.1: a workstation made it
+    }
+    made = pages(analysis, language, wording.replaced(replaces, language) if replaces else "")
+    for place, (page, uid) in enumerate(zip(made, uids, strict=True), start=1):
+        yield _secondary_capture(page, uid, place, shared, options)
+
+
+def _secondary_capture(page: Page, uid: str, place: int, shared: dict[str, bytes], options: ReportOptions) -> Encoded:
+    """One page; `shared` is what all pages of the analysis have."""
+    elements = {
+        **shared,
+        **_body_part(page),
         **_general_image(page),
         **_image_pixel(draw(page), options),
-        **iod.sop_common(str(SecondaryCaptureImageStorage), uid, page.started, source, instance_number=place),
+        **iod.sop_common(references.PAGE_CLASS, uid, page.started, page.images[0].dataset, instance_number=place),
     }
     syntax = JPEGBaseline8Bit if options.sc_encoding == "jpeg" else RLELossless
-    return Encoded(str(SecondaryCaptureImageStorage), uid, str(syntax), encode.dataset(elements))
+    return Encoded(references.PAGE_CLASS, uid, str(syntax), encode.dataset(elements))
 
 
 def _body_part(page: Page) -> dict[str, bytes]:
@@ -157,4 +158,4 @@ def _make(analysis: Analysis, options: ReportOptions, _earlier: Sequence[Predece
     return list(secondary_captures(analysis, options))
 
 
-KIND = ResultKind((str(SecondaryCaptureImageStorage),), ReportOptions, _make)
+KIND = ResultKind((references.PAGE_CLASS,), ReportOptions, _make)

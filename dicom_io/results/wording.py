@@ -20,6 +20,7 @@ from dicom_io.composite.analysis import (
     strength,
 )
 from dicom_io.composite.codes import Code, coded
+from dicom_io.composite.located import is_above
 from dicom_io.results import reasons
 from dicom_io.results.language import Language, marked
 
@@ -52,8 +53,7 @@ def processing(images: Sequence[SourceImage]) -> Code:
     done = analysed(images)
     if not done:
         return codes.NONE_SUCCEEDED
-    overall = highest_pathology(done)
-    found = above(done) or (overall is not None and overall.call == "above")
+    found = any(map(is_above, done))
     if all(not image.reason for image in images if image.in_scope):
         return codes.ALL_SUCCEEDED_WITH if found else codes.ALL_SUCCEEDED_WITHOUT
     return codes.NOT_ALL_SUCCEEDED_WITH if found else codes.NOT_ALL_SUCCEEDED_WITHOUT

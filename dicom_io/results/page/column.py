@@ -117,7 +117,7 @@ def _called_findings(page: Page, most: int, width: int) -> Block:
     called = [result for result in page.findings if result.call != "below"]
     rows = [line for result in called[:most] for line in _row(result, page, width)]
     rest = [result.finding for result in called[most:]]
-    also = _names(rest, lambda said, left: sentences.also(said, left, page.language), page, width, 3, WHITE)
+    also = _names("also", rest, page, width, 3, WHITE)
     return [*rows, *also, *_text([sentences.scale(page.language)])] if rows else []
 
 
@@ -137,24 +137,20 @@ def _place(page: Page, most: int, width: int) -> Block:
 
 def _below(page: Page, most: int, width: int) -> Block:
     below = [result.finding for result in page.findings if result.call == "below"]
-    return _names(below, lambda said, left: sentences.below(said, left, page.language), page, width, most)
+    return _names("below", below, page, width, most)
 
 
 def _never(page: Page, most: int, width: int) -> Block:
     never = page.image.not_assessed if page.image and page.analysed else ()
-    return _names(never, lambda said, left: sentences.never_assessed(said, left, page.language), page, width, most)
+    return _names("never assessed", never, page, width, most)
 
 
-def _names(
-    findings: Sequence[str],
-    say: Callable[[str, int], str],
-    page: Page,
-    width: int,
-    most: int,
-    colour: Colour = GREY,
-) -> Block:
-    said = [wording.lowered(wording.display(finding, page.language)) for finding in findings]
-    return _text(enumerated(said, say, LEAST, width, most), LEAST, colour) if said else []
+def _names(kind: str, findings: Sequence[str], page: Page, width: int, most: int, colour: Colour = GREY) -> Block:
+    """Findings in one sentence of this kind, of which as many are named as find room."""
+    language = page.language
+    said = [wording.lowered(wording.display(finding, language)) for finding in findings]
+    lines = enumerated(said, lambda names, left: sentences.named(kind, names, left, language), LEAST, width, most)
+    return _text(lines, LEAST, colour) if said else []
 
 
 def _reasons(page: Page, most: int, width: int) -> Block:
@@ -163,8 +159,8 @@ def _reasons(page: Page, most: int, width: int) -> Block:
     said = wording.not_analysed(page.images, page.language)
     images, left = _whole(said, size, width, most)
     more = [sentences.more_not_analysed(left, page.language)] if left else []
-    if page.image and (remark := sentences.remark(page.image, page.language)):
-        more.append(remark)
+    if page.image:
+        more += wording.remarks([page.image], page.language)
     if page.analysed and page.model.trained and not page.model.evaluated:
         more.append(sentences.not_evaluated(page.language))
     rest = [line for sentence in more for line in shortened(sentence, LEAST, width, 3)]

@@ -6,10 +6,29 @@ from datetime import datetime
 from dicom_io.composite import copying, iod
 from dicom_io.composite.analysis import Call, FindingResult, Location, SourceImage
 from dicom_io.composite.encode import plain
-from dicom_io.results import reasons, wording
-from dicom_io.results.language import Language
+from dicom_io.composite.located import is_above
+from dicom_io.results import wording
+from dicom_io.results.language import Language, marked
 from dicom_io.results.page.content import Page
 
+# Findings in one sentence: all of them by name, some by name, or their number alone.
+_LISTS = {
+    "also": (  # above and near, and no room for a row
+        marked("Also above or near threshold: {names}."),
+        marked("Also above or near threshold: {names} and {number} more."),
+        marked("Also above or near threshold: {number} findings."),
+    ),
+    "below": (
+        marked("Below threshold: {names}."),
+        marked("Below threshold: {names} and {number} more."),
+        marked("Below threshold: {number} findings."),
+    ),
+    "never assessed": (
+        marked("Not assessed: {names}."),
+        marked("Not assessed: {names} and {number} more."),
+        marked("Not assessed: {number} findings."),
+    ),
+}
 _DATES = (("AcquisitionDate", "AcquisitionTime"), ("ContentDate", "ContentTime"), ("StudyDate", "StudyTime"))
 
 
@@ -18,18 +37,11 @@ def band(page: Page) -> str:
     language = page.language
     if not page.model.trained:
         return language.say("UNTRAINED MODEL: a test, the values mean nothing")
-    if not page.analysed and len(page.images) > 1:
+    if page.image is None or (not page.analysed and len(page.images) > 1):
         return language.say("AI: no result for these images")
-    if not page.analysed:
-        return language.say("AI: no result for this image")
-    if page.above:
-        return language.say_many(
-            "AI: {number} finding above threshold", "AI: {number} findings above threshold", len(page.above)
-        )
-    pathology = page.image.pathology if page.image else None
-    if pathology and pathology.call == "above":
+    if is_above(page.image) and not page.above:
         return language.say("AI: something above threshold, no single finding")
-    return language.say("AI: no finding above threshold")
+    return wording.headline([page.image], language)
 
 
 def number_of(page: Page) -> str:
@@ -131,41 +143,15 @@ def located(location: Location, language: Language) -> str:
     return language.say("No location given for {finding}.", finding=finding)
 
 
-def also(names: str, left: int, language: Language) -> str:
-    """The findings above and near for which there is no room."""
-    if left and names:
-        return language.say("Also above or near threshold: {names} and {number} more.", names=names, number=left)
-    if left:
-        return language.say("Also above or near threshold: {number} findings.", number=left)
-    return language.say("Also above or near threshold: {names}.", names=names)
-
-
-def below(names: str, left: int, language: Language) -> str:
-    """The findings below their thresholds."""
-    if left and names:
-        return language.say("Below threshold: {names} and {number} more.", names=names, number=left)
-    if left:
-        return language.say("Below threshold: {number} findings.", number=left)
-    return language.say("Below threshold: {names}.", names=names)
-
-
-def never_assessed(names: str, left: int, language: Language) -> str:
-    """The findings of which the model says nothing."""
-    if left and names:
-        return language.say("Not assessed: {names} and {number} more.", names=names, number=left)
-    if left:
-        return language.say("Not assessed: {number} findings.", number=left)
-    return language.say("Not assessed: {names}.", names=names)
+def named(kind: str, names: str, left: int, language: Language) -> str:
+    """A row of `_LISTS`: `names` are those for which there is room, `left` how many more there are."""
+    whole, shortened, counted = _LISTS[kind]
+    return language.say((shortened if names else counted) if left else whole, names=names, number=left)
 
 
 def not_evaluated(language: Language) -> str:
     """What nobody knows of this model."""
     return language.say("Nobody has measured how often this model is right.")
-
-
-def remark(image: SourceImage, language: Language) -> str:
-    """What is to be said of an image beside its findings."""
-    return reasons.remark(image.remark, language) if image.remark else ""
 
 
 def more_not_analysed(number: int, language: Language) -> str:
