@@ -105,8 +105,9 @@ class ScpServer(AssociationServer):  # type: ignore[misc]
     detail without patient data. `tls` returns the TLS context for a new connection; None: TLS is off.
     """
 
-    # how many connections the kernel holds for us: where its queue is full, a peer's system tries again only after 1 s
-    request_queue_size = 512
+    # how many connections the kernel holds for us, unless net.core.somaxconn is less: where its queue is full, a peer's
+    # system tries again only after 1 s
+    request_queue_size = 4096
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ we send is sent at once by the caller. The state machine, the PDUs and their enc
 which carry all messages, are taken apart here and go from the receive buffer to the message without a copy.
 """
 
+import mmap
 import time
 from struct import Struct
 from typing import Any
@@ -40,7 +41,8 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
         super().__init__(assoc)
         self.artim_timer = MonotonicTimer(30)
         self._max_pdu = max_pdu
-        self._buffer = bytearray(2 * max(max_pdu, LONGEST_OTHER_PDU))
+        # pages of its own: those that nothing was read into take no memory, and all go back when the association ends
+        self._buffer: mmap.mmap | bytes = mmap.mmap(-1, 2 * max(max_pdu, LONGEST_OTHER_PDU), mmap.MAP_PRIVATE)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0  # where the unread bytes lie in the buffer
         self._ended = False
@@ -120,7 +122,7 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
         The rest of the association waits for the garbage collector, because pynetdicom's objects refer to each other in
         circles.
         """
-        self._buffer, self._view = bytearray(), memoryview(b"")
+        self._buffer, self._view = b"", memoryview(b"")
         self._start = self._end = 0
 
     # --- the state machine

@@ -6,7 +6,8 @@ import json
 import os
 import tarfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,6 +40,7 @@ CONFIGURATION = {
     "maxNumberOfWebWorkers": 2, "showCPUFallbackMessage": False, "showWarningMessageForCrossOrigin": False,
     "investigationalUseDialog": {"option": "never"}, "defaultDataSourceName": "pacs", "dataSources": [SOURCE],
 }  # fmt: skip
+CLICK_AGAIN_SECONDS = 15.0
 NO_TOUR = "localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour', 'basicTour']));"
 DISPLAY_SETS = """
 return (window.services?.displaySetService?.getActiveDisplaySets() ?? []).map(d => ({
@@ -135,18 +137,31 @@ class Reader:
     def open_study(self, study_instance_uid: str, series: int) -> list[dict[str, Any]]:
         """Open a study and wait until its `series` are listed; the list."""
         self.browser.open(f"{self.url}/viewer?StudyInstanceUIDs={study_instance_uid}")
-        wait_for(lambda: len(self.tiles()) >= series, 60, f"{series} series in OHIF, there are {self.tiles()}")
+        wait_for(lambda: len(self.tiles()) >= series, 120, f"{series} series in OHIF, there are {self.tiles()}")
         return self.tiles()
 
     def tiles(self) -> list[dict[str, Any]]:
         """The series that OHIF lists."""
         return list(self.browser.run(DISPLAY_SETS))
 
-    def show(self, tile: dict[str, Any]) -> None:
-        """Open a series as a person does: by a double click on its tile."""
+    def show(self, tile: dict[str, Any], shown: Callable[[], bool]) -> None:
+        """Open a series as a person does: by a double click on its tile, and another where it is not `shown` after a
+        while, since OHIF lays out a study that it still loads once more."""
         selector = f"[id='thumbnail-{tile['uid']}']"
-        wait_for(lambda: self.browser.run("return !!document.querySelector(arguments[0])", selector), 30, "a tile")
-        self.browser.double_click(selector)
+        clicked = -CLICK_AGAIN_SECONDS
+
+        def tried() -> bool:
+            nonlocal clicked
+            if shown():
+                return True
+            there = self.browser.run("return !!document.querySelector(arguments[0])", selector)
+            if there and time.monotonic() > clicked + CLICK_AGAIN_SECONDS:
+                self.browser.double_click(selector)
+                clicked = time.monotonic()
+            time.sleep(0.2)
+            return False
+
+        wait_for(tried, 120, f"{tile['modality']} in OHIF")
 
     def lines(self) -> list[str]:
         """The lines of text in the viewport."""

@@ -143,12 +143,10 @@ def seen(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 def read(reader: Reader, archive: Archive, study: str, pictures: Path) -> Seen:
     (page,) = [result for result in archive.results(study) if result.Modality == "OT"]
     tiles = {tile["modality"]: tile for tile in reader.open_study(STUDIES[study], 1 + len(archive.results(study)))}
-    reader.show(tiles["SR"])
-    wait_for(lambda: len(reader.lines()) > 12, 60, "the report's text in OHIF")
+    reader.show(tiles["SR"], lambda: len(reader.lines()) > 12)
     report = reader.lines()
     keep(reader.browser.picture(), pictures / f"ohif-{study}-report.png")
-    reader.show(tiles["OT"])
-    wait_for(lambda: reader.image()[0] == page.Columns, 60, "the page in OHIF")
+    reader.show(tiles["OT"], lambda: reader.image()[0] == page.Columns)
     keep(reader.browser.picture(), pictures / f"ohif-{study}-page.png")
     return Seen(tiles, report, *reader.image())
 
