@@ -25,8 +25,7 @@ P_DATA_TF = 0x04
 KNOWN_PDU_TYPES = range(0x01, 0x08)
 # an A-ASSOCIATE-RQ of 128 contexts with 40 transfer syntaxes each has under 200 KB
 LONGEST_OTHER_PDU = 256 * 1024
-# in bytes, for one read: few enough to be still in the processor's cache when they are written to the file
-READ_BYTES = 512 * 1024
+READ_BYTES = 512 * 1024  # in one read: few enough to be still in the processor's cache when they are written
 LINGER_SECONDS = 2.0  # how long we wait for the peer to close the connection
 
 
@@ -41,7 +40,7 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
         super().__init__(assoc)
         self.artim_timer = MonotonicTimer(30)
         self._max_pdu = max_pdu
-        # pages of its own: those that nothing was read into take no memory, and all go back when the association ends
+        # pages of its own: those that nothing was read into take no memory, and all go back at the end
         self._buffer: mmap.mmap | bytes = mmap.mmap(-1, 2 * max(max_pdu, LONGEST_OTHER_PDU), mmap.MAP_PRIVATE)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0  # where the unread bytes lie in the buffer
@@ -117,11 +116,7 @@ class UpperLayer(DULServiceProvider):  # type: ignore[misc]
         self.kill_dul()
 
     def free_buffer(self) -> None:
-        """Free the receive buffer now.
-
-        The rest of the association waits for the garbage collector, because pynetdicom's objects refer to each other in
-        circles.
-        """
+        """Free the receive buffer now. The rest waits for the garbage collector: pynetdicom's objects form circles."""
         self._buffer, self._view = b"", memoryview(b"")
         self._start = self._end = 0
 

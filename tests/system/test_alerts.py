@@ -128,13 +128,15 @@ def test_a_kill_at_every_step_loses_no_notification(tmp_path: Path, effusion: di
         tmp_path / "hilum", [sink("pacs", pacs.port)], **effusion, **tables(hook, mail)
     ) as daemon:  # fmt: skip
         modality = Modality(tmp_path / "m", daemon.port)
+        waiting: list[Path] = []
         for point in POINTS:
             daemon.kill()
             daemon.start(kill_at=point)
-            (file,) = modality.make()
-            wait_for(lambda f=file: modality.send(f) or not daemon.alive, 60, "the answer")  # type: ignore[misc]
+            waiting += modality.make()
+            waiting = [file for file in waiting if not modality.send(file)]  # it may be killed by an earlier study
             wait_for(lambda: not daemon.alive, 90, f"the kill at {point}: {daemon.events}")
         daemon.start()
+        assert all(modality.send(file) for file in waiting)
         wait_for(lambda: daemon.states() == {"DELIVERED": len(POINTS)}, 90, f"the deliveries: {daemon.states()}")
 
         def counted() -> dict[tuple[str, str], int]:
