@@ -184,22 +184,6 @@ class SelectSettings(Section):
         return values or cls.model_fields[str(info.field_name)].default
 
 
-class ModelSettings(Section):
-    """The bundle and what it runs on."""
-
-    bundle: str = ""
-    digest: str = ""
-    site_calibration: str = ""
-    site_digest: str = ""
-    engine: Literal["auto", "openvino", "torch"] = "auto"
-    device: str = "auto"
-    threads: int = Field(1, ge=0)
-    batch: int = Field(8, ge=1)
-    workers: int = Field(1, ge=1)
-    time_limit_seconds: Seconds = 60.0
-    memory_limit_bytes: int = Field(6_000_000_000, ge=0)
-
-
 class DeliverySettings(Section):
     """How results are sent, and sent again."""
 

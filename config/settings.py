@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from config.alerting import AlertSettings, Notifier
+from config.models import AnalysisSettings, ModelSettings, several_models
 from config.sections import (
     AuditSettings,
     DeliverySettings,
@@ -28,7 +29,6 @@ from config.sections import (
     DicomSettings,
     HttpSettings,
     LogSettings,
-    ModelSettings,
     PeerSettings,
     Section,
     SelectSettings,
@@ -97,11 +97,49 @@ class Settings(Section):
     storage: StorageSettings = StorageSettings()
     study: StudySettings = StudySettings()
     select: SelectSettings = SelectSettings()
-    model: ModelSettings = ModelSettings()
+    model: tuple[ModelSettings, ...] = (ModelSettings(),)
+    analysis: AnalysisSettings = AnalysisSettings()
     delivery: DeliverySettings = DeliverySettings()
     audit: AuditSettings = AuditSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def one_model_or_several(cls, data: Any) -> Any:
+        """Let [model] be written as one table, as it was before there were several."""
+        return several_models(data)
+
+    def model_in_use(self) -> ModelSettings:
+        """Return the first model that is not on trial by the configuration."""
+        return next(model for model in self.model if not model.shadow)
+
+    def model_named(self, name: str) -> ModelSettings:
+        """Return the model of this name, which must be there."""
+        return next(model for model in self.model if model.name == name)
+
+    def selection(self, model: ModelSettings) -> SelectSettings:
+        """What a model analyses: its own [model.select], and [select] for the keys that this does not give."""
+        return self.select.model_copy(update={key: getattr(model.select, key) for key in model.select.model_fields_set})
+
+    @model_validator(mode="after")
+    def models_that_can_work(self) -> "Settings":
+        """Refuse models of one name, none in use, and destinations and peers that there are not."""
+        names = [model.name for model in self.model]
+        if len(set(names)) != len(names):
+            raise ValueError(f"model.name must be unique, found {names}")
+        if all(model.shadow for model in self.model):
+            raise ValueError("every model has shadow = true; expected one at least whose results are sent")
+        destinations, peers = [d.name for d in self.destination], [p.ae_title for p in self.peer]
+        for model in self.model:
+            for name in set(model.destinations) - set(destinations):
+                raise ValueError(
+                    f"model {model.name}: destinations names {name!r}, expected some of {_listed(destinations)}"
+                )
+            unknown = {name.upper() for name in model.peers} - {peer.upper() for peer in peers}
+            if unknown and not self.dicom.accept_any_peer:
+                raise ValueError(f"model {model.name}: peers names {min(unknown)!r}, expected some of {_listed(peers)}")
+        return self
 
     @model_validator(mode="after")
     def distinct_destinations(self) -> "Settings":

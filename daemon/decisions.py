@@ -61,7 +61,7 @@ def decide(error: Exception) -> Decision:
                 " them, hilum quarantine release with --patient or --keep says which belong"
             )
         case MemoryError():
-            return Quarantine("memory ran out; raise model.memory_limit_bytes or examine the image")
+            return Quarantine("memory ran out; raise analysis.memory_limit_bytes or examine the image")
         case OSError():
             return Wait(TROUBLE_SECONDS, f"a system call failed: {error.strerror or type(error).__name__}")
         case _:

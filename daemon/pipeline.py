@@ -9,27 +9,30 @@ are in the modules of the parts: `daemon.parts.receive`, `daemon.parts.analyse`,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from config.settings import Settings
-from daemon import translate, triage
-from daemon.answers import result_objects
+from daemon import translate
+from daemon.analysis import triage
+from daemon.analysis.answers import result_objects
+from daemon.analysis.examined import ExaminedImage, ModelOpinion, ReadImage
+from daemon.analysis.locating import result_with_locations
+from daemon.analysis.routing import Route
 from daemon.channel import Channel
 from daemon.comparison import compare
 from daemon.decisions import SeveralPatients
-from daemon.examined import ExaminedImage
-from daemon.locating import result_with_locations
 from dicom_io.image.decode import decode
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.no_picture import NoPicture
-from dicom_io.image.selection import SelectionRules, projection, select
+from dicom_io.image.selection import projection
 from dicom_io.image.subject import count_patients
 from dicom_io.network.errors import InstanceConflict, ObjectMismatch
 from dicom_io.network.statuses import Status
 from dicom_io.services.store_scp import Answer, Arrived
+from storage.analyses import InstanceOutcome, ModelOutcome, UsedModel
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
 from storage.records import (
@@ -37,7 +40,6 @@ from storage.records import (
     Arrival,
     Delivery,
     Instance,
-    InstanceOutcome,
     ReceivedObject,
     Sent,
     Study,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:  # the receiver and the couriers import this module too, and m
 # A picture is decoded to at least twice this many pixels a side. A Secondary Capture shows that many, and no network
 # here takes more. It is one number for all, so that an image gives the same result whatever is made from it.
 SIZE_HINT = 512
+_PROGRESS = {"ignored": 0, "refused": 1, "analysed": 2}
 
 # --- receive -----------------------------------------------------------------------------------------------------
 
@@ -107,32 +110,44 @@ def _check_agreement(header: Header, arrived: Arrived) -> None:
 # --- analyse -----------------------------------------------------------------------------------------------------
 
 
-def read_images(study: Study, spool: Spool, settings: Settings) -> tuple[ExaminedImage, ...]:
-    """Select and decode a study's images.
+def read_images(study: Study, spool: Spool, routes: Sequence[Route], max_pixels: int) -> tuple[ReadImage, ...]:
+    """Read a study's images, and decode those that a model is for.
 
     Raises SpoolDamaged if a file is missing from the spool or was altered, and SeveralPatients if the images are not of
     one patient (PS3.3 A.1.2): then no report may be made from them.
     """
-    rules = translate.selection_rules(settings.select)
-    images = tuple(_read_image(i, spool, rules, settings.dicom.max_pixels) for i in study.instances)
+    images = tuple(_read_image(i, spool, routes, max_pixels) for i in study.instances)
     patients = count_patients([image.header for image in images])
     if patients > 1:
         raise SeveralPatients(patients)
     return images
 
 
-def _read_image(instance: Instance, spool: Spool, rules: SelectionRules, max_pixels: int) -> ExaminedImage:
+def _read_image(instance: Instance, spool: Spool, routes: Sequence[Route], max_pixels: int) -> ReadImage:
     path = spool.verified(instance.spool_name, instance.sha256)
     header = read_header(path)
-    verdict = select(header, rules)
+    if not any(route.select(header, instance.calling_ae_title).eligible for route in routes):
+        return ReadImage(instance, header)
+    try:
+        return ReadImage(instance, header, pixels=decode(path, max_pixels, SIZE_HINT, header))
+    except NoPicture as refusal:
+        return ReadImage(instance, header, refusal=str(refusal))
+
+
+def selected(images: Sequence[ReadImage], route: Route) -> tuple[ExaminedImage, ...]:
+    """Return the images as the model of this route sees them: with their pixels where they are for it."""
+    return tuple(_selected(image, route) for image in images)
+
+
+def _selected(image: ReadImage, route: Route) -> ExaminedImage:
+    instance, header = image.instance, image.header
+    verdict = route.select(header, instance.calling_ae_title)
     if not verdict.eligible:
         return ExaminedImage(instance, header, "ignored", verdict.reason, sign=verdict.sign)
-    try:
-        pixels = decode(path, max_pixels, SIZE_HINT, header)
-        view = projection(header)
-        return ExaminedImage(instance, header, "analysed", pixels=pixels, view=view, remark=verdict.remark)
-    except NoPicture as refusal:
-        return ExaminedImage(instance, header, "refused", str(refusal))
+    if image.pixels is None:
+        return ExaminedImage(instance, header, "refused", image.refusal)
+    view = projection(header)
+    return ExaminedImage(instance, header, "analysed", pixels=image.pixels, view=view, remark=verdict.remark)
 
 
 def classify(
@@ -159,25 +174,72 @@ def _with_prediction(image: ExaminedImage, predictions: Iterator[Prediction]) ->
     return replace(image, verdict="refused", reason=prediction.reason, prediction=prediction)
 
 
+def opinions(
+    studies: Sequence[tuple[ReadImage, ...]], route: Route, classifier: Classifier, batch: int
+) -> list[ModelOpinion]:  # fmt: skip
+    """Return what the model of this route makes of each study."""
+    seen = classify([selected(images, route) for images in studies], classifier, batch)
+    return [ModelOpinion(route, classifier, images) for images in seen]
+
+
 def conclude(
-    study: Study, images: Sequence[ExaminedImage], classifier: Classifier, settings: Settings, started: datetime
+    study: Study,
+    opinions: Sequence[ModelOpinion],
+    settings: Settings,
+    started: datetime,
+    trials: Sequence[UsedModel] = (),
 ) -> AnalysisOutcome:
     """Return what the journal is to keep of an analysed study, including the encoded result objects.
 
-    `started` is when the analysis began, with the offset of the hospital's time zone: the result objects carry it.
+    `opinions` are those of the models in use, `trials` names the models on trial that are to see it later. `started` is
+    when the analysis began, with the offset of the hospital's time zone: the result objects carry it.
     """
-    in_scope = [image for image in images if image.verdict != "ignored"]
-    predictions = [image.prediction for image in in_scope if image.prediction and image.prediction.analysed]
-    summary = classifier.summary(predictions) if predictions else None
+    instances = tuple(_together(images) for images in zip(*(one.images for one in opinions), strict=True))
+    spoken = [one for one in opinions if any(image.in_scope for image in one.images)]
+    raised = [
+        triage.raised(settings.alert, study, _summary(one), one.classifier.model, started) for one in spoken
+    ]  # fmt: skip
+    told = spoken or opinions[:1]  # where no image is for any model, the first one says so
+    models = {one.route.name for one in opinions}
     return AnalysisOutcome(
-        instances=tuple(_instance_outcome(image, classifier) for image in images),
-        objects=tuple(result_objects(study, in_scope, images, classifier, settings.destination, started)),
-        state="ANALYSED" if in_scope else "IGNORED",
-        reason="; ".join(dict.fromkeys(image.reason for image in images if image.reason)),
-        findings=translate.findings(summary),
-        model_digest=classifier.bundle.digest,
-        raised=triage.raised(settings.alert, study, summary, classifier.model, started),
-        model_version=classifier.bundle.version,
+        instances=instances,
+        models=tuple(
+            model_outcome(study, one, started, models - {one.route.name} if one in told else None) for one in opinions
+        ),
+        state="ANALYSED" if spoken else "IGNORED",
+        reason="; ".join(dict.fromkeys(one.reason for one in instances if one.reason)),
+        raised=triage.joined(raised),
+        trials=tuple(trials),
+    )
+
+
+def _together(images: Sequence[ExaminedImage]) -> InstanceOutcome:
+    """What the models together make of one image: that of the model that came furthest with it."""
+    best = max(images, key=lambda image: _PROGRESS[image.verdict])
+    return InstanceOutcome(best.instance.id, best.verdict, best.reason)
+
+
+def _summary(opinion: ModelOpinion) -> Prediction | None:
+    """What the model says of the study as a whole; None if it analysed no image."""
+    predictions = [image.prediction for image in opinion.images if image.prediction and image.prediction.analysed]
+    return opinion.classifier.summary(predictions) if predictions else None
+
+
+def model_outcome(
+    study: Study, opinion: ModelOpinion, started: datetime, others: Collection[str] | None = None
+) -> ModelOutcome:  # fmt: skip
+    """Return what the journal is to keep of one model's opinion.
+
+    `others`: the names of the other models in use; None: nobody is told of this opinion.
+    """
+    in_scope = [image for image in opinion.images if image.in_scope]
+    told = opinion.route.destinations if others is not None else ()
+    return ModelOutcome(
+        model=translate.used_model(opinion.route.name, opinion.classifier),
+        images=tuple(_instance_outcome(image, opinion.classifier) for image in opinion.images),
+        findings=translate.findings(_summary(opinion)),
+        objects=tuple(result_objects(study, in_scope, opinion.images, opinion.classifier, told, started, others or ())),
+        started_at=started,
     )
 
 

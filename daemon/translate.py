@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+from config.models import ModelSettings
 from config.sections import DestinationSettings, SelectSettings
+from daemon.decisions import CannotWork
 from dicom_io.composite.analysis import (
     Analysis,
     Call,
@@ -25,9 +27,10 @@ from dicom_io.image.orientation import Side as StatedSide
 from dicom_io.image.orientation import orientation, stored_points
 from dicom_io.image.selection import SelectionRules, projection, stated_view
 from dicom_io.image.subject import subject_digest
+from dicom_io.radiographs import radiograph_class
 from dicom_io.services.store_scp import Arrived
-from storage.earlier import EarlierObject
-from storage.records import ReceivedObject, ResultObject, Spooled, Study
+from storage.analyses import EarlierObject, ResultObject, UsedModel
+from storage.records import ReceivedObject, Spooled, Study
 
 if TYPE_CHECKING:
     from inference.prediction import Prediction
@@ -69,9 +72,26 @@ def object_of_conflict(header: Header, conflict: Mapping[str, Any]) -> ReceivedO
     return _received_object(header, conflict["calling_ae_title"], conflict["peer_address"], spooled)
 
 
-def selection_rules(select: SelectSettings) -> SelectionRules:
-    """The rules of the configuration, under the same names, as `dicom_io.image.selection` takes them."""
-    return SelectionRules(**select.model_dump())
+def selection_rules(select: SelectSettings, model: ModelSettings | None = None) -> SelectionRules:
+    """The rules of the configuration, under the same names, as `dicom_io.image.selection` takes them.
+
+    Raises CannotWork for a SOP class that there is not.
+    """
+    if model is None:
+        return SelectionRules(**select.model_dump())
+    try:
+        classes = tuple(radiograph_class(name) for name in model.sop_classes)
+    except ValueError as error:
+        raise CannotWork(f"model {model.name}: sop_classes {error}") from error
+    return SelectionRules(
+        **select.model_dump(), sop_classes=classes, views=model.views, maximum_age_years=model.maximum_age_years
+    )
+
+
+def used_model(name: str, classifier: Classifier) -> UsedModel:
+    """Return a model as the journal names it."""
+    bundle = classifier.bundle
+    return UsedModel(name, bundle.name, bundle.version, bundle.digest, classifier.calibration.site.digest)
 
 
 def model_identity(classifier: Classifier) -> ModelIdentity:

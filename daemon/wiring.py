@@ -7,24 +7,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from config.models import DEFAULT_NAME, ModelSettings
 from config.sections import DestinationSettings, PeerSettings
 from config.settings import Offer, Settings, load
 from daemon import outputs
+from daemon.analysis.triage import check_findings_of_alerts
 from daemon.channel import Channel, Hooks
 from daemon.decisions import CannotWork
 from daemon.delivery.destinations import TYPES
 from daemon.runtime.certificates import client_tls, server_tls
 from daemon.runtime.shared import FaultHook
-from daemon.triage import check_findings_of_alerts
 from storage import store
 from storage.errors import DatabaseError, DatabaseUnavailable, SpoolError
 from storage.private import make_directory
 from storage.spool import Spool, no_fault
 
 if TYPE_CHECKING:
+    from daemon.analysis.models import Models
     from dicom_io.network.admission import Peer
     from dicom_io.services.store_scp import Callbacks, StoreScp
     from dicom_io.services.store_scu import Sender
@@ -133,53 +136,67 @@ def _cache(settings: Settings) -> Path | None:
     return directory
 
 
-def open_classifier(settings: Settings) -> Classifier:
-    """Load the model and check it against its golden input.
+def open_models(settings: Settings) -> Models:
+    """Load every model and check it against its golden input.
+
+    Raises CannotWork as `open_classifier` does, and for an alert on a finding on which no model makes a call.
+    """
+    from daemon.analysis.models import Models
+
+    models = Models(settings.model, partial(open_classifier, settings), settings.analysis.models_in_memory)
+    check_findings_of_alerts(settings.alert, models.load_all())
+    return models
+
+
+def open_classifier(settings: Settings, model: ModelSettings | None = None) -> Classifier:
+    """Load a model, by default the first one in use, and check it against its golden input.
 
     Raises CannotWork if the bundle or the site's calibration is missing, has another digest than the pinned one, or
-    does not load, if the bundle does not give the golden results, and for an alert on a finding on which it makes no
-    call.
+    does not load, and if the bundle does not give the golden results.
     """
     from dicom_io.composite.codes import UnknownFinding, check_findings
     from inference.errors import InferenceError
     from inference.serving.classifier import Classifier
 
-    model, bundle = settings.model, open_bundle(settings)
-    site = _site_calibration(settings, bundle)
+    model = model or settings.model_in_use()
+    bundle = open_bundle(model)
+    site = _site_calibration(model, bundle)
     try:
         classifier = Classifier(bundle, model.engine, model.device, model.threads, cache=_cache(settings), site=site)
         classifier.self_check()
         check_findings(bundle.labels)
-        check_findings_of_alerts(settings.alert, classifier)
     except (InferenceError, UnknownFinding) as error:
-        raise CannotWork(f"model.bundle: {error}") from error
+        raise CannotWork(f"{_key(model)}.bundle: {error}") from error
     return classifier
 
 
-def open_bundle(settings: Settings) -> Bundle:
-    """Read the bundle, without its weights. Raises CannotWork as `open_classifier` does."""
+def open_bundle(model: ModelSettings) -> Bundle:
+    """Read a model's bundle, without its weights. Raises CannotWork as `open_classifier` does."""
     from inference.bundle import DEFAULT, load_bundle
     from inference.errors import InferenceError
 
-    model = settings.model
     try:
         bundle = load_bundle(Path(model.bundle) if model.bundle else DEFAULT, model.digest or None)
     except InferenceError as error:
-        raise CannotWork(f"model.bundle: {error}") from error
+        raise CannotWork(f"{_key(model)}.bundle: {error}") from error
     if not bundle.pinned:
-        raise CannotWork(f"model.digest is empty; to let {bundle.directory} run, set it to {bundle.digest}")
+        raise CannotWork(f"{_key(model)}.digest is empty; to let {bundle.directory} run, set it to {bundle.digest}")
     return bundle
 
 
-def _site_calibration(settings: Settings, bundle: Bundle) -> SiteCalibration | None:
+def _key(model: ModelSettings) -> str:
+    """Return how a fault names a model's table: [model], or with the name that it has among several."""
+    return "model" if model.name == DEFAULT_NAME else f"model {model.name}"
+
+
+def _site_calibration(model: ModelSettings, bundle: Bundle) -> SiteCalibration | None:
     """Read the site's own calibration, if there is one. Raises CannotWork if it cannot be used with this bundle."""
     from inference.errors import InferenceError
     from inference.serving.site_calibration import load_site_calibration
 
-    model = settings.model
     if not model.site_calibration:
         return None
     try:
         return load_site_calibration(Path(model.site_calibration), model.site_digest, bundle)
     except InferenceError as error:
-        raise CannotWork(f"model.site_calibration: {error}") from error
+        raise CannotWork(f"{_key(model)}.site_calibration: {error}") from error

@@ -11,7 +11,7 @@ from sqlalchemy import Double, Engine, ForeignKey, Index, func, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from storage.database import reading
-from storage.queries import matching, window
+from storage.queries.rows import matching, window
 from storage.schema import Base, instance, study
 
 NONE = "none"

@@ -1,11 +1,10 @@
 """The values that this package takes and returns: frozen, without behaviour, UIDs as strings, objects as bytes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
-from storage.earlier import EarlierObject
+from storage.analyses import EarlierObject, InstanceOutcome, ModelOutcome, ResultObject, UsedModel
 from storage.notices import Raised
 
 
@@ -135,31 +134,15 @@ class Study:
 
 
 @dataclass(frozen=True)
-class InstanceOutcome:
-    """What the analysis concluded about one image."""
+class Trial:
+    """An analysis by a model on trial that a worker has claimed."""
 
-    instance_id: int
-    verdict: str
-    """"analysed", "ignored" or "refused"."""
-    reason: str = ""
-    result: dict[str, Any] | None = None
-    """The JSON object that `hilum predict --json` prints for an image."""
-
-
-@dataclass(frozen=True)
-class ResultObject:
-    """An encoded result and the names of the destinations that get it."""
-
-    kind: str
-    """The name of its kind, for example "sr" or "sc"."""
-    sop_class_uid: str
-    sop_instance_uid: str
-    transfer_syntax_uid: str
-    data: bytes
-    """The encoded data set without file meta information. Every attempt to deliver sends exactly these bytes."""
-    destinations: tuple[str, ...]
-    committing: tuple[str, ...] = ()
-    """The destinations among them that will be asked for storage commitment."""
+    id: int
+    model: str
+    """The name of the model's table in the configuration."""
+    study: Study
+    attempts: int
+    """How often it was begun, this time included."""
 
 
 @dataclass(frozen=True)
@@ -167,15 +150,20 @@ class AnalysisOutcome:
     """What the analysis of a study concluded."""
 
     instances: tuple[InstanceOutcome, ...]
-    objects: tuple[ResultObject, ...] = ()
+    """What the models together make of each image; without results, which are each model's."""
+    models: tuple[ModelOutcome, ...] = ()
+    """What each model said."""
     state: str = State.ANALYSED
     """The study's next state: ANALYSED or IGNORED."""
     reason: str = ""
-    findings: list[dict[str, Any]] = field(default_factory=list)
-    """Summary over the images: JSON objects with finding, probability, threshold and call."""
-    model_digest: str = ""
     raised: Raised | None = None
-    model_version: str = ""
+    trials: tuple[UsedModel, ...] = ()
+    """The models on trial that are to see the study too, later."""
+
+    @property
+    def objects(self) -> tuple[ResultObject, ...]:
+        """The result objects of all models."""
+        return tuple(made for one in self.models for made in one.objects)
 
 
 @dataclass(frozen=True)

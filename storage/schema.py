@@ -1,4 +1,4 @@
-"""The tables; that of notifications is in `storage.notices`.
+"""The tables; those of analyses, notifications and feedback are in the modules of these names.
 
 Every change needs a new file in migrations/versions; a test checks that the two agree.
 """
@@ -67,19 +67,6 @@ class StudyRow(Base):
     analysed_at: Mapped[datetime | None]
     delivered_at: Mapped[datetime | None]
     committed_at: Mapped[datetime | None]
-    model_digest: Mapped[str]
-
-
-class FindingRow(Base):
-    """One finding in the summary of a study's latest analysis."""
-
-    __tablename__ = "finding"
-    __table_args__ = (Index("ix_finding_finding", "finding", "call"),)
-    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), primary_key=True)
-    position: Mapped[int] = mapped_column(primary_key=True)
-    finding: Mapped[str]
-    call: Mapped[str]
-    content: Mapped[Any]
 
 
 class InstanceRow(Base):
@@ -107,8 +94,8 @@ class InstanceRow(Base):
     excluded: Mapped[int] = mapped_column(server_default="0")
     """1 where a person said that it belongs to another patient: it is neither analysed nor reported."""
     verdict: Mapped[str]
+    """What the models together make of it: "analysed" if one analysed it. Empty before the first analysis."""
     reason: Mapped[str]
-    result: Mapped[Any] = mapped_column(nullable=True)
 
 
 class ConflictRow(Base):
@@ -244,7 +231,6 @@ class OutboxRow(Base):
 
 _tables = Base.metadata.tables
 study = _tables["study"]
-finding = _tables["finding"]
 instance = _tables["instance"]
 conflict = _tables["conflict"]
 result_object = _tables["result_object"]

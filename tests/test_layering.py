@@ -50,13 +50,19 @@ PLACES = {
         "evaluation": {"serving", "."},
         "training": {"importing", "evaluation", "serving", "bundle_writer", "."},
     },
-    "storage": {".": set(), "journal": {"."}, "store": {"journal", "."}, "migrations": {"."}},
+    "storage": {
+        ".": set(),
+        "queries": {"."},
+        "feedback": {"queries", "."},
+        "journal": {"feedback", "."},
+        "store": {"journal", "queries", "feedback", "."},
+        "migrations": {"."},
+    },
 }
 #: In the daemon a place may import those that stand after it: that is the order in which it calls.
 DAEMON = (
-    "__main__", "cli", "parts", "web", "syslog", "wiring", "alerting", "delivery", "notices", "pipeline",
-    "comparison", "answers", "outputs", "locating", "triage", "translate", "examined", "channel", "runtime",
-    "decisions", "retries",
+    "__main__", "cli", "parts", "web", "syslog", "wiring", "alerting", "delivery", "pipeline", "comparison", "analysis",
+    "outputs", "translate", "channel", "runtime", "decisions", "retries",
 )  # fmt: skip
 PLACES["daemon"] = {place: set(DAEMON[number + 1 :]) for number, place in enumerate(DAEMON)}
 

@@ -31,7 +31,7 @@ def check(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "spool", _spool(settings)
     yield "database", _fault_of(lambda: wiring.open_store(settings).journal.counts())
     yield "decoders", _decoders()
-    yield "bundle", _fault_of(lambda: wiring.open_classifier(settings).self_check())
+    yield "bundle", _fault_of(lambda: wiring.open_models(settings))
     yield "permissions", _permissions(settings)
     if settings.audit.syslog:
         yield "syslog", _fault_of(lambda: shipper.check_reachable(settings))

@@ -19,16 +19,16 @@ TAKES_OVER = {DELIVERER: {"peer"}}
 
 INDIFFERENT = {
     ANALYSER: {"peer", "tls", "http", "audit", "delivery", "notifier"},
-    DELIVERER: {"http", "audit", "select", "study", "model", "alert", "notifier"},
-    NOTIFIER: {"peer", "destination", "tls", "http", "audit", "select", "study", "model", "alert"},
-    HOUSE: {"peer", "select", "study", "delivery", "alert"},
+    DELIVERER: {"http", "audit", "select", "study", "model", "analysis", "alert", "notifier"},
+    NOTIFIER: {"peer", "destination", "tls", "http", "audit", "select", "study", "model", "analysis", "alert"},
+    HOUSE: {"peer", "select", "study", "model", "delivery", "alert"},
 }
-"""Sections that a part does not read. A section that is not listed restarts it. The house reads [model] and
+"""Sections that a part does not read. A section that is not listed restarts it. The house reads [analysis] and
 [[notifier]] because these say which parts there are to look after."""
 
 _FILE = "file:"  # before a key: what is in the file that it names
 _CERTIFIED = ("certificate", "key", "ca")
-_FILES = {"tls": _CERTIFIED, "audit": _CERTIFIED, "storage": ("database_file",), "model": ("site_calibration",)}
+_FILES = {"tls": _CERTIFIED, "audit": _CERTIFIED, "storage": ("database_file",)}
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,9 @@ class Configuration:
             for section, keys in _FILES.items()
             for key in keys
         }
+        for model in settings.model:
+            key = f"model.{model.name}" if len(settings.model) > 1 else "model.site_calibration"
+            named[key] = model.site_calibration
         return cls(settings, {key: _digest(Path(name)) for key, name in named.items() if name})
 
 
@@ -62,9 +65,15 @@ def changed_keys(old: Configuration, new: Configuration) -> list[str]:
 
     A peer is named by its AE title ("peer.CT1"), and a destination by its name.
     """
-    before, after = ({**_flat(c.settings.model_dump(mode="json")), **_prefixed(c.files)} for c in (old, new))
+    before, after = ({**_flat(_sections(c.settings)), **_prefixed(c.files)} for c in (old, new))
     keys = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
     return sorted({key.removeprefix(_FILE) for key in keys})
+
+
+def _sections(settings: Settings) -> dict[str, Any]:
+    """Return the settings by section; where there is one model only, [model] is one table."""
+    sections = settings.model_dump(mode="json")
+    return sections | ({"model": sections["model"][0]} if len(settings.model) == 1 else {})
 
 
 def _prefixed(files: dict[str, str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from functools import partial
 
 from config.settings import ConfigurationError, Settings
 from daemon import pipeline, wiring
+from daemon.analysis.triage import urgent_at_reception
 from daemon.decisions import CannotWork
 from daemon.delivery import commitment
 from daemon.runtime import certificates, log
@@ -22,7 +23,6 @@ from daemon.runtime.person import login
 from daemon.runtime.shared import Shared
 from daemon.runtime.stopping import is_running, next_signal
 from daemon.runtime.vitals import WAITING_SECONDS, Vital
-from daemon.triage import urgent_at_reception
 from dicom_io.image.no_picture import NoPicture
 from dicom_io.network.errors import CannotUnderstand, OutOfResources
 from dicom_io.network.statuses import Status

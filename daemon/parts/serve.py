@@ -35,7 +35,7 @@ STOPPED, CANNOT_WORK = 0, 1  # exit statuses of the daemon
 
 def names_for(settings: Settings) -> list[str]:
     """Return the names of the parts of a daemon with these settings."""
-    analysers = (f"{ANALYSER}-{number}" for number in range(settings.model.workers))
+    analysers = (f"{ANALYSER}-{number}" for number in range(settings.analysis.workers))
     return [RECEIVER, DELIVERER, HOUSE, *([NOTIFIER] if settings.notifier else []), *analysers]
 
 

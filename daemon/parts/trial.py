@@ -77,7 +77,7 @@ def prove(old: Settings, new: Settings, changed: set[str]) -> None:
         wiring.open_spool(new)
         wiring.open_store(new).close()
     _prove_addresses(old, new)
-    if changed & {"model", "alert"}:
+    if changed & {"model", "analysis", "alert"}:
         _prove_model(new)
 
 
@@ -85,8 +85,8 @@ def _prove_model(new: Settings) -> None:
     """Load the model, as an analysing part does; imported here, because this takes long."""
     from daemon.runtime.limits import limit_memory
 
-    wiring.open_classifier(new)
-    limit_memory(new.model.memory_limit_bytes)
+    wiring.open_models(new)
+    limit_memory(new.analysis.memory_limit_bytes)
 
 
 def _prove_addresses(old: Settings, new: Settings) -> None:

@@ -8,6 +8,7 @@
     notifications.py notifications_due, postpone_notifications, notified
     conflicts.py     take, discard_conflict
     feedback.py      judge
+    trials.py        waiting_trials, tried, trial_failed, give_trial_back, promotions, promote, roll_back
     retention.py     expired, counts
     clock_steps.py   bring_forward, set_forward
 
@@ -25,10 +26,21 @@ from storage.journal.notifications import Notifications
 from storage.journal.outcomes import Outcomes
 from storage.journal.retention import Retention
 from storage.journal.studies import Studies
+from storage.journal.trials import Trials
 
 
 class Journal(
-    Arrivals, Studies, Outcomes, Deliveries, Notifications, Commitments, Conflicts, Feedback, Retention, ClockSteps
+    Arrivals,
+    Studies,
+    Outcomes,
+    Deliveries,
+    Notifications,
+    Commitments,
+    Conflicts,
+    Feedback,
+    Trials,
+    Retention,
+    ClockSteps,
 ):
     """The state of every study, and the methods that change it.
 

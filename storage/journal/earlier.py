@@ -2,36 +2,32 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from itertools import groupby
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, func, select
 
-from storage.earlier import EarlierObject
+from storage.analyses import EarlierObject, analysis, analysis_object
 from storage.schema import audit, delivery, result_object, study
-
-_ANALYSES = ("ANALYSED", "ANALYSED_BEFORE", "IGNORED")  # events of the audit trail that an analysis ends with
 
 
 def load_earlier(connection: Connection, study_ids: Sequence[int]) -> dict[int, list[EarlierObject]]:
     """Return the result objects made so far, by study, newest last."""
     names = ("id", "study_id", "kind", "sop_class_uid", "sop_instance_uid", "created_at")
+    first = select(func.min(analysis_object.c.analysis_id)).where(analysis_object.c.object_id == result_object.c.id)
     made = (
-        select(*(result_object.c[name] for name in names), study.c.study_instance_uid, delivery.c.destination)
-        .join(study, study.c.id == result_object.c.study_id)
+        select(*(result_object.c[name] for name in names), delivery.c.destination, analysis.c.model,
+               analysis.c.bundle_version)
         .outerjoin(delivery, delivery.c.object_id == result_object.c.id)
+        .outerjoin(analysis, analysis.c.id == first.scalar_subquery())
         .where(result_object.c.study_id.in_(study_ids))
         .order_by(result_object.c.id)
-    )
-    rows = connection.execute(made).all()
-    models = _models(connection, {row.study_instance_uid for row in rows})
+    )  # fmt: skip
     objects: dict[int, list[EarlierObject]] = defaultdict(list)
-    for _, deliveries in groupby(rows, key=lambda row: row.id):
-        first, *others = deliveries
-        destinations = frozenset(row.destination for row in (first, *others) if row.destination is not None)
-        model = models.get((first.study_instance_uid, first.created_at), "")
-        made_of = first.kind, first.sop_class_uid, first.sop_instance_uid, destinations, first.created_at, model
-        objects[first.study_id].append(EarlierObject(*made_of))
+    for _, deliveries in groupby(connection.execute(made).all(), key=lambda row: row.id):
+        one, *others = deliveries
+        destinations = frozenset(row.destination for row in (one, *others) if row.destination is not None)
+        made_of = one.kind, one.sop_class_uid, one.sop_instance_uid, destinations, one.created_at
+        objects[one.study_id].append(EarlierObject(*made_of, one.bundle_version or "", one.model or ""))
     return objects
 
 
@@ -47,12 +43,3 @@ def corrected_since(connection: Connection, earlier: Mapping[int, Sequence[Earli
     )
     rows = connection.execute(corrections).all()
     return {row.id for row in rows if earlier[row.id] and earlier[row.id][-1].made_at < row.at}
-
-
-def _models(connection: Connection, study_instance_uids: set[str]) -> dict[tuple[str, datetime], str]:
-    """Return the versions of the models of earlier analyses, by study and by the time at which each ended."""
-    if not study_instance_uids:
-        return {}
-    ended = and_(audit.c.study_instance_uid.in_(study_instance_uids), audit.c.event.in_(_ANALYSES))
-    rows = connection.execute(select(audit.c.study_instance_uid, audit.c.at, audit.c.detail).where(ended))
-    return {(row.study_instance_uid, row.at): (row.detail or {}).get("model_version", "") for row in rows}

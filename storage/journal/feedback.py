@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Row, bindparam, insert, select
 
+from storage.analyses import analysis, image_result
 from storage.errors import BadVerdict, UnknownStudy, UnknownSubject
 from storage.feedback import NONE, feedback
 from storage.journal.transactions import Book, Transaction
@@ -27,9 +28,12 @@ _RANK = {"above": 3, "near": 2, "below": 1}
 _NEW = insert(feedback)
 _STUDIES = select(study).where(study.c.accession_number == bindparam("accession_number")).limit(2)
 _IMAGES = (
-    select(instance.c.sop_instance_uid, instance.c.result)
-    .where(instance.c.study_id == bindparam("key"), instance.c.excluded == 0)
-    .order_by(instance.c.id)
+    select(instance.c.sop_instance_uid, image_result.c.result)
+    .join(image_result, image_result.c.instance_id == instance.c.id)
+    .join(analysis, analysis.c.id == image_result.c.analysis_id)
+    .where(instance.c.study_id == bindparam("key"), instance.c.excluded == 0, instance.c.verdict != "")
+    .where(analysis.c.current == 1, analysis.c.shadow == 0)
+    .order_by(instance.c.id, analysis.c.id)
 )
 
 
@@ -62,9 +66,9 @@ class Feedback(Book):
         check_verdict(said)
         with self._transaction("judge") as tx:
             row = _study(tx, said.study)
-            images = {uid: result for uid, result in tx.sql.execute(_IMAGES, {"key": row.id}) if _is_judged(result)}
-            uid = _chosen(images, said)
-            values = {"study_id": row.id, "at": now, "sop_instance_uid": uid, **_subject(images[uid], said)}
+            results = [(uid, result) for uid, result in tx.sql.execute(_IMAGES, {"key": row.id}) if _is_judged(result)]
+            uid, result = _chosen(results, said)
+            values = {"study_id": row.id, "at": now, "sop_instance_uid": uid, **_subject(result, said)}
             key = tx.sql.execute(_NEW, values).inserted_primary_key
             assert key is not None  # one row was inserted
             kept = ("finding", "verdict", "present", "call", "model_digest", "reader")
@@ -104,28 +108,28 @@ def _is_judged(result: Any) -> bool:
     return bool(result and result.get("analysed") and result.get("findings"))
 
 
-def _chosen(images: Mapping[str, Any], said: Judgement) -> str:
-    """Return the SOP Instance UID of the image that the verdict is about."""
-    if not images:
+def _chosen(results: Sequence[tuple[str, Mapping[str, Any]]], said: Judgement) -> tuple[str, Mapping[str, Any]]:
+    """Return the SOP Instance UID and the result that the verdict is about; each model has one of each image."""
+    if not results:
         raise UnknownSubject("no image of this study has a result that could be judged; hilum audit studies says why")
-    if not said.sop_instance_uid:
-        return max(images, key=lambda uid: _strength(images[uid], said.finding))
-    if said.sop_instance_uid not in images:
-        raise UnknownSubject(f"this image has no result in this study; those that have: {', '.join(images)}")
-    return said.sop_instance_uid
+    of_image = [one for one in results if said.sop_instance_uid in ("", one[0])]
+    if not of_image:
+        named = ", ".join(dict.fromkeys(uid for uid, _ in results))
+        raise UnknownSubject(f"this image has no result in this study; those that have: {named}")
+    knowing = [one for one in of_image if _judged(one[1], said.finding)]
+    if not knowing:
+        names = ", ".join(dict.fromkeys(found["finding"] for _, result in of_image for found in result["findings"]))
+        raise UnknownSubject(f"the model knows no such finding; it knows {names}; or none, for nothing there")
+    return max(knowing, key=lambda one: _strength(_judged(one[1], said.finding)))
 
 
-def _strength(result: Mapping[str, Any], finding: str) -> tuple[int, float, float]:
-    found = result["findings"] if finding.lower() == NONE else [_named(result["findings"], finding)]
+def _judged(result: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """Return the findings of a result that have this name; all of them for "none"."""
+    return [f for f in result["findings"] if _plain(name) in (NONE, _plain(f["finding"]))]
+
+
+def _strength(found: Sequence[Mapping[str, Any]]) -> tuple[int, float, float]:
     return max((_RANK.get(f.get("call", ""), 0), f.get("score") or 0, f.get("probability") or 0) for f in found)
-
-
-def _named(findings: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
-    for found in findings:
-        if _plain(found["finding"]) == _plain(name):
-            return found
-    names = ", ".join(found["finding"] for found in findings)
-    raise UnknownSubject(f"the model knows no such finding; it knows {names}; or none, for nothing there")
 
 
 def _plain(name: str) -> str:
@@ -141,7 +145,7 @@ def _subject(result: Mapping[str, Any], said: Judgement) -> dict[str, Any]:
         judged = {"finding": NONE, "call": "above" if result.get("pathology") else call, "score": None,
                   "probability": result.get("pathology_probability"), "present": int(not agrees)}  # fmt: skip
     else:
-        found = _named(result["findings"], said.finding)
+        (found,) = _judged(result, said.finding)
         judged = {"finding": found["finding"], "call": found["call"], "score": found.get("score"),
                   "probability": found.get("probability"),
                   "present": int(agrees == (found["call"] in CLAIMS))}  # fmt: skip

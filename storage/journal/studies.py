@@ -10,12 +10,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, update
 
+from storage.analyses import ResultObject, analysis
 from storage.database import reading
 from storage.errors import WrongState
 from storage.journal.earlier import corrected_since, load_earlier
 from storage.journal.outcomes import write_objects
 from storage.journal.transactions import Book, Transaction, analyse_again, deliver_again
-from storage.records import Instance, ResultObject, State, Study
+from storage.records import Instance, State, Study
 from storage.schema import delivery, instance, study
 
 _OPEN = (
@@ -50,12 +51,13 @@ class Studies(Book):
             ids = [row.id for row in chosen]
             claim = update(study).where(study.c.id.in_(ids), study.c.state == str(State.RECEIVED))
             tx.sql.execute(claim.values(claimed_by=worker, attempts=study.c.attempts + 1, not_before=None))
-            return _load(tx.sql, chosen, max_attempts)
+            return load_studies(tx.sql, chosen, max_attempts)
 
     def release_claims(self, worker: str) -> int:
         """Drop the claims that a worker held when it died; called when it starts again. The attempts stay counted."""
         with self._transaction("release_claims") as tx:
             claimed = (study.c.state == str(State.RECEIVED)) & (study.c.claimed_by == worker)
+            tx.sql.execute(update(analysis).where(analysis.c.claimed_by == worker).values(claimed_by=""))
             return tx.sql.execute(update(study).where(claimed).values(claimed_by="")).rowcount
 
     def forgive_claims(self, life: str) -> int:
@@ -71,6 +73,9 @@ class Studies(Book):
                 & ~study.c.claimed_by.endswith(life, autoescape=True)
             )
             opened = {"claimed_by": "", "attempts": study.c.attempts - 1}
+            theirs = (analysis.c.claimed_by != "") & ~analysis.c.claimed_by.endswith(life, autoescape=True)
+            forgiven = {"claimed_by": "", "attempts": analysis.c.attempts - 1}
+            tx.sql.execute(update(analysis).where(theirs).values(forgiven))
             return tx.sql.execute(update(study).where(earlier).values(opened)).rowcount
 
     def unclaim(self, study_id: int, not_before: datetime, reason: str) -> None:
@@ -186,7 +191,7 @@ def _choose(tx: Transaction, ready: ColumnElement[bool], limit: int, max_attempt
     return chosen
 
 
-def _load(connection: Connection, rows: Sequence[Any], max_attempts: int) -> list[Study]:
+def load_studies(connection: Connection, rows: Sequence[Any], max_attempts: int = 2) -> list[Study]:
     """Return the studies with their images and the result objects made so far."""
     ids = [row.id for row in rows]
     instances: dict[int, list[Instance]] = defaultdict(list)

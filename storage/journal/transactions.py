@@ -191,7 +191,6 @@ def begin_study(tx: Transaction, obj: ReceivedObject, now: datetime) -> int:
         "received_at": now,
         "last_received_at": now,
         "claimed_by": "",
-        "model_digest": "",
     }
     key = tx.sql.execute(_NEW_STUDY, values).inserted_primary_key
     assert key is not None  # one row was inserted

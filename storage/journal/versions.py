@@ -53,7 +53,7 @@ def put_into_use(
     old, new_id = tx.study(held.study_id), _study_of(tx, obj, now)
     values = {name: origin[name] for name in ORIGIN}
     values |= {name: getattr(obj, name) for name in ("series_instance_uid", "sop_class_uid", "transfer_syntax_uid")}
-    blank = {"verdict": "", "reason": "", "result": None, "excluded": 0}
+    blank = {"verdict": "", "reason": "", "excluded": 0}
     tx.sql.execute(update(instance).where(instance.c.id == held.id).values(study_id=new_id, **values, **blank))
     tx.change(new_id, last_received_at=now, **{name: getattr(obj, name) for name in IDENTITY})
     analyse_again(tx, tx.study(new_id), event, now, actor, held.sop_instance_uid, detail)

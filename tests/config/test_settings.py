@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from config.alerting import NOTIFIER_TYPES, AlertSettings
+from config.models import ModelSettings
 from config.sections import PeerSettings, Section
 from config.settings import ConfigurationError, Settings, load
 from daemon.delivery.destinations import TYPES
@@ -43,6 +44,8 @@ def test_every_key_is_documented_with_its_default() -> None:
             for table in data[name]:
                 documented(table, TYPES[table["type"]].settings)
             assert [table["type"] for table in data[name]] == list(TYPES)
+        elif name == "model":
+            documented(data[name][0], ModelSettings)
         elif name == "alert":
             documented(data[name][0], AlertSettings)
         elif name == "notifier":

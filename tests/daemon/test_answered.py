@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from config.sections import DestinationSettings
-from daemon.answers import _answered
-from daemon.examined import ExaminedImage
+from daemon.analysis.answers import _answered
+from daemon.analysis.examined import ExaminedImage
 from daemon.wiring import read_settings
 from dicom_io.image.selection import Sign
 from storage.records import Instance

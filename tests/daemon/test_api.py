@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from config.settings import load
 from daemon.web.api import application
-from storage.records import InstanceOutcome
+from storage.analyses import InstanceOutcome
 from storage.spool import Spool
 from storage.store import open_store
 from tests.support.studies import analysed, at, image, outcome, report, take_up
@@ -30,7 +30,7 @@ def client(tmp_path: Path) -> TestClient:
         InstanceOutcome(study.instances[0].id, "analysed", "", dict(SEEN)),
         InstanceOutcome(study.instances[1].id, "refused", "every pixel has the stored value 7", None),
     )
-    journal.analysed(study, outcome(study, report("1.2.1.9", "pacs"), instances=verdicts), at(61))
+    journal.analysed(study, outcome(study, report("1.2.1.9", "pacs"), results=verdicts), at(61))
     journal.received(image("1.2.1", 3), at(70))
     settings = load(None, {"HILUM__STORAGE__DIRECTORY": str(tmp_path), "HILUM__STORAGE__MIN_FREE_BYTES": "1"})
     return TestClient(application(settings, store, spool), base_url="http://localhost")

@@ -41,7 +41,8 @@ def test_keys_are_named_and_values_are_not(tmp_path: Path) -> None:
     ("section", "restarted", "told"),
     [
         ("peer", set(), {"receive", "deliver"}),
-        ("model", {"analyse-0", "house"}, {"receive"}),
+        ("model", {"analyse-0"}, {"receive"}),
+        ("analysis", {"analyse-0", "house"}, {"receive"}),
         ("delivery", {"deliver", "notify"}, {"receive"}),
         ("http", {"house"}, {"receive"}),
         ("alert", {"analyse-0"}, {"receive"}),

@@ -14,7 +14,8 @@ from daemon.runtime.clock import now
 from dicom_io.image.header import read_header
 from dicom_io.network.errors import InstanceConflict
 from dicom_io.services.store_scp import Arrived
-from storage.records import AnalysisOutcome, InstanceOutcome
+from storage.analyses import InstanceOutcome
+from storage.records import AnalysisOutcome
 from storage.spool import Spool
 from storage.store import Store, open_store
 from tests.support.peers import dx_file

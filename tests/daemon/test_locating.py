@@ -1,4 +1,4 @@
-"""daemon.locating: the page and the journal's result give the same place, each in its own pixels."""
+"""daemon.analysis.locating: the page and the journal's result give the same place, each in its own pixels."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from daemon import translate
-from daemon.locating import location_on_page, result_with_locations
+from daemon.analysis.locating import location_on_page, result_with_locations
 from dicom_io.composite.analysis import Analysis
 from dicom_io.image.decode import decode
 from dicom_io.image.header import read_header

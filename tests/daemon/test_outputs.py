@@ -12,10 +12,11 @@ from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 
 from config.settings import ConfigurationError
 from daemon import outputs, pipeline
-from daemon.examined import ExaminedImage
+from daemon.analysis.examined import ExaminedImage, ModelOpinion
+from daemon.analysis.routing import routes
 from daemon.wiring import open_classifier, read_settings
 from dicom_io.composite.analysis import Analysis, Encoded, PredecessorRef, ResultKind, result_uid
-from storage.earlier import EarlierObject
+from storage.analyses import EarlierObject
 from storage.records import Instance, Study
 from tests.support.peers import dx_file
 
@@ -74,7 +75,8 @@ def test_a_new_kind_is_made_grouped_and_kept(tmp_path: Path, untrained: dict[str
     ])  # fmt: skip
     study = Study(1, header.study_instance_uid, 1, 1, pipeline.datetime.now().astimezone(), (instance,), earlier)
     images = [ExaminedImage(instance, header, "refused", "too dark")]
-    outcome = pipeline.conclude(study, images, open_classifier(settings), settings, study.received_at)
+    opinion = ModelOpinion(routes(settings)[0], open_classifier(settings), tuple(images))
+    outcome = pipeline.conclude(study, [opinion], settings, study.received_at)
     notes = [made for made in outcome.objects if made.kind == "note"]
     assert [(made.destinations, made.data) for made in notes] == [(("a", "b"), b"1 images, en-US, after ['1.5.1']")]
     assert sorted(made.destinations for made in outcome.objects if made.kind == "sr") == [("b",), ("c",)]

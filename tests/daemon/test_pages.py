@@ -14,8 +14,10 @@ from pydicom.encaps import generate_frames
 from pydicom.uid import SecondaryCaptureImageStorage, generate_uid
 
 from config.settings import Settings
-from daemon import answers, pipeline, translate
-from daemon.examined import ExaminedImage
+from daemon import pipeline, translate
+from daemon.analysis import answers
+from daemon.analysis.examined import ExaminedImage, ModelOpinion
+from daemon.analysis.routing import routes
 from daemon.wiring import open_classifier, read_settings
 from dicom_io.composite.analysis import Analysis
 from dicom_io.image.decode import decode
@@ -28,7 +30,8 @@ from dicom_io.results.page import sheet
 from dicom_io.results.page.content import pages
 from dicom_io.results.wording import not_analysed
 from inference.serving.classifier import Classifier
-from storage.records import Instance, ResultObject, Study
+from storage.analyses import ResultObject
+from storage.records import Instance, Study
 from tests.dicom_io.test_decode import write
 from tests.support.sample_pages import coloured, picture_of, reading, words
 from tests.support.selection import rules
@@ -64,7 +67,8 @@ def concluded(images: Sequence[ExaminedImage], world: tuple[Settings, Classifier
     settings, classifier = world
     study = Study(1, "1.2.3", 1, 1, NOW, tuple(image.instance for image in images))
     (classified,) = pipeline.classify([tuple(images)], classifier, 8)
-    return list(pipeline.conclude(study, classified, classifier, settings, NOW).objects)
+    opinion = ModelOpinion(routes(settings)[0], classifier, classified)
+    return list(pipeline.conclude(study, [opinion], settings, NOW).objects)
 
 
 def named(images: Sequence[ExaminedImage], world: tuple[Settings, Classifier]) -> Analysis:

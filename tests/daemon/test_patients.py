@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from config.settings import Settings
 from daemon import pipeline
+from daemon.analysis.routing import routes
 from daemon.cli.main import app
 from daemon.decisions import Quarantine, SeveralPatients, decide
 from daemon.runtime.clock import now
@@ -63,9 +64,10 @@ class Line:
         return outcomes
 
     def _analysed(self, study: Study) -> AnalysisOutcome:
-        images = pipeline.read_images(study, self.spool, self.settings)
-        (images,) = pipeline.classify([images], self.classifier, 8)
-        outcome = pipeline.conclude(study, images, self.classifier, self.settings, now().astimezone())
+        routed = routes(self.settings)
+        images = pipeline.read_images(study, self.spool, routed, self.settings.dicom.max_pixels)
+        opinions = pipeline.opinions([images], routed[0], self.classifier, 8)
+        outcome = pipeline.conclude(study, opinions, self.settings, now().astimezone())
         self.store.journal.analysed(study, outcome, now())
         return outcome
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from config.alerting import AlertSettings
-from daemon import triage
+from daemon.analysis import triage
 from daemon.decisions import CannotWork
-from daemon.wiring import open_classifier, read_settings
+from daemon.wiring import open_models, read_settings
 from inference.prediction import ANY_FINDING, Finding, Prediction, refused
 from storage.records import Instance, Study
 from tests.support.bundles import as_settings, sure_bundle
@@ -131,7 +131,7 @@ def test_an_alert_that_could_never_be_raised_is_refused(tmp_path: Path, finding:
     """A spelling mistake, or a finding on which the model makes no call, is named when the model is loaded."""
     bundle = sure_bundle(tmp_path / "bundle", assessed=("Effusion",))
     environ = {**as_settings(bundle), "HILUM__STORAGE__DIRECTORY": str(tmp_path)}
-    open_classifier(read_settings(None, {**environ, "HILUM__ALERT": '[{"name": "a", "finding": "Effusion"}]'}))
+    open_models(read_settings(None, {**environ, "HILUM__ALERT": '[{"name": "a", "finding": "Effusion"}]'}))
     with pytest.raises(CannotWork) as refusal:
-        open_classifier(read_settings(None, {**environ, "HILUM__ALERT": f'[{{"name": "a", "finding": "{finding}"}}]'}))
+        open_models(read_settings(None, {**environ, "HILUM__ALERT": f'[{{"name": "a", "finding": "{finding}"}}]'}))
     assert said in str(refusal.value)

@@ -2,6 +2,7 @@
 
 from sqlalchemy import Engine
 
+from storage.analyses import UsedModel
 from storage.journal import Journal
 from storage.records import Compared, Likeness
 from tests.support.studies import analysed, at, image, outcome, report, take_up
@@ -17,7 +18,7 @@ def test_earlier_results_have_their_time_and_model(engine: Engine) -> None:
     (study,) = take_up(journal, 300)
     assert [(made.made_at, made.model) for made in study.earlier] == [(at(61), "")]
     both = report("1.2.3.10", "pacs"), report("1.2.3.11", "pacs", kind="sc")
-    journal.analysed(study, outcome(study, *both, model_version="2.1"), at(301))
+    journal.analysed(study, outcome(study, *both, model=UsedModel("chest", bundle_version="2.1")), at(301))
     journal.received(image(number=3), at(400))
     (study,) = take_up(journal, 500)
     assert [(made.made_at, made.model) for made in study.earlier] == [(at(61), ""), (at(301), "2.1"), (at(301), "2.1")]

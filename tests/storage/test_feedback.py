@@ -1,6 +1,5 @@
 """What readers say of results is kept as it was said, with what it was said of."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from storage.analyses import InstanceOutcome
 from storage.database import open_database, writing
 from storage.errors import BadVerdict, UnknownStudy, UnknownSubject
 from storage.journal.feedback import Judgement
@@ -40,9 +40,8 @@ def test_a_verdict_keeps_what_it_is_about(store: Store) -> None:
     store.journal.replay("1.2.3", at(200))
     (taken,) = store.journal.settled(at(300), 3.0, 1, "worker")
     other = result(found("Effusion", "below", 0.1, 20), model=MODEL | {"digest": "sha256:other"})
-    plain = outcome(taken)
-    instances = (replace(plain.instances[0], result=other),)
-    store.journal.analysed(taken, replace(plain, instances=instances), at(301))
+    results = (InstanceOutcome(taken.instances[0].id, "analysed", "", other),)
+    store.journal.analysed(taken, outcome(taken, results=results), at(301))
     (listed,) = store.feedback.listed()
     assert listed.items() >= expected.items()
     (standing,) = store.feedback.standing()

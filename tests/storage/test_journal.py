@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
+from storage.analyses import InstanceOutcome, UsedModel
 from storage.audit import Trail
 from storage.database import open_database, reading
 from storage.errors import UnknownStudy, WrongState
@@ -16,12 +17,10 @@ from storage.journal import Journal
 from storage.journal.transactions import FAULT_VERBS
 from storage.queries import Queries
 from storage.records import (
-    AnalysisOutcome,
     Arrival,
     Attempt,
     Compared,
     Held,
-    InstanceOutcome,
     Likeness,
     PendingCommitRequest,
     Sent,
@@ -321,13 +320,17 @@ def test_verdicts_and_findings_are_kept(engine: Engine, journal: Journal) -> Non
         InstanceOutcome(study.instances[0].id, "analysed", "", {"pathology": True}),
         InstanceOutcome(study.instances[1].id, "refused", "truncated"),
     )
-    journal.analysed(study, AnalysisOutcome(verdicts, (), "ANALYSED", "one refused", [found], "sha256:abc"), at(61))
+    model = UsedModel("chest", "CXR", "4", "sha256:abc", "sha256:site")
+    said = outcome(study, findings=[found], results=verdicts, model=model, reason="one refused")
+    journal.analysed(study, said, at(61))
     detail = Queries(engine).study_detail("1.2.3")
     assert detail is not None
-    assert [(i["verdict"], i["reason"], i["result"]) for i in detail["instances"]] == [
-        ("analysed", "", {"pathology": True}), ("refused", "truncated", None),
-    ]  # fmt: skip
-    assert (detail["findings"], detail["model_digest"]) == ([found], "sha256:abc")
+    assert [(i["verdict"], i["reason"]) for i in detail["instances"]] == [("analysed", ""), ("refused", "truncated")]
+    assert [result.get("pathology") for result in Queries(engine).results("1.2.3")] == [True, None]
+    assert detail["findings"] == [found]
+    assert detail["models"] == [
+        {"name": "chest", "bundle_name": "CXR", "version": "4", "digest": "sha256:abc", "site_digest": "sha256:site"}
+    ]
     assert (detail["state"], detail["reason"]) == ("ANALYSED", "one refused")
 
 

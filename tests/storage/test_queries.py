@@ -3,17 +3,13 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.operations import Operations
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine
 
-from storage.database import open_database, writing
+from storage.database import open_database
 from storage.journal import Journal
 from storage.queries import Queries
 from tests.conftest import ROOT
@@ -81,27 +77,6 @@ def test_studies_have_the_promised_keys(engine: Engine) -> None:
 def test_studies_are_filtered(engine: Engine, asked: dict[str, Any], expected: list[str]) -> None:
     """Each filter narrows the answer; together they narrow it further."""
     assert uids(Queries(engine).studies(**asked)) == expected
-
-
-def test_results_of_an_earlier_version_have_the_names_of_today(database_url: str, tmp_path: Path) -> None:
-    """The migration renames stored calls in summaries and in the results of images, and the filter finds them."""
-    engine = open_database(database_url, tmp_path)
-    journal = Journal(engine)
-    journal.received(image("1.2.3"), at(0))
-    (study,) = take_up(journal)
-    findings = [found("Effusion", "present"), found("Mass", "undetermined"), found("call:absent", "absent")]
-    written = outcome(study, report("1.2.3.9", "pacs"), findings=findings)
-    seen = tuple(replace(i, result={"analysed": True, "findings": findings}) for i in written.instances)
-    journal.analysed(study, replace(written, instances=seen), at(61))
-    migration = import_module("storage.migrations.versions.0005_names_of_the_calls")
-    with writing(engine) as connection, Operations.context(MigrationContext.configure(connection)):
-        migration.upgrade()
-    queries = Queries(engine)
-    today = [found("Effusion", "above"), found("Mass", "near"), found("call:absent", "below")]
-    (row,) = queries.studies(finding="Effusion")
-    assert row["findings"] == today
-    assert queries.studies(finding="Mass") == []
-    assert [result["findings"] for result in queries.results("1.2.3")] == [today]
 
 
 def test_events_and_deliveries(engine: Engine) -> None:

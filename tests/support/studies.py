@@ -1,19 +1,13 @@
 """Made-up studies for tests of the storage package: each value short, each promise visible."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from storage.analyses import InstanceOutcome, ModelOutcome, ResultObject, UsedModel
 from storage.journal import Journal
-from storage.records import (
-    AnalysisOutcome,
-    Attempt,
-    InstanceOutcome,
-    ReceivedObject,
-    ResultObject,
-    Sent,
-    Spooled,
-    Study,
-)
+from storage.records import AnalysisOutcome, Attempt, ReceivedObject, Sent, Spooled, Study
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ACCEPTED = Sent("ACCEPTED", 0x0000)
@@ -53,10 +47,19 @@ def report(uid: str, *destinations: str, kind: str = "sr", committing: tuple[str
     return ResultObject(kind, sop_class_uid, uid, transfer_syntax_uid, uid.encode(), destinations, committing)
 
 
-def outcome(study: Study, *objects: ResultObject, **more: Any) -> AnalysisOutcome:
-    """All images of a study analysed, with these results."""
-    instances = tuple(InstanceOutcome(i.id, "analysed", "", {"analysed": True}) for i in study.instances)
-    return AnalysisOutcome(**{"instances": instances, "objects": objects, **more})
+def outcome(
+    study: Study,
+    *objects: ResultObject,
+    findings: Sequence[dict[str, Any]] = (),
+    results: Sequence[InstanceOutcome] = (),
+    model: UsedModel | None = None,
+    **more: Any,
+) -> AnalysisOutcome:
+    """All images of a study analysed by one model, with these results."""
+    images = tuple(results) or tuple(InstanceOutcome(i.id, "analysed", "", {"analysed": True}) for i in study.instances)
+    said = ModelOutcome(model or UsedModel(), images, list(findings), objects)
+    verdicts = tuple(replace(one, result=None) for one in images)
+    return AnalysisOutcome(**{"instances": verdicts, "models": (said,), **more})
 
 
 def take_up(journal: Journal, seconds: float = 60, worker: str = "worker", limit: int = 10) -> list[Study]:

@@ -1,8 +1,8 @@
 """Studies with results and readers' verdicts on them, as the journal keeps both."""
 
-from dataclasses import replace
 from typing import Any
 
+from storage.analyses import InstanceOutcome, UsedModel
 from storage.journal import Journal
 from storage.journal.feedback import Judgement
 from tests.support.studies import at, image, outcome, take_up
@@ -27,9 +27,9 @@ def with_results(journal: Journal, study: str, *results: dict[str, Any], seconds
     for number in range(1, len(results) + 1):
         journal.received(image(study, number, **more), at(seconds))
     (taken,) = take_up(journal, seconds + 60)
-    plain = outcome(taken)
-    judged = tuple(replace(i, result=r) for i, r in zip(plain.instances, results, strict=True))
-    journal.analysed(taken, replace(plain, instances=judged, model_digest=MODEL["digest"]), at(seconds + 61))
+    judged = [InstanceOutcome(i.id, "analysed", "", r) for i, r in zip(taken.instances, results, strict=True)]
+    model = UsedModel("model", MODEL["name"], MODEL["version"], MODEL["digest"])
+    journal.analysed(taken, outcome(taken, results=judged, model=model), at(seconds + 61))
     return [i.sop_instance_uid for i in taken.instances]
 
 

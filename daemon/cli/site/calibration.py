@@ -27,7 +27,7 @@ def evaluate_site(config: Path | None, out: Path | None, as_json: bool) -> None:
     from inference.training.site.fit_site import fit_site
 
     try:
-        bundle = open_bundle(settings_of(config))
+        bundle = open_bundle(settings_of(config).model_in_use())
     except CannotWork as fault:
         say(str(fault), err=True)
         raise typer.Exit(2) from None

@@ -68,6 +68,13 @@ def sop_class(header: Header, rules: SelectionRules) -> str:
     return ""
 
 
+def listed_class(header: Header, rules: SelectionRules) -> str:
+    """Reject what is no object of `rules.sop_classes`."""
+    uid = header.sop_class_uid
+    named = rules.sop_classes and uid not in rules.sop_classes
+    return f"SOP Class {uid} is not one that the model is for" if named else ""
+
+
 def _secondary_capture(header: Header, rules: SelectionRules) -> str:
     """A radiograph that a gateway or an archive wrapped has the Modality of a radiograph; others have OT or none."""
     if not rules.secondary_capture:

@@ -49,6 +49,14 @@ def age(header: Header, rules: SelectionRules) -> str:
     return f"Patient's Age and birth date contradict each other: one is of an age below {limit:g} years"
 
 
+def oldest(header: Header, rules: SelectionRules) -> str:
+    """Reject who is surely older than the model is meant for, by whichever is there of Patient's Age and birth date."""
+    known = [years for years in (stated_years(header), counted_years(header)) if years is not None]
+    limit = rules.maximum_age_years
+    old = bool(limit and known) and min(known) > limit
+    return f"older than {limit:g} years: the model is meant for younger patients" if old else ""
+
+
 def age_remark(header: Header, rules: SelectionRules) -> str:
     """Return what a reader has to know if nothing readable says how old the patient is; else ""."""
     limit = rules.minimum_age_years

@@ -8,6 +8,7 @@ from dicom_io.image.selection.derived import derived, image_type
 from dicom_io.image.selection.origin import (
     drawn_in_colour,
     is_unnamed_capture,
+    listed_class,
     made_by_hilum,
     may_be_film,
     modality,
@@ -15,16 +16,16 @@ from dicom_io.image.selection.origin import (
     result_of_program,
     sop_class,
 )
-from dicom_io.image.selection.patient import age, age_remark, species
+from dicom_io.image.selection.patient import age, age_remark, oldest, species
 from dicom_io.image.selection.verdict import SelectionRules, Sign, Verdict
-from dicom_io.image.selection.view import view
+from dicom_io.image.selection.view import listed_view, view
 
 Rule = Callable[[Header, SelectionRules], str]  # returns the reason why it rejects the image, or ""
 
 _RESULTS: tuple[Rule, ...] = (made_by_hilum, result_of_program)
 _RULES: tuple[Rule, ...] = (
-    *_RESULTS, sop_class, modality, presentation_intent_type, image_type, drawn_in_colour, derived, species, body_part,
-    view, age,
+    *_RESULTS, sop_class, listed_class, modality, presentation_intent_type, image_type, drawn_in_colour, derived,
+    species, body_part, view, listed_view, age, oldest,
 )  # fmt: skip
 
 

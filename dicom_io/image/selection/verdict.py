@@ -18,6 +18,9 @@ class SelectionRules:
     for_processing: bool  # accept raw detector data (DX For Processing)
     secondary_capture: bool  # accept a Secondary Capture whose Modality is a radiograph's
     minimum_age_years: float  # 0: no limit; a patient of unknown age is accepted
+    sop_classes: tuple[str, ...] = ()  # UIDs; empty: every class of radiographs
+    views: tuple[str, ...] = ()  # "PA", "AP"; empty: both, and an image whose view is unknown counts as any
+    maximum_age_years: float = 0.0  # 0: no limit; a patient of unknown age is accepted
     read_descriptions: bool = True  # search the descriptions where the coded attributes say nothing
     animals: bool = False
 

@@ -28,6 +28,14 @@ def view(header: Header, rules: SelectionRules) -> str:
     return _reason(found, where) if found in excluded else ""
 
 
+def listed_view(header: Header, rules: SelectionRules) -> str:
+    """Return why the projection is not one of `rules.views`; "" if it is, or is not known."""
+    found = projection(header)
+    if not rules.views or not found or found in rules.views:
+        return ""
+    return f"the view is {found}, and the model is for {' and '.join(rules.views)}"
+
+
 def projection(header: Header) -> Projection:
     """Return whether the rays went from the back to the front ("PA") or from the front to the back ("AP").
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cache, partial
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from config.sections import DestinationSettings
 from daemon import outputs, translate
-from daemon.examined import ExaminedImage
-from daemon.locating import location_on_page
+from daemon.analysis.examined import ExaminedImage
+from daemon.analysis.locating import location_on_page
 from dicom_io.composite.analysis import Analysis, SourceImage
 from dicom_io.image.selection import Sign
-from storage.records import ResultObject, Study
+from storage.analyses import ResultObject
+from storage.records import Study
 
 if TYPE_CHECKING:  # the receiver and the couriers must not load torch
     from inference.serving.classifier import Classifier
@@ -31,18 +32,25 @@ def result_objects(
     classifier: Classifier,
     destinations: Sequence[DestinationSettings],
     started: datetime,
+    others: Collection[str] = (),
 ) -> list[ResultObject]:
-    """Each result object once, with the destinations that get it."""
+    """Each result object of a model once, with the destinations that get it.
+
+    `others` names the other models in use: the earlier results of the study that are not theirs are this model's, and
+    those of a model that it took the place of.
+    """
     made: list[ResultObject] = []
+    own = tuple(one for one in study.earlier if one.model_name not in others)
+    study = replace(study, earlier=own)
     for named, told in _answered(in_scope, images, destinations):
         sources = tuple(_source_image(image, classifier) for image in named)
         analysis = Analysis(sources, translate.model_identity(classifier), started)
-        for name in outputs.MODULES:
-            for options, group in outputs.grouped(name, told):
-                kind, revised = outputs.kind(name), translate.revised(analysis, study, group)
+        for output in outputs.MODULES:
+            for options, group in outputs.grouped(output, told):
+                kind, revised = outputs.kind(output), translate.revised(analysis, study, group)
                 before = translate.rejected if kind.rejects else translate.predecessors
-                encoded = kind.make(revised, options, before(study.earlier, name, group, made))
-                made += [translate.result_object(name, one, group) for one in encoded]
+                encoded = kind.make(revised, options, before(study.earlier, output, group, made))
+                made += [translate.result_object(output, one, group) for one in encoded]
     return made
 
 

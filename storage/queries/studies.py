@@ -1,16 +1,18 @@
 """The queries of administrators. They need neither a model nor a DICOM library, and return times as ISO 8601 text."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, exists, func, select
+from sqlalchemy import Connection, Engine, exists, func, select
 
+from storage.analyses import analysis
+from storage.analyses import finding as finding_table
 from storage.database import reading
+from storage.queries.analyses import SAID, AnalysisQueries, findings_of_studies, models_of_studies
+from storage.queries.rows import chunks, matching, plain, window
 from storage.records import State
 from storage.schema import audit, conflict, delivery, instance, result_object, study
-from storage.schema import finding as finding_table
 
 _STUDY_COLUMNS = (
     "study_instance_uid",
@@ -26,7 +28,6 @@ _STUDY_COLUMNS = (
     "committed_at",
     "revision",
     "attempts",
-    "model_digest",
 )
 
 
@@ -39,7 +40,7 @@ _CONFLICTS = select(
 ).join(instance, instance.c.sop_instance_uid == conflict.c.sop_instance_uid)
 
 
-class Queries:
+class StudyQueries(AnalysisQueries):
     """The queries of administrators; no method changes anything. Rows are dictionaries that can be written as JSON."""
 
     def __init__(self, engine: Engine) -> None:
@@ -70,18 +71,28 @@ class Queries:
         if finding is not None:
             named = func.lower(finding_table.c.finding) == finding.lower()
             above = finding_table.c.call == "above"
-            query = query.where(exists().where(finding_table.c.study_id == study.c.id, above, named))
+            of_study = (analysis.c.id == finding_table.c.analysis_id) & (analysis.c.study_id == study.c.id)
+            query = query.where(exists().where(of_study, SAID, above, named))
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(study.c.received_at.desc(), study.c.id.desc()).limit(limit)).all()
-            found = _findings(connection, [row.id for row in rows])
-            images = _image_counts(connection, [row.id for row in rows])
+            ids = [row.id for row in rows]
+            found, images, models = (
+                findings_of_studies(connection, ids),
+                _image_counts(connection, ids),
+                models_of_studies(connection, ids),
+            )
         return [
-            {**_plain(row._mapping, _STUDY_COLUMNS), "images": images.get(row.id, 0), "findings": found[row.id]}
+            {
+                **plain(row._mapping, _STUDY_COLUMNS),
+                "models": models[row.id],
+                "images": images.get(row.id, 0),
+                "findings": found[row.id],
+            }
             for row in rows
         ]
 
     def study_detail(self, study_instance_uid: str) -> dict[str, Any] | None:
-        """Return one study with its images, result objects, deliveries and events; None if the study is unknown."""
+        """Return one study with its images, analyses, result objects, deliveries and events; None if it is unknown."""
         found = self.studies(study_instance_uid=study_instance_uid)
         if not found:
             return None
@@ -93,32 +104,16 @@ class Queries:
                 select(*objects).where(result_object.c.study_id == key).order_by(result_object.c.id)
             )
             more = {
-                "instances": [_plain(row, skip=("id", "study_id")) for row in images.mappings()],
-                "objects": [_plain(row) for row in made.mappings()],
+                "instances": [plain(row, skip=("id", "study_id")) for row in images.mappings()],
+                "objects": [plain(row) for row in made.mappings()],
             }
         return {
             **found[0],
             **more,
+            "analyses": self.analyses(study_instance_uid),
             "deliveries": self.deliveries(study_instance_uid=study_instance_uid),
             "events": self.events(study_instance_uid=study_instance_uid),
         }
-
-    def results(self, study_instance_uid: str) -> list[dict[str, Any]]:
-        """Return the result of each image in order of arrival, as the objects that `hilum predict --json` prints.
-
-        Their "file" is the SOP Instance UID. An image without a result has "analysed": false and the reason. How an
-        image was taken, which the journal keeps as "acquisition", is left out.
-        """
-        columns = instance.c.sop_instance_uid, instance.c.reason, instance.c.result
-        query = select(*columns).join(study, study.c.id == instance.c.study_id).order_by(instance.c.id)
-        with reading(self._engine) as connection:
-            rows = connection.execute(query.where(study.c.study_instance_uid == study_instance_uid)).all()
-        waits = "not analysed yet"
-        return [
-            {key: value for key, value in row.result.items() if key != "acquisition"} if row.result
-            else {"file": row.sop_instance_uid, "analysed": False, "reason": row.reason or waits}
-            for row in rows
-        ]  # fmt: skip
 
     def events(
         self,
@@ -136,7 +131,7 @@ class Queries:
             query = query.where(audit.c.event == event.upper())
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(audit.c.id.desc()).limit(limit)).mappings().all()
-        return [_plain(row) for row in reversed(rows)]
+        return [plain(row) for row in reversed(rows)]
 
     def quarantined(self, limit: int = 1000) -> list[dict[str, Any]]:
         """Return the quarantined studies, which wait for a person, newest first."""
@@ -152,7 +147,7 @@ class Queries:
         if not settled:
             query = query.where(conflict.c.state == "OPEN")
         with reading(self._engine) as connection:
-            return [_plain(row) for row in connection.execute(query).mappings()]
+            return [plain(row) for row in connection.execute(query).mappings()]
 
     def images(self, study_instance_uid: str) -> list[dict[str, Any]]:
         """The images of a study in the order of arrival, with the names of their files in the spool."""
@@ -160,14 +155,14 @@ class Queries:
         query = select(*(instance.c[name] for name in names)).join(study, study.c.id == instance.c.study_id)
         query = query.where(study.c.study_instance_uid == study_instance_uid).order_by(instance.c.id)
         with reading(self._engine) as connection:
-            return [_plain(row) for row in connection.execute(query).mappings()]
+            return [plain(row) for row in connection.execute(query).mappings()]
 
     def conflict(self, conflict_id: int) -> dict[str, Any] | None:
         """Return one conflict with the names of both files in the spool; None if no conflict has this number."""
         query = _CONFLICTS.add_columns(conflict.c.spool_name, instance.c.spool_name.label("held_spool_name"))
         with reading(self._engine) as connection:
             row = connection.execute(query.where(conflict.c.id == conflict_id)).mappings().one_or_none()
-        return _plain(row) if row else None
+        return plain(row) if row else None
 
     def deliveries(
         self,
@@ -192,48 +187,12 @@ class Queries:
             (delivery.c.state, state and state.upper()),
         ))  # fmt: skip
         with reading(self._engine) as connection:
-            return [_plain(row) for row in connection.execute(query).mappings()]
-
-
-def window(query: Select[Any], column: Any, since: datetime | None, until: datetime | None) -> Select[Any]:
-    """Keep the rows whose time is from `since` (included) to `until` (not included); None is no limit."""
-    if since is not None:
-        query = query.where(column >= since)
-    return query if until is None else query.where(column < until)
-
-
-def matching(query: Select[Any], wanted: Iterable[tuple[Any, Any]]) -> Select[Any]:
-    """Keep the rows in which each column has the value that is wanted of it; None wants nothing."""
-    for column, value in wanted:
-        if value is not None:
-            query = query.where(column == value)
-    return query
-
-
-def _findings(connection: Connection, study_ids: Sequence[int]) -> dict[int, list[Any]]:
-    found: dict[int, list[Any]] = defaultdict(list)
-    for ids in _chunks(study_ids):
-        query = select(finding_table).where(finding_table.c.study_id.in_(ids))
-        query = query.order_by(finding_table.c.study_id, finding_table.c.position)
-        for row in connection.execute(query):
-            found[row.study_id].append(row.content)
-    return found
+            return [plain(row) for row in connection.execute(query).mappings()]
 
 
 def _image_counts(connection: Connection, study_ids: Sequence[int]) -> dict[int, int]:
     counted: dict[int, int] = {}
-    for ids in _chunks(study_ids):
+    for ids in chunks(study_ids):
         query = select(instance.c.study_id, func.count()).where(instance.c.study_id.in_(ids))
         counted.update((row[0], row[1]) for row in connection.execute(query.group_by(instance.c.study_id)))
     return counted
-
-
-def _chunks(values: Sequence[int], size: int = 500) -> Iterable[Sequence[int]]:
-    """Split the values: a statement of SQLite has at most 32766 parameters, in older versions 999."""
-    return (values[start : start + size] for start in range(0, len(values), size))
-
-
-def _plain(row: Any, names: Iterable[str] | None = None, skip: Iterable[str] = ()) -> dict[str, Any]:
-    """Return a row as a dictionary that can be written as JSON."""
-    chosen = [name for name in (names or row) if name not in skip]
-    return {name: row[name].isoformat() if isinstance(row[name], datetime) else row[name] for name in chosen}

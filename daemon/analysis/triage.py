@@ -45,9 +45,19 @@ def raised(
     )
 
 
-def check_findings_of_alerts(alerts: Sequence[AlertSettings], classifier: Classifier) -> None:
-    """Raise CannotWork for an alert on a finding that the model does not know, or on which it never makes a call."""
-    known, called = classifier.calibration.names, classifier.calibration.called
+def joined(raised: Sequence[Raised | None]) -> Raised | None:
+    """Return what several models raised together; a notifier is told by each model apart. None if none raised any."""
+    some = [one for one in raised if one]
+    if not some:
+        return None
+    alerts = dict.fromkeys(name for one in some for name in one.alerts)
+    return Raised(tuple(alerts), tuple(notice for one in some for notice in one.notices))
+
+
+def check_findings_of_alerts(alerts: Sequence[AlertSettings], classifiers: Sequence[Classifier]) -> None:
+    """Raise CannotWork for an alert on a finding that no model knows, or on which none ever makes a call."""
+    known = list(dict.fromkeys(name for one in classifiers for name in one.calibration.names))
+    called = list(dict.fromkeys(name for one in classifiers for name in one.calibration.called))
     for alert in alerts:
         if alert.finding and alert.finding not in known:
             raise CannotWork(f"alert {alert.name}: finding is {alert.finding!r}, expected {_listed(known)}")
