@@ -18,6 +18,9 @@ from daemon.cli.quarantine import quarantine, replay, retry
 from daemon.cli.site.feedback import feedback
 from daemon.cli.tables import say
 from daemon.cli.training import crossvalidate, evaluate, train
+from daemon.cli.trials.compare import compare
+from daemon.cli.trials.promotion import promote, rollback
+from daemon.cli.trials.rules import rules
 from daemon.runtime.private import close_to_others, dump_no_core
 from daemon.wiring import read_settings
 
@@ -174,5 +177,8 @@ app.add_typer(quarantine, name="quarantine")
 app.add_typer(conflicts, name="conflicts")
 app.add_typer(alerts, name="alerts")
 app.add_typer(model, name="model")
-for command in (feedback, retry, replay, train, evaluate, crossvalidate):
+app.add_typer(rules, name="rules")
+model.command()(promote)
+model.command()(rollback)
+for command in (compare, feedback, retry, replay, train, evaluate, crossvalidate):
     app.command()(command)

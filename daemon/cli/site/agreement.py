@@ -35,17 +35,17 @@ def _model(verdict: Mapping[str, Any]) -> str:
     return f"{model.get('name', '')} {model.get('version', '')} {verdict['model_digest'][:14]}{site}".strip()
 
 
-def _scanner(verdict: Mapping[str, Any]) -> str:
-    """Return manufacturer, model and station of the image, or the AE title that sent it if its header says nothing."""
-    acquisition = verdict["result"].get("acquisition") or {}
+def scanner(result: Mapping[str, Any], calling_ae_title: str | None) -> str:
+    """Return manufacturer, model and station of an image, or the AE title that sent it if its header says nothing."""
+    acquisition = result.get("acquisition") or {}
     names = [acquisition.get(key, "") for key in ("manufacturer", "manufacturer_model_name", "station_name")]
-    return " / ".join(name for name in names if name) or f"AE {verdict['calling_ae_title'] or 'unknown'}"
+    return " / ".join(name for name in names if name) or f"AE {calling_ae_title or 'unknown'}"
 
 
 GROUPS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "finding": lambda verdict: str(verdict["finding"]),
     "model": _model,
-    "scanner": _scanner,
+    "scanner": lambda verdict: scanner(verdict["result"], verdict["calling_ae_title"]),
 }
 
 
