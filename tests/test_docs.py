@@ -10,6 +10,7 @@ import typer
 from pydicom.uid import UID
 
 from config.alerting import NOTIFIER_TYPES, AlertSettings
+from config.models import ModelSettings
 from config.sections import PeerSettings, Section
 from config.settings import Settings
 from daemon.cli.main import app
@@ -36,6 +37,7 @@ def sections() -> Iterator[tuple[str, tuple[type[Section], ...]]]:
     repeating = {
         "peer": (PeerSettings,),
         "destination": (TYPES["dicom"].settings,),
+        "model": (ModelSettings,),
         "alert": (AlertSettings,),
         "notifier": tuple(NOTIFIER_TYPES.values()),
     }
@@ -71,6 +73,8 @@ def test_every_key_is_documented_with_its_default(heading: str, models: tuple[ty
     assert set(table) == set(fields)
     for name, field in fields.items():
         default = "required" if field.is_required() else f"`{written(field.default)}`"
+        if isinstance(field.default, Section):
+            default = "[select]"
         assert table[name].split(" | ")[1] == default, name
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from daemon.cli.database import note, note_reading, store_of
-from daemon.cli.options import AsCsv, AsJson, Config
+from daemon.cli.options import AsCsv, AsJson, Config, StudyUid
 from daemon.cli.tables import say, show
 from daemon.runtime.clock import now
 
@@ -92,6 +92,18 @@ def events(
     rows = store.queries.events(study or None, since=time_of(since), until=time_of(until), limit=limit)
     note_reading(store, context)
     show(rows, ["id", "at", "event", "from_state", "to_state", "actor", "detail"], as_json, as_csv)
+
+
+@audit.command()
+def analyses(
+    context: typer.Context, study: StudyUid, config: Config = None, as_json: AsJson = False, as_csv: AsCsv = False
+) -> None:
+    """List which model said what of a study, oldest first: models on trial, and what was said before, included."""
+    store = store_of(config)
+    rows = store.queries.analyses(study)
+    note_reading(store, context)
+    columns = ["model", "bundle_name", "bundle_version", "shadow", "current", "state", "reason", "ended_at", "findings"]
+    show(rows, columns, as_json, as_csv)
 
 
 @audit.command()

@@ -117,6 +117,11 @@ def _studies(queries: Queries) -> APIRouter:
         """For each image of the study, the object that `hilum predict --json` prints."""
         return queries.results(study_instance_uid)
 
+    @router.get("/studies/{study_instance_uid}/analyses")
+    def analyses(study_instance_uid: str) -> list[dict[str, Any]]:
+        """Which model said what of the study, oldest first, as printed by `hilum audit analyses --json`."""
+        return queries.analyses(study_instance_uid)
+
     @router.get("/studies/{study_instance_uid}/events")
     def events(study_instance_uid: str) -> list[dict[str, Any]]:
         """The study's rows in the audit trail."""
