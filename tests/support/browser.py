@@ -1,6 +1,8 @@
 """Headless Chromium, driven by W3C WebDriver: chromedriver is its server, and httpx speaks to it."""
 
 import base64
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,7 +63,9 @@ class Browser:
 def browser() -> Iterator[Browser]:
     """A browser with a profile of its own, which ends with it."""
     port = free_port()
-    driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    driver = subprocess.Popen(
+        ["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         wait_for(lambda: answers(port), 30, "chromedriver")
         wanted = {"alwaysMatch": {"goog:chromeOptions": {"binary": "/usr/bin/chromium", "args": OPTIONS}}}
@@ -76,7 +80,7 @@ def browser() -> Iterator[Browser]:
                 try:
                     yield chrome
                 finally:
-                    session.delete("")
+                    client.delete(path.removesuffix("/"))
     finally:
-        driver.terminate()
+        os.killpg(driver.pid, signal.SIGKILL)  # and whatever it started
         driver.wait(20)
