@@ -27,7 +27,7 @@ from daemon.decisions import SeveralPatients
 from dicom_io.image.decode import decode
 from dicom_io.image.header import Header, read_header
 from dicom_io.image.no_picture import NoPicture
-from dicom_io.image.selection import projection
+from dicom_io.image.selection import Verdict, projection
 from dicom_io.image.subject import count_patients
 from dicom_io.network.errors import InstanceConflict, ObjectMismatch
 from dicom_io.network.statuses import Status
@@ -126,22 +126,22 @@ def read_images(study: Study, spool: Spool, routes: Sequence[Route], max_pixels:
 def _read_image(instance: Instance, spool: Spool, routes: Sequence[Route], max_pixels: int) -> ReadImage:
     path = spool.verified(instance.spool_name, instance.sha256)
     header = read_header(path)
-    if not any(route.select(header, instance.calling_ae_title).eligible for route in routes):
-        return ReadImage(instance, header)
+    verdicts = {route.name: route.select(header, instance.calling_ae_title) for route in routes}
+    if not any(verdict.eligible for verdict in verdicts.values()):
+        return ReadImage(instance, header, verdicts)
     try:
-        return ReadImage(instance, header, pixels=decode(path, max_pixels, SIZE_HINT, header))
+        return ReadImage(instance, header, verdicts, pixels=decode(path, max_pixels, SIZE_HINT, header))
     except NoPicture as refusal:
-        return ReadImage(instance, header, refusal=str(refusal))
+        return ReadImage(instance, header, verdicts, refusal=str(refusal))
 
 
 def selected(images: Sequence[ReadImage], route: Route) -> tuple[ExaminedImage, ...]:
     """Return the images as the model of this route sees them: with their pixels where they are for it."""
-    return tuple(_selected(image, route) for image in images)
+    return tuple(_selected(image, image.verdicts[route.name]) for image in images)
 
 
-def _selected(image: ReadImage, route: Route) -> ExaminedImage:
+def _selected(image: ReadImage, verdict: Verdict) -> ExaminedImage:
     instance, header = image.instance, image.header
-    verdict = route.select(header, instance.calling_ae_title)
     if not verdict.eligible:
         return ExaminedImage(instance, header, "ignored", verdict.reason, sign=verdict.sign)
     if image.pixels is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from daemon.analysis.routing import Route
 from dicom_io.image.header import Header
-from dicom_io.image.selection import Projection, Sign
+from dicom_io.image.selection import Projection, Sign, Verdict
 from storage.records import Instance
 
 if TYPE_CHECKING:  # the receiver and the couriers must not load torch
@@ -23,8 +24,10 @@ class ReadImage:
 
     instance: Instance
     header: Header
+    verdicts: Mapping[str, Verdict]
+    """By the name of each model, whether the image is for it."""
     pixels: np.ndarray | None = None
-    """float32 [rows, columns], 0 (black) to 1 (white); None too where no model is for it."""
+    """float32 [rows, columns], 0 (black) to 1 (white); None too where it is for no model."""
     refusal: str = ""
     """Why it cannot be decoded."""
 

@@ -188,6 +188,5 @@ def trials(images: Sequence[ReadImage], routed: Sequence[Route]) -> list[UsedMod
     return [
         UsedModel(route.name)
         for route in routed
-        if route.shadow
-        and any(route.select(image.header, image.instance.calling_ae_title).eligible for image in images)
+        if route.shadow and any(image.verdicts[route.name].eligible for image in images)
     ]
