@@ -5,7 +5,7 @@ It judges by statistics of the picture and by features that the network computes
 configs/gate.json:
 
     {"features": ["statistics", "penultimate"],   in this order; see `describe`
-     "second": ["statistics", "texture"],         optional: the features of a second network; the lowest score counts
+     "second": ["statistics", "texture"],          optional: the features of a second network; the lowest score counts
      "third": ["statistics", "penultimate"],       optional: those of a third one
      "threshold": 0.5,                            pictures with a lower score are refused
      "expects": "a frontal chest radiograph of an adult"}   completes "the picture does not look like"

@@ -26,12 +26,14 @@ from inference.serving.classifier import Classifier
 from inference.serving.image_gate import JUDGES, apply_gate, describe, save_gate
 
 Mask = npt.NDArray[np.bool_]
+#: What each of the gate's networks sees: `image_gate.JUDGES`.
 FEATURES = {
     "features": ["statistics", "penultimate"],
     "second": ["statistics", "texture"],  # what was made with a picture shows in them, whatever the classifier sees
-    "third": ["statistics", "texture", "penultimate"],  # fitted to means of two chests alone: see `_fitted`
+    "third": ["statistics", "texture", "penultimate"],  # fitted to chests and means of two chests alone
 }
-HIDDEN = {"features": 32, "second": 32, "third": 8}
+HIDDEN = {"features": 32, "second": 32, "third": 8}  # units; the third sees most, and a bundle is to stay small
+THIRD_PASSING = 0.99  # of each source, alone: what few pictures show is not to cost many chests
 EXPECTS = "a frontal chest radiograph of an adult"
 PARTS = 5  # folds of the patients: one is held out and judged, the others are used for fitting
 AVERAGED_EACH = 2  # means of two chests that are made of each chest: they are the hardest to tell
@@ -152,8 +154,9 @@ def _fitted(
         rows = ~left_out & ((seen.chest | (seen.kinds == AVERAGED)) if judge == "third" else True)
         tensors = _fit(features[rows], seen.chest[rows], seed, HIDDEN[judge])
         scores = _scores(tensors, features)
-        if found:  # one threshold is for all: each network alone lets as many chests pass there as the first one
-            tensors = moved(tensors, _least(scores, seen, real, passing), _least(found[0], seen, real, passing))
+        if found:  # one threshold is for all: there the second network alone lets as many chests pass as the first
+            own = THIRD_PASSING if judge == "third" else passing
+            tensors = moved(tensors, _least(scores, seen, real, own), _least(found[0], seen, real, passing))
             scores = _scores(tensors, features)
         joined |= {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
         found.append(scores)
