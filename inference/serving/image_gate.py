@@ -5,8 +5,8 @@ It judges by statistics of the picture and by features that the network computes
 configs/gate.json:
 
     {"features": ["statistics", "penultimate"],   in this order; see `describe`
-     "second": ["statistics", "texture"],          optional: the features of a second network; the lowest score counts
-     "third": ["statistics", "penultimate"],       optional: those of a third one
+     "second": ["statistics", "texture"],         optional: the features of a second network; the lowest score counts
+     "third": ["statistics", "penultimate"],      optional: those of a third one
      "threshold": 0.5,                            pictures with a lower score are refused
      "expects": "a frontal chest radiograph of an adult"}   completes "the picture does not look like"
     {} or no file: every picture passes.
@@ -71,10 +71,9 @@ class ImageGate:
         """
         if not self.config:
             return np.ones(len(batch), np.float32)
-        return np.minimum.reduce([
-            apply_gate(own_tensors(self.tensors, key), describe(names, batch, outputs), outputs.features)
-            for key, names in self.features.items()
-        ])  # fmt: skip
+        scores = [apply_gate(own_tensors(self.tensors, judge), describe(names, batch, outputs), outputs.features)
+                  for judge, names in self.features.items()]  # fmt: skip
+        return np.min(scores, axis=0).astype(np.float32)
 
     def reason(self, score: float) -> str:
         """Return why a picture with this score is refused; "" if it passes."""

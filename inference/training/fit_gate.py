@@ -17,11 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inference.arrays import Array
+from inference.errors import DataError
 from inference.evaluation.counterexamples import AVERAGED, counterexamples, relit, variants
 from inference.evaluation.data import fold_of
 from inference.evaluation.metrics import auroc
 from inference.preprocess import Image, preprocess
-from inference.probability import log_odds
+from inference.probability import log_odds, sigmoid
 from inference.serving.classifier import Classifier
 from inference.serving.image_gate import JUDGES, apply_gate, describe, save_gate
 
@@ -33,7 +34,7 @@ FEATURES = {
     "third": ["statistics", "texture", "penultimate"],  # fitted to chests and means of two chests alone
 }
 HIDDEN = {"features": 32, "second": 32, "third": 8}  # units; the third sees most, and a bundle is to stay small
-THIRD_PASSING = 0.99  # of each source, alone: what few pictures show is not to cost many chests
+THIRD_MARGIN = 4.0  # in log-odds: it refuses what is this far below every judged chest, because stations differ
 EXPECTS = "a frontal chest radiograph of an adult"
 PARTS = 5  # folds of the patients: one is held out and judged, the others are used for fitting
 AVERAGED_EACH = 2  # means of two chests that are made of each chest: they are the hardest to tell
@@ -74,7 +75,11 @@ def fit_gate(
     should pass too but do not influence the threshold; `expects` says what passes. `per_kind` counter-examples of each
     kind are made from the chests. The result holds shares, each with the number of pictures: "passed" for each kind of
     chest, "refused" for each other kind, and "refused_unseen" for each rare kind, by a gate that was fitted without it.
+    Raises DataError if there are no chests to judge by.
     """
+    if not any(example.held_out for example in chests) or all(example.held_out for example in chests):
+        raise DataError(f"{len(chests)} frontal chests were found, expected those of several patients: it is fitted to "
+                        "four fifths of them and judged on the others")  # fmt: skip
     seen = _seen(classifier, _examples(chests, others, drawn, np.random.default_rng(seed), per_kind))
     real = seen.judged & seen.chest & ~np.isin(seen.kinds, [example.kind for example in drawn])
     tensors, threshold, scores = _fitted(seen, seen.judged, real, passing, seed)
@@ -155,8 +160,10 @@ def _fitted(
         tensors = _fit(features[rows], seen.chest[rows], seed, HIDDEN[judge])
         scores = _scores(tensors, features)
         if found:  # one threshold is for all: there the second network alone lets as many chests pass as the first
-            own = THIRD_PASSING if judge == "third" else passing
-            tensors = moved(tensors, _least(scores, seen, real, own), _least(found[0], seen, real, passing))
+            least = _least(scores, seen, real, 1.0 if judge == "third" else passing)
+            if judge == "third":
+                least = float(sigmoid(log_odds(np.array([least])) - THIRD_MARGIN)[0])
+            tensors = moved(tensors, least, _least(found[0], seen, real, passing))
             scores = _scores(tensors, features)
         joined |= {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
         found.append(scores)
