@@ -12,18 +12,23 @@ from PIL import Image as Pillow
 
 from inference.preprocess import Image
 
+AVERAGED = "two averaged"
+
 
 def counterexamples(
-    chests: Sequence[Image], rng: np.random.Generator, per_kind: int, groups: Sequence[Any] = ()
+    chests: Sequence[Image], rng: np.random.Generator, per_kind: int, groups: Sequence[Any] = (),
+    averaged: int | None = None,
 ) -> Iterator[tuple[str, int, Image]]:  # fmt: skip
     """Yield (kind, index of the chest from which it was made, picture), `per_kind` of each kind.
 
-    A picture made of two chests is made of two in the same group; `groups` has one for each chest.
+    Of the kind `AVERAGED` there are `averaged`, if that is given. A picture made of two chests is made of two in the
+    same group; `groups` has one for each chest.
     """
     groups = groups or [None] * len(chests)
     beside = {group: [i for i, other in enumerate(groups) if other == group] for group in set(groups)}
     for kind in (*KINDS, *PAIRED):
-        for i in rng.choice(len(chests), per_kind, replace=per_kind > len(chests)):
+        number = averaged if kind == AVERAGED and averaged is not None else per_kind
+        for i in rng.choice(len(chests), number, replace=number > len(chests)):
             other = chests[int(rng.choice(beside[groups[i]]))] if kind in PAIRED else chests[i]
             made = PAIRED[kind](chests[i], other, rng) if kind in PAIRED else KINDS[kind](chests[i], rng)
             yield kind, int(i), np.asarray(made, np.float32).clip(0, 1)
@@ -178,4 +183,4 @@ KINDS: dict[str, Maker] = {
     "clipped": _clipped,
     "narrowed between black": _narrowed,
 }
-PAIRED: dict[str, PairMaker] = {"two side by side": _side_by_side, "two averaged": _averaged}
+PAIRED: dict[str, PairMaker] = {"two side by side": _side_by_side, AVERAGED: _averaged}

@@ -5,7 +5,8 @@ It judges by statistics of the picture and by features that the network computes
 configs/gate.json:
 
     {"features": ["statistics", "penultimate"],   in this order; see `describe`
-     "second": ["statistics", "texture"],         optional: the features of a second network; the lower score counts
+     "second": ["statistics", "texture"],         optional: the features of a second network; the lowest score counts
+     "third": ["statistics", "penultimate"],      optional: those of a third one
      "threshold": 0.5,                            pictures with a lower score are refused
      "expects": "a frontal chest radiograph of an adult"}   completes "the picture does not look like"
     {} or no file: every picture passes.
@@ -34,7 +35,8 @@ from inference.outputs import Outputs
 from inference.probability import sigmoid
 
 THUMBNAIL, TEXTURE = 12, 8  # cells along a side
-SECOND = "second."  # how the names of the second network's tensors begin
+#: The gate's networks: the key of each one's features in configs/gate.json, and how its tensors' names begin.
+JUDGES = {"features": "", "second": "second.", "third": "third."}
 FLAT = 0.01  # standard deviations between neighbouring pixels: real radiographs have more noise inside the body
 _OUTPUTS: dict[str, Callable[[Outputs], Array]] = {"penultimate": lambda o: o.features, "logits": lambda o: o.logits}
 
@@ -46,8 +48,7 @@ class ImageGate:
         self.config: dict[str, Any] = bundle.gate
         self.threshold = float(self.config.get("threshold", 0.5))
         self.expects = str(self.config.get("expects", "a frontal chest radiograph of an adult"))
-        self.features = list(self.config.get("features", []))
-        self.second = list(self.config.get("second", []))
+        self.features = {key: list(self.config[key]) for key in JUDGES if key in self.config}
         self.tensors: dict[str, Array] = {}
         if self.config:
             self._load(bundle)
@@ -56,8 +57,9 @@ class ImageGate:
         path = bundle.directory / "models/gate.safetensors"
         if not path.is_file():
             raise BundleNotFound(f"{path} is missing, but configs/gate.json is there")
-        if not self.features or {*self.features, *self.second} - set(_KINDS):
-            raise BundleError(f"{bundle.directory}/configs/gate.json: features are {self.features + self.second}, "
+        named = {name for names in self.features.values() for name in names}
+        if not self.features.get("features") or named - set(_KINDS):
+            raise BundleError(f"{bundle.directory}/configs/gate.json: the features are {self.features}, "
                               f"expected some of {', '.join(_KINDS)}")  # fmt: skip
         self.tensors = load_file(path)
 
@@ -69,17 +71,22 @@ class ImageGate:
         """
         if not self.config:
             return np.ones(len(batch), np.float32)
-        scores = apply_gate(self.tensors, describe(self.features, batch, outputs), outputs.features)
-        if not self.second:
-            return scores
-        own = {name.removeprefix(SECOND): t for name, t in self.tensors.items() if name.startswith(SECOND)}
-        return np.minimum(scores, apply_gate(own, describe(self.second, batch, outputs), outputs.features))
+        scores = [apply_gate(own_tensors(self.tensors, judge), describe(names, batch, outputs), outputs.features)
+                  for judge, names in self.features.items()]  # fmt: skip
+        return np.min(scores, axis=0).astype(np.float32)
 
     def reason(self, score: float) -> str:
         """Return why a picture with this score is refused; "" if it passes."""
         if score >= self.threshold:
             return ""
         return f"the picture does not look like {self.expects} (score {score:.2f}, needs {self.threshold:.2f})"
+
+
+def own_tensors(tensors: dict[str, Array], judge: str) -> dict[str, Array]:
+    """Return the tensors of one of `JUDGES`, without what its names begin with."""
+    prefix = JUDGES[judge]
+    own = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix) and (prefix or "." not in name)}
+    return {name.removeprefix(prefix): tensor for name, tensor in own.items()}
 
 
 def describe(features: list[str], batch: Array, outputs: Outputs) -> Array:

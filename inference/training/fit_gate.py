@@ -17,19 +17,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inference.arrays import Array
-from inference.evaluation.counterexamples import counterexamples, relit, variants
+from inference.errors import DataError
+from inference.evaluation.counterexamples import AVERAGED, counterexamples, relit, variants
 from inference.evaluation.data import fold_of
 from inference.evaluation.metrics import auroc
 from inference.preprocess import Image, preprocess
-from inference.probability import log_odds
+from inference.probability import log_odds, sigmoid
 from inference.serving.classifier import Classifier
-from inference.serving.image_gate import SECOND, apply_gate, describe, save_gate
+from inference.serving.image_gate import JUDGES, apply_gate, describe, save_gate
 
 Mask = npt.NDArray[np.bool_]
-FEATURES = ["statistics", "penultimate"]
-SECOND_FEATURES = ["statistics", "texture"]  # what was made with a picture shows in them, whatever the classifier sees
+#: What each of the gate's networks sees: `image_gate.JUDGES`.
+FEATURES = {
+    "features": ["statistics", "penultimate"],
+    "second": ["statistics", "texture"],  # what was made with a picture shows in them, whatever the classifier sees
+    "third": ["statistics", "texture", "penultimate"],  # fitted to chests and means of two chests alone
+}
+HIDDEN = {"features": 32, "second": 32, "third": 8}  # units; the third sees most, and a bundle is to stay small
+THIRD_MARGIN = 4.0  # in log-odds: it refuses what is this far below every judged chest, because stations differ
 EXPECTS = "a frontal chest radiograph of an adult"
 PARTS = 5  # folds of the patients: one is held out and judged, the others are used for fitting
+AVERAGED_EACH = 2  # means of two chests that are made of each chest: they are the hardest to tell
 RARE = 50  # a kind of counter-example with fewer pictures is not divided
 
 
@@ -50,8 +58,7 @@ class Example(NamedTuple):
 class Seen:
     """Pictures as the gate sees them. Row i of each array belongs to the same picture."""
 
-    features: Array  # [n, d]
-    second: Array  # [n, d]
+    features: dict[str, Array]  # [n, d] for each of the gate's networks
     chest: Mask
     judged: Mask  # the others are used for fitting
     plain: Mask  # as it is, not turned, cut or relit
@@ -68,11 +75,15 @@ def fit_gate(
     should pass too but do not influence the threshold; `expects` says what passes. `per_kind` counter-examples of each
     kind are made from the chests. The result holds shares, each with the number of pictures: "passed" for each kind of
     chest, "refused" for each other kind, and "refused_unseen" for each rare kind, by a gate that was fitted without it.
+    Raises DataError if there are no chests to judge by.
     """
+    if not any(example.held_out for example in chests) or all(example.held_out for example in chests):
+        raise DataError(f"{len(chests)} frontal chests were found, expected those of several patients: it is fitted to "
+                        "four fifths of them and judged on the others")  # fmt: skip
     seen = _seen(classifier, _examples(chests, others, drawn, np.random.default_rng(seed), per_kind))
     real = seen.judged & seen.chest & ~np.isin(seen.kinds, [example.kind for example in drawn])
     tensors, threshold, scores = _fitted(seen, seen.judged, real, passing, seed)
-    config = {"features": FEATURES, "second": SECOND_FEATURES, "threshold": round(threshold, 6), "expects": expects}
+    config = {**FEATURES, "threshold": round(threshold, 6), "expects": expects}
     save_gate(tensors, classifier.bundle.directory, config)
     unseen: dict[str, dict[str, float]] = {}
     for kind in sorted(_rare(others)):
@@ -112,12 +123,13 @@ def _examples(
             yield from ((view, False, False, False, kind) for view in variants(picture, rng))
     sources = [*chests, *drawn]
     sides = [example.held_out for example in sources]
-    for kind, i, picture in counterexamples([example.picture for example in sources], rng, per_kind, sides):
+    plain = [example.picture for example in sources]
+    for kind, i, picture in counterexamples(plain, rng, per_kind, sides, AVERAGED_EACH * len(plain)):
         yield picture, False, sources[i].held_out, True, kind
 
 
 def _seen(classifier: Classifier, examples: Iterator[tuple[Image, bool, bool, bool, str]], size: int = 128) -> Seen:
-    features: list[tuple[Array, Array]] = []
+    features: list[dict[str, Array]] = []
     rows, batch = [], []
     for picture, *row in examples:
         batch.append(preprocess(classifier.transform, picture))
@@ -128,27 +140,35 @@ def _seen(classifier: Classifier, examples: Iterator[tuple[Image, bool, bool, bo
     if batch:
         features.append(_features(classifier, np.stack(batch)))
     columns = [np.array(column) for column in zip(*rows, strict=True)]
-    first, second = (np.concatenate(part) for part in zip(*features, strict=True))
-    return Seen(first, second, *columns)
+    return Seen({judge: np.concatenate([part[judge] for part in features]) for judge in FEATURES}, *columns)
 
 
-def _features(classifier: Classifier, batch: Array) -> tuple[Array, Array]:
+def _features(classifier: Classifier, batch: Array) -> dict[str, Array]:
     outputs = classifier.engine.run(batch)  # of the pictures as they are, without mirroring
-    return describe(FEATURES, batch, outputs), describe(SECOND_FEATURES, batch, outputs)
+    return {judge: describe(names, batch, outputs) for judge, names in FEATURES.items()}
 
 
 def _fitted(
     seen: Seen, left_out: Mask, real: Mask, passing: float, seed: int
 ) -> tuple[dict[str, Array], float, Array]:  # fmt: skip
     """Return a gate that was fitted without the rows `left_out`, its threshold on the chests `real`, and all scores."""
-    tensors = _fit(seen.features[~left_out], seen.chest[~left_out], seed)
-    scores = _scores(tensors, seen.features)
-    other = _fit(seen.second[~left_out], seen.chest[~left_out], seed)
-    others = _scores(other, seen.second)
-    other = moved(other, _least(others, seen, real, passing), _least(scores, seen, real, passing))
-    scores = np.minimum(scores, _scores(other, seen.second))
-    joined = tensors | {f"{SECOND}{name}": tensor for name, tensor in other.items()}
-    return joined, _least(scores, seen, real, passing), scores
+    joined: dict[str, Array] = {}
+    found: list[Array] = []
+    for judge, prefix in JUDGES.items():
+        features = seen.features[judge]
+        rows = ~left_out & ((seen.chest | (seen.kinds == AVERAGED)) if judge == "third" else True)
+        tensors = _fit(features[rows], seen.chest[rows], seed, HIDDEN[judge])
+        scores = _scores(tensors, features)
+        if found:  # one threshold is for all: there the second network alone lets as many chests pass as the first
+            least = _least(scores, seen, real, 1.0 if judge == "third" else passing)
+            if judge == "third":
+                least = float(sigmoid(log_odds(np.array([least])) - THIRD_MARGIN)[0])
+            tensors = moved(tensors, least, _least(found[0], seen, real, passing))
+            scores = _scores(tensors, features)
+        joined |= {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+        found.append(scores)
+    lowest = np.minimum.reduce(found)
+    return joined, _least(lowest, seen, real, passing), lowest
 
 
 def _scores(tensors: dict[str, Array], features: Array) -> Array:
@@ -167,7 +187,7 @@ def moved(tensors: dict[str, Array], threshold: float, wanted: float) -> dict[st
     return tensors | {"bias1": np.asarray(tensors["bias1"] + shift, np.float32)}
 
 
-def _fit(features: Array, chest: Mask, seed: int, hidden: int = 32) -> dict[str, Array]:
+def _fit(features: Array, chest: Mask, seed: int, hidden: int) -> dict[str, Array]:
     """Fit a small network with one hidden layer. Both classes have the same weight in the loss."""
     torch.manual_seed(seed)
     mean, scale = features.mean(0), np.maximum(features.std(0), 1e-3)

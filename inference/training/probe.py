@@ -24,7 +24,7 @@ from inference.errors import BundleError
 from inference.evaluation.data import COMMON, Table, targets_with_pathology
 from inference.evaluation.metrics import auroc, bootstrap, interval
 from inference.networks import define_network, read_bundle_state
-from inference.serving.image_gate import save_gate
+from inference.serving.image_gate import JUDGES, save_gate
 from inference.training.fit_calibration import fit_logistic
 from inference.training.initial import begin_with
 
@@ -76,7 +76,8 @@ def with_member(directory: Path, settings: Mapping[str, Any]) -> Bundle:
 def _widened(gate: dict[str, Array], config: dict[str, Any], more: int) -> dict[str, Array]:
     """Return a gate for `more` features of the network than before, which end the features and do not matter."""
     result = dict(gate)
-    for prefix, features in (("", config["features"]), ("second.", config.get("second", []))):
+    for judge, prefix in JUDGES.items():
+        features = config.get(judge, [])
         if "penultimate" in features:
             if features[-1] != "penultimate":
                 raise BundleError(f"configs/gate.json: features are {features}, expected penultimate as the last one")

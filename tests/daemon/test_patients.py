@@ -18,12 +18,13 @@ from daemon import pipeline
 from daemon.analysis.routing import routes
 from daemon.cli.main import app
 from daemon.decisions import Quarantine, SeveralPatients, decide
+from daemon.notices import notices
 from daemon.runtime.clock import now
 from daemon.wiring import open_classifier, read_settings
 from dicom_io.image.header import read_header
 from dicom_io.network.errors import InstanceConflict
 from dicom_io.services.store_scp import Answer, Arrived
-from storage.records import AnalysisOutcome, Study
+from storage.records import AnalysisOutcome, ResultObject, Study
 from storage.spool import Spool
 from storage.store import Store, open_store
 from tests.support.peers import dx_file
@@ -71,6 +72,11 @@ class Line:
         self.store.journal.analysed(study, outcome, now())
         return outcome
 
+    def told(self) -> tuple[ResultObject, ...]:
+        """What the destinations would be told if the study went into quarantine now."""
+        (study,) = self.store.journal.settled(now() + timedelta(seconds=60), 3.0, 9, "w")
+        return notices(study, self.spool, self.settings, self.classifier, now().astimezone())
+
     def study(self) -> dict:
         (row,) = self.store.queries.studies()
         return row
@@ -114,6 +120,14 @@ def test_two_patients_never_share_a_report(line: Line, tmp_path: Path) -> None:
     made = report(outcome)
     assert made.PatientID == "B"
     assert "1.2.3.1.1" not in made.to_json()
+
+
+@pytest.mark.parametrize(("patient_id", "objects"), [("TRAUMA-77", 1), ("B", 0)])
+def test_of_two_patients_no_destination_is_told(line: Line, tmp_path: Path, patient_id: str, objects: int) -> None:
+    """A destination is told that there is no result, but not where it is unknown under whose name to say it."""
+    line.receive(image(tmp_path))
+    line.receive(image(tmp_path, PatientID=patient_id, SOPInstanceUID="1.2.3.1.2"))
+    assert [made.kind for made in line.told()] == ["sr"] * objects
 
 
 def test_a_second_patient_after_the_report(line: Line, tmp_path: Path) -> None:

@@ -351,6 +351,13 @@ def test_a_summary_has_eight_lines_at_most(images: list[SourceImage]) -> None:
         assert said == [n for n, image in enumerate(images, start=1) if several and not image.reason]
 
 
+@pytest.mark.parametrize("number", [8, 12, 40])
+def test_a_summary_of_many_images_has_eight_lines(number: int) -> None:
+    """The calls of the images share the lines that headline and limits leave."""
+    assert len(wording.summary([FOUND] * number, MODEL, Language())) == 8
+    assert len(wording.summary([FOUND] * number, UNTRAINED, Language(), REPLACED)) == 8
+
+
 CAPTIONS = {
     "AI CXR: 2 above": ([FOUND], "en-US", 1),
     "AI CXR: none above": ([WITHOUT], "en-US", 1),
@@ -377,6 +384,8 @@ def test_the_list_of_series_shows_the_answer(caption: str) -> None:
     hidden = read(structured_report(images, MODEL, neutral, (), STARTED, revision)).SeriesDescription
     assert not [word for word in ("above", "au-dessus", "result:", "none", "rien") if word in hidden]
     assert (" r2 " in hidden) == (revision == 2)
+    untrained = read(structured_report(images, UNTRAINED, options, (), STARTED, revision)).SeriesDescription
+    assert (" r2 " in untrained) == (revision == 2)
 
 
 @pytest.mark.parametrize("language", offered())

@@ -366,6 +366,21 @@ def test_gate_refuses_what_it_was_fitted_against(bundle: Bundle, copy: Path) -> 
     assert all(a.analysed for a in plain.predict(ramps)), "without a gate every picture passes"
 
 
+@pytest.mark.parametrize("refusing", image_gate.JUDGES)
+def test_each_network_of_a_gate_can_refuse(copy: Path, refusing: str) -> None:
+    """A picture passes only if all three networks let it pass: the lowest score counts, and is stated."""
+    tensors, size = {}, image_gate.THUMBNAIL**2 + 21
+    for judge, prefix in image_gate.JUDGES.items():
+        values = {"mean": np.zeros(size), "scale": np.ones(size), "weight0": np.zeros((1, size)),
+                  "bias0": np.array([-1.0 if judge == refusing else 2.0])}  # fmt: skip
+        tensors |= {prefix + name: value for name, value in values.items()}
+    config = {judge: ["statistics"] for judge in image_gate.JUDGES}
+    image_gate.save_gate(tensors, copy, config | {"threshold": 0.5})
+    (answer,) = Classifier(load_bundle(copy), "openvino").predict(noise(1))
+    assert not answer.analysed
+    assert "(score 0.27, needs 0.50)" in answer.reason
+
+
 def test_gate_of_another_network_is_refused(bundle: Bundle, copy: Path) -> None:
     """A gate that was fitted to other features is refused with the number of features."""
     tensors = {"mean": np.zeros(3), "scale": np.ones(3), "weight0": np.ones((1, 3)), "bias0": np.zeros(1)}

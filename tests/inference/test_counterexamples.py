@@ -1,9 +1,11 @@
 """The made pictures that a gate must refuse: each is what its name says, and none mixes fitted and judged patients."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
-from inference.evaluation.counterexamples import KINDS, PAIRED, counterexamples
+from inference.evaluation.counterexamples import AVERAGED, KINDS, PAIRED, counterexamples
 from inference.serving.image_gate import TEXTURE, texture
 
 
@@ -18,6 +20,10 @@ def test_each_kind_is_made_as_often() -> None:
     """As many pictures of each kind come out, float32 with values in 0..1."""
     made = list(counterexamples([chest(), chest(0.2)], np.random.default_rng(0), 3))
     assert [kind for kind, _, _ in made] == [kind for kind in (*KINDS, *PAIRED) for _ in range(3)]
+    more = counterexamples([chest(), chest(0.2)], np.random.default_rng(0), 3, averaged=5)
+    counts = Counter(kind for kind, _, _ in more)
+    assert counts.pop(AVERAGED) == 5
+    assert set(counts.values()) == {3}
     assert all(picture.dtype == np.float32 and 0 <= picture.min() <= picture.max() <= 1 for _, _, picture in made)
 
 

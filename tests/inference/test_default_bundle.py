@@ -14,8 +14,8 @@ from dicom_io.image.decode import decode
 from dicom_io.image.no_picture import NoPicture
 from dicom_io.phantom.studies import phantom_studies
 from inference.bundle import DEFAULT, default_bundle
-from inference.evaluation.counterexamples import KINDS, PAIRED
-from inference.evaluation.data import FINDINGS, pictures, read_table
+from inference.evaluation.counterexamples import AVERAGED, KINDS, PAIRED
+from inference.evaluation.data import FINDINGS, fold_of, pictures, read_table
 from inference.evaluation.evaluate import predict_all
 from inference.evaluation.metrics import auroc
 from inference.pictures import display_values
@@ -26,9 +26,11 @@ from inference.serving.explain import grids
 from inference.serving.location import locate
 from inference.training.calls_card import calls_markdown
 from inference.training.crossvalidate import cross_validation_markdown
+from inference.training.fit_gate import PARTS
 from inference.training.location.fit_location import location_markdown
 from inference.training.probe import is_better
 
+CALLED_IN_THE_CARD = {"children224": "children of 1 to 5 years (real)"}
 CHESTS = ("ivmartel__gdcm-CR-MONO1-10-chest", "nhsx__", "robyoung__RG1_", "udacity__")
 
 
@@ -127,12 +129,36 @@ def test_its_gate_was_judged_on_what_it_had_not_seen() -> None:
 def test_its_gate_refuses_what_was_made_of_chests() -> None:
     """Of each kind of made picture nine in ten are refused, on patients that the gate was not fitted on.
 
-    The card says that the mean of two chests is the exception.
+    Of the means of two chests, which are the hardest to tell, it is three in four.
     """
     refused = json.loads((DEFAULT / "docs/gate.json").read_text())["refused"]
     assert refused.keys() >= {*KINDS, *PAIRED, "drawn lateral"}
-    assert all(part["share"] >= 0.9 for kind, part in refused.items() if kind != "two averaged"), refused
-    assert "two averaged | 33 | 0 %" in (DEFAULT / "docs/README.md").read_text()
+    assert all(part["share"] >= (0.75 if kind == AVERAGED else 0.9) for kind, part in refused.items()), refused
+
+
+def test_its_card_states_what_its_gate_refuses() -> None:
+    """Every share in gate.json stands in the card, with the number of pictures, beside the name of the kind."""
+    card, worth = (DEFAULT / "docs/README.md").read_text(), json.loads((DEFAULT / "docs/gate.json").read_text())
+    for kind, part in worth["refused"].items():
+        kind = CALLED_IN_THE_CARD.get(kind, kind)
+        rows = [line for line in card.splitlines() if line.startswith(f"| {kind}")]
+        assert [row.endswith(f" | {part['pictures']} | {part['share']:.1%} |".replace(".0%", "%").replace("%", " %"))
+                for row in rows] == [True], (kind, part, rows)  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_it_refuses_the_mean_of_two_chests(classifier: Classifier, shared: Path, seed: int) -> None:
+    """Of two radiographs laid over each other most are refused, and nearly all of those that they were made of pass.
+
+    Both are of patients that the gate was not fitted on.
+    """
+    table = read_table(shared / "data", ["nih128"])
+    adults = [i for i, row in enumerate(table.rows) if row.age >= 18 and fold_of(row.patient_id, PARTS) == 0]
+    rng = np.random.default_rng(seed)
+    chests = list(pictures(table.take(rng.choice(adults, 60, replace=False))))
+    means = [PAIRED[AVERAGED](one, other, rng) for one, other in zip(chests[::2], chests[1::2], strict=True)]
+    assert np.mean([answer.analysed for answer in classifier.predict(chests)]) >= 0.93
+    assert np.mean([answer.analysed for answer in classifier.predict(means)]) <= 0.5
 
 
 def test_it_passes_what_the_demonstration_draws(classifier: Classifier, tmp_path: Path) -> None:

@@ -150,6 +150,17 @@ def test_cross_validation_can_be_shared_and_beats_what_needs_no_picture(tmp_path
     assert "| Mass |" in cross_validation_markdown(result)
 
 
+def test_a_gate_without_chests_is_not_fitted(tmp_path: Path) -> None:
+    """That there is none, or none of another patient to judge by, is said before anything is computed or written."""
+    write_untrained(tmp_path / "bundle", size=32)
+    classifier = Classifier(load_bundle(tmp_path / "bundle"), "torch", threads=1)
+    alone = [Example(np.zeros((9, 9), np.float32), "chest", "one patient")] * 2
+    for chests in ([], alone):
+        with pytest.raises(DataError, match=f"{len(chests)} frontal chests were found"):
+            fit_gate(classifier, chests, [])
+    assert not (tmp_path / "bundle/configs/gate.json").exists()
+
+
 def test_the_gate_is_fitted_to_what_it_is_shown(tmp_path: Path) -> None:
     """Pictures of the kind to which the gate was fitted pass; noise and upside-down pictures do not."""
     rng = np.random.default_rng(0)

@@ -52,7 +52,9 @@ def average(directory: Path) -> None:
     rng, width = np.random.default_rng(0), THUMBNAIL**2 + 21 + 2 * HEAD
     tensors = {"mean": rng.normal(size=width), "scale": rng.uniform(1, 2, width), "bias0": np.zeros(1),
                "weight0": rng.normal(0, 0.01, (1, width))}  # fmt: skip
-    save_gate(tensors, bundle.directory, {"features": ["statistics", "penultimate"], "threshold": 0.1})
+    third = {f"third.{name}": np.roll(tensor, 1, axis=-1) for name, tensor in tensors.items()}
+    features = ["statistics", "penultimate"]
+    save_gate(tensors | third, bundle.directory, {"features": features, "third": features, "threshold": 0.1})
 
 
 def test_the_first_layers_are_those_of_the_whole_network(tmp_path: Path) -> None:

@@ -77,14 +77,23 @@ def test_a_correction_is_a_new_row(store: Store) -> None:
     assert [r["id"] for r in store.feedback.listed(since=at(105), until=at(120))] == [2]
 
 
-def test_no_row_is_changed(store: Store, database_url: str, tmp_path: Path) -> None:
-    """The database itself refuses it."""
-    judged(store.journal, "1.2.3", "Effusion", "agree")
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE feedback SET present = 0", "UPDATE feedback SET note = 'another'",
+     "INSERT OR REPLACE INTO feedback SELECT * FROM feedback"],
+)  # fmt: skip
+def test_no_row_is_changed(store: Store, database_url: str, tmp_path: Path, statement: str) -> None:
+    """The database itself refuses it, in every way that it knows to change a row."""
+    if "REPLACE" in statement and not database_url.startswith("sqlite"):
+        pytest.skip("SQLite alone has REPLACE")
+    row = judged(store.journal, "1.2.3", "Effusion", "agree")
     with (
         pytest.raises(DBAPIError, match="a verdict is never changed"),
         writing(open_database(database_url, tmp_path)) as connection,
     ):
-        connection.execute(text("UPDATE feedback SET present = 0"))
+        connection.execute(text(statement))
+    (kept,) = store.feedback.listed()
+    assert (kept["present"], kept["note"]) == (row["present"], "")
 
 
 def test_a_verdict_is_in_the_audit_trail_without_its_note(store: Store) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.exc import StatementError
 
 from storage.journal import Journal
 from storage.notices import Notice, Raised
@@ -46,6 +47,26 @@ def test_a_notification_is_written_with_the_analysis(journal: Journal, engine: E
     assert one.message_id != other.message_id
     assert events(engine, "ALERTED") == [{"alerts": ["urgent"], "notifiers": ["hook", "mail"]}]
     assert journal.notification_counts() == {("hook", "PENDING"): 1, ("mail", "PENDING"): 1}
+
+
+@pytest.mark.parametrize("fault", ["a notification", "a result object"])
+def test_analysis_and_notification_are_one_transaction(journal: Journal, engine: Engine, fault: str) -> None:
+    """If one of them cannot be written, the other is not written either, and nobody is told of it."""
+    journal.received(image(), at(0))
+    (study,) = take_up(journal)
+    told = notice("above")
+    if fault == "a notification":
+        told.content["no JSON"] = object()
+    made = report("1.2.3.9", "pacs")
+    broken = replace(made, sop_class_uid=None) if fault == "a result object" else made  # type: ignore[arg-type]
+    with pytest.raises((StatementError, TypeError)):
+        journal.analysed(study, replace(outcome(study, broken), raised=Raised(("urgent",), (told,))), at(61))
+    assert due(journal) == []
+    assert journal.due("pacs", at(70), 10) == []
+    assert not events(engine, "ALERTED")
+    assert not events(engine, "ANALYSED")
+    alarmed(journal, study, notice("above"))
+    assert len(due(journal)) == len(journal.due("pacs", at(70), 10)) == 1
 
 
 def test_the_urgent_study_goes_first(journal: Journal) -> None:
