@@ -50,6 +50,7 @@ PLACES = {
         "importing": {"bundle_writer", "files", "."},
         "evaluation": {"serving", "."},
         "training": {"importing", "evaluation", "serving", "bundle_writer", "."},
+        "registry": {"training", "."},
     },
     "storage": {".": set(), "journal": {"."}, "store": {"journal", "."}, "migrations": {"."}},
 }

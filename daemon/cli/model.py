@@ -16,8 +16,10 @@ model = typer.Typer(help="Show and check models, and import your own.", no_args_
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Named = Annotated[
-    str, typer.Argument(help="A bundle's folder, or models:/NAME/VERSION in MLflow; default: the packaged bundle.")
-]
+    str,
+    typer.Argument(help="A bundle's folder, or in MLflow models:/NAME/VERSION or models:/NAME@ALIAS; "
+                        "default: the packaged bundle."),
+]  # fmt: skip
 TrackingUri = Annotated[
     str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow's store; default: the file mlruns.db here.")
 ]
@@ -36,7 +38,7 @@ def tried(action: Callable[[], Any]) -> Any:
 
 @contextmanager
 def found_at(bundle: str, tracking_uri: str = "") -> Iterator[Path]:
-    """Give the folder of a bundle that is named by its folder or by models:/NAME/VERSION; "" is the packaged bundle.
+    """Give the folder of a bundle that is named by its folder or in MLflow; "" is the packaged bundle.
 
     A bundle from MLflow is copied to a temporary folder, which exists until the end of the block.
     """
@@ -75,7 +77,7 @@ def list_models(
     from inference.training.tracking import is_registered, registered_models
 
     if is_registered(place):
-        show(tried(lambda: registered_models(tracking_uri)), ["model", "digest", "run"], as_json)
+        show(tried(lambda: registered_models(tracking_uri)), ["model", "aliases", "digest", "run"], as_json)
         return
     directory = Path(place) if place else PACKAGED
     if not directory.is_dir():
@@ -180,7 +182,10 @@ def say_pin(made: Any, err: bool = False) -> None:
 @model.command("import")
 def import_(
     source: Annotated[
-        str, typer.Argument(help="A state dict (.pt, .safetensors), ONNX file, MONAI bundle, or models:/NAME/VERSION.")
+        str,
+        typer.Argument(
+            help="A state dict (.pt, .safetensors), ONNX file, MONAI bundle, or in MLflow models:/NAME@ALIAS."
+        ),
     ],
     directory: Annotated[Path, typer.Argument(help="The new bundle's folder; must not exist.")],
     name: Annotated[str, typer.Option(help="The model's name in reports.")] = "",

@@ -7,16 +7,21 @@ The extra `train` installs MLflow. Its store is the file `mlruns.db` in the work
 import importlib.util
 import os
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from inference.bundle import Bundle, digest
 from inference.errors import BundleNotFound, DigestMismatch, EngineError
 
 REGISTERED = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([^/]+))")
+ANSWER_SECONDS = 5.0  # within which an MLflow server must accept a connection
+RETRIES = "3"  # of a request that MLflow sends; its own default keeps trying for minutes
 
 
 class Tracker(Protocol):
@@ -56,14 +61,32 @@ def _answering(mlflow: Any) -> Iterator[None]:
         raise EngineError(f"MLflow's store {mlflow.get_tracking_uri()} cannot be used: {error}") from error
 
 
+def ensure_answers(uri: str) -> None:
+    """Raise EngineError if `uri` is a server's address at which nobody accepts a connection within ANSWER_SECONDS."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return
+    if getproxies().get(parts.scheme) and not proxy_bypass(parts.hostname):
+        return  # the proxy reaches it, or says that it cannot
+    try:
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        socket.create_connection((parts.hostname, port), ANSWER_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise EngineError(f"MLflow's server {uri} does not answer: {error}; start it, or name another store with "
+                          "MLFLOW_TRACKING_URI") from error  # fmt: skip
+
+
 def open_mlflow(uri: str = "") -> Any:
-    """Return the module mlflow with its store set. Raises EngineError if MLflow is not installed."""
+    """Return the module mlflow with its store set. Raises EngineError if it is not installed, or does not answer."""
     if importlib.util.find_spec("mlflow") is None:
         raise EngineError("MLflow is not installed: pip install 'hilum[train]'; to train without it: --no-track")
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # so that a folder can be the store
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
+    store = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlruns.db'}"
+    ensure_answers(store)
     import mlflow
 
-    mlflow.set_tracking_uri(uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlruns.db'}")
+    mlflow.set_tracking_uri(store)
     return mlflow
 
 
@@ -146,12 +169,21 @@ def fetch_registered(name: str, directory: Path, uri: str = "") -> Path:
 
 
 def registered_models(uri: str = "") -> list[dict[str, Any]]:
-    """Return address, digest and run of every model version that a `MlflowTracker` registered. Raises EngineError."""
+    """Return address, aliases, digest and run of every model version that a `MlflowTracker` registered.
+
+    Raises EngineError.
+    """
     mlflow = open_mlflow(uri)
     with _answering(mlflow):
-        versions = mlflow.MlflowClient().search_model_versions()
+        client = mlflow.MlflowClient()
+        versions = [v for v in client.search_model_versions() if "digest" in v.tags]
+        aliases = {name: client.get_registered_model(name).aliases for name in {v.name for v in versions}}
     return [
-        {"model": f"models:/{v.name}/{v.version}", "digest": v.tags["digest"], "run": v.run_id}
+        {
+            "model": f"models:/{v.name}/{v.version}",
+            "aliases": sorted(alias for alias, of in aliases[v.name].items() if str(of) == str(v.version)),
+            "digest": v.tags["digest"],
+            "run": v.run_id,
+        }
         for v in versions
-        if "digest" in v.tags
     ]
