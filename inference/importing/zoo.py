@@ -45,7 +45,7 @@ def ensure_layout(directory: Path) -> None:
 def _format(metadata: dict[str, Any], side: str) -> dict[str, Any]:
     """Return the description of the first input or output, {} if there is none."""
     tensors = metadata.get("network_data_format", {}).get(side, {})
-    first = next(iter(tensors.values()), {})
+    first: Any = next(iter(tensors.values()), {})
     return first if isinstance(first, dict) else {}
 
 
@@ -91,7 +91,7 @@ def as_monai_reads(steps: Sequence[dict[str, Any]], channels: int) -> list[dict[
     """
     names = [_name(step) for step in steps]
     turns = names.count("LoadImage") + sum(_name(s) == "Transpose" and s.get("indices") == [0, 2, 1] for s in steps)
-    first = [{"_target_": ALLOWED["EnsureChannelFirst"], "channel_dim": "no_channel"}]
+    first: list[dict[str, Any]] = [{"_target_": ALLOWED["EnsureChannelFirst"], "channel_dim": "no_channel"}]
     if turns % 2:
         first.append({"_target_": ALLOWED["Transpose"], "indices": [0, 2, 1]})
     if channels > 1 and "RepeatChannel" not in names:

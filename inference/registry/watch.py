@@ -38,7 +38,7 @@ def watch_once(alias: str, folder: Path, uri: str = "") -> Champion:
         found = load_bundle(directory).digest
         if found != digest:
             raise DigestMismatch(f"{directory} has the digest {found}, but {address} was registered with {digest}: "
-                                 "it was changed, or comes from another registry; remove it to fetch it again")  # fmt: skip
+                                 "it was changed, or is of another registry; remove it to fetch it again")  # fmt: skip
         return Champion(address, directory, digest, new=False)
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix=".watch-") as copies:

@@ -26,16 +26,19 @@ MAKE_BUCKET = "import boto3, os; boto3.client('s3', endpoint_url=os.environ['MLF
               ".create_bucket(Bucket='mlflow')"  # fmt: skip
 
 
-def tools() -> Path:
-    """The folder of the environment's programs; the environment is made if it is not there yet."""
+def python_with_mlflow() -> str:
+    """The interpreter of the environment, which is made if it is not there yet."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hilum-tests"
     kept = cache / f"mlflow-{PINNED[0].rpartition('=')[2]}-python{sys.version_info[0]}.{sys.version_info[1]}"
-    if not (kept / "complete").is_file():
-        shutil.rmtree(kept, ignore_errors=True)  # an interrupted one; programs name their folder, so it cannot be moved
-        venv.create(kept, with_pip=True, clear=True)
-        subprocess.run([kept / "bin/python", "-m", "pip", "install", "--quiet", *PINNED], check=True)
-        (kept / "complete").touch()
-    return kept / "bin"
+    if not kept.is_dir():
+        made = cache / f"{kept.name}.{os.getpid()}"
+        venv.create(made, with_pip=True, clear=True)
+        subprocess.run([made / "bin/python", "-m", "pip", "install", "--quiet", *PINNED], check=True)
+        try:
+            made.rename(kept)
+        except OSError:  # another process was faster
+            shutil.rmtree(made)
+    return str(kept / "bin/python")
 
 
 def free_port() -> int:
@@ -69,19 +72,20 @@ def _answers(url: str, process: "subprocess.Popen[bytes]", log: Path) -> bool:
 @pytest.fixture(scope="session")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an MLflow server with an empty database and an empty bucket."""
-    programs_of_mlflow, place = tools(), tmp_path_factory.mktemp("mlflow")
-    environment = {"PATH": f"{programs_of_mlflow}:/usr/bin:/bin", "HOME": str(place), **KEYS}
+    python, place = python_with_mlflow(), tmp_path_factory.mktemp("mlflow")
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(place), **KEYS}
     with ExitStack() as stack:
         database = PostgresServer(programs())
         stack.callback(database.remove)
         database.start()
         backend = database.create_database().replace("postgresql://", "postgresql+psycopg://")
         port = free_port()
-        moto = [str(programs_of_mlflow / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+        moto = [python, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
         s3 = stack.enter_context(running(moto, environment, f"http://127.0.0.1:{port}/moto-api", place / "moto.log"))
         environment["MLFLOW_S3_ENDPOINT_URL"] = s3
-        subprocess.run([programs_of_mlflow / "python", "-c", MAKE_BUCKET], check=True, env=environment)
+        subprocess.run([python, "-c", MAKE_BUCKET], check=True, env=environment)
         port = free_port()
-        server = [str(programs_of_mlflow / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(port),
-                  "--backend-store-uri", backend, "--artifacts-destination", "s3://mlflow", "--workers", "1"]  # fmt: skip
+        server = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
+                  "--backend-store-uri", backend, "--artifacts-destination", "s3://mlflow",
+                  "--workers", "1"]  # fmt: skip
         yield stack.enter_context(running(server, environment, f"http://127.0.0.1:{port}/health", place / "mlflow.log"))
