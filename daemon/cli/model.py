@@ -92,6 +92,23 @@ def list_models(
     show(rows, ["directory", "name", "version", "digest", "fault"], as_json)
 
 
+@model.command("runs")
+def show_runs(
+    experiment: Annotated[str, typer.Option(help="The experiment in MLflow.")] = "hilum",
+    compare: Annotated[Path | None, typer.Option(help="Write a page with all runs beside each other.")] = None,
+    tracking_uri: TrackingUri = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the training runs that MLflow has, the newest first, with what was set and the last figures."""
+    from inference.registry.runs import comparison_html, recorded_runs
+
+    runs = tried(lambda: recorded_runs(experiment, tracking_uri))
+    if compare:
+        compare.write_text(comparison_html(runs), encoding="utf-8")
+    columns = ["started", "name", "status", "digest", "run"]
+    show([vars(run) for run in runs], [*columns, "parameters", "metrics"] if as_json else columns, as_json)
+
+
 @model.command()
 def verify(
     bundle: Named = "",

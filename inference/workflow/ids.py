@@ -13,8 +13,10 @@ def workflow(metadata: dict[str, Any]) -> dict[str, Any]:
     """Return what `python -m monai.bundle run` needs beside "preprocessing" and "network_def".
 
     `run` writes `output_dir`/predictions.csv: the path of each picture in `dataset_dir`, and a probability for each
-    output of the network, as they are before calibration.
+    output of the network, as they are before calibration. {} for a bundle whose task is another than classification.
     """
+    if metadata["hilum"].get("task", "classification") != "classification":
+        return {}
     mirrored = "flip" in metadata["hilum"].get("test_time", ())
     return {
         "bundle_root": ".",

@@ -91,6 +91,27 @@ def test_a_champion_that_cannot_be_trusted(mlflow_server: str, tmp_path: Path) -
         watch_once("models:/doubtful/1", folder, mlflow_server)
 
 
+def test_runs_beside_each_other(mlflow_server: str, tmp_path: Path) -> None:
+    """`hilum model runs` lists an experiment's runs; the page has what was set differently, and the last figures."""
+    for batch, loss in (("<b>16</b>", 0.75), ("64", 0.25)):
+        with MlflowTracker(experiment="beside", uri=mlflow_server) as tracker:
+            tracker.parameters({"batch": batch, "seed": 7})
+            tracker.epoch(1, {"loss": 2.0})
+            tracker.epoch(2, {"loss": loss})
+    given = {"MLFLOW_TRACKING_URI": mlflow_server}
+    page = tmp_path / "runs.html"
+    words = ["model", "runs", "--experiment", "beside", "--compare", str(page), "--json"]
+    listed = json.loads(CliRunner().invoke(app, words, env=given).stdout)
+    assert [(run["status"], run["parameters"]["batch"], run["metrics"]["loss"]) for run in listed] == [
+        ("FINISHED", "64", 0.25), ("FINISHED", "<b>16</b>", 0.75)]  # fmt: skip
+    text = page.read_text()
+    assert "<tr><td>batch</td><td>64</td><td>&lt;b&gt;16&lt;/b&gt;</td></tr>" in text
+    assert "<tr><td>loss</td><td>0.25</td><td>0.75</td></tr>" in text
+    assert "seed" not in text
+    absent = CliRunner().invoke(app, ["model", "runs", "--experiment", "nowhere"], env=given)
+    assert (absent.exit_code, "no experiment 'nowhere'" in absent.stderr) == (1, True)
+
+
 def test_a_server_that_is_away(tmp_path: Path) -> None:
     """A refused connection and a server that never answers are errors within seconds, and name the address."""
     with socket.socket() as silent:
