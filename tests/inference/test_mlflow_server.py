@@ -17,6 +17,7 @@ from tests.support.bundles import small_bundle
 from tests.support.mlflow_server import free_port
 
 pytest_plugins = ["tests.support.mlflow_server"]
+pytestmark = pytest.mark.timeout(1200)  # the first test of all installs MLflow's server
 
 
 def register(server: str, bundle: Bundle, model: str) -> None:

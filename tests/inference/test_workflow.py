@@ -23,7 +23,7 @@ from inference.errors import DataError, WeightsMismatch
 from inference.networks import build_network
 from inference.probability import sigmoid
 from inference.serving.classifier import Classifier
-from inference.workflow import parts
+from inference.workflow import ids, parts
 from tests.conftest import ROOT
 from tests.support.bundles import small_bundle
 
@@ -134,6 +134,16 @@ def test_a_new_bundle_has_the_ids(pictures: Path, tmp_path: Path) -> None:
     table = predicted(tmp_path / "out/predictions.csv")
     np.testing.assert_allclose(list(table.values()), list(ours(bundle, pictures).values()), atol=1e-5)
     assert load_bundle(bundle.directory).digest == bundle.digest
+
+
+@pytest.mark.parametrize(
+    ("hilum", "steps"),
+    [({}, [{"sigmoid": True}]), ({"output": "softmax"}, [{"softmax": True}]), ({"output": "probabilities"}, [])],
+)
+def test_what_makes_probabilities(hilum: dict[str, str], steps: list[dict[str, bool]]) -> None:
+    """Logits go through a sigmoid, or a softmax where outputs exclude each other; probabilities stay as they are."""
+    found = ids.workflow({"hilum": hilum})["postprocessing"]["transforms"]
+    assert [{k: v for k, v in step.items() if k not in ("_target_", "keys")} for step in found] == steps
 
 
 def test_faults_are_named(pictures: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def python_with_mlflow() -> str:
     if not kept.is_dir():
         made = cache / f"{kept.name}.{os.getpid()}"
         venv.create(made, with_pip=True, clear=True)
-        subprocess.run([made / "bin/python", "-m", "pip", "install", "--quiet", *PINNED], check=True)
+        subprocess.run([made / "bin/python", "-m", "pip", "install", "--quiet", "--no-compile", *PINNED], check=True)
         try:
             made.rename(kept)
         except OSError:  # another process was faster
