@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ from typer.testing import CliRunner
 from daemon.cli.main import app
 from inference.bundle import Bundle, load_bundle
 from inference.errors import BundleNotFound, DigestMismatch, EngineError, ImportRefused
+from inference.registry.runs import recorded_runs
 from inference.registry.watch import watch_once
 from inference.training.tracking import MlflowTracker, fetch_registered, registered_models
+from tests.conftest import ROOT
 from tests.support.bundles import small_bundle
-from tests.support.mlflow_server import free_port
+from tests.support.mlflow_server import MAKE_BUCKET, PINNED
 
 pytest_plugins = ["tests.support.mlflow_server"]
 pytestmark = pytest.mark.timeout(1200)  # the first test of all installs MLflow's server
@@ -34,10 +37,11 @@ def crown(server: str, model: str, version: int) -> None:
     mlflow.MlflowClient(server).set_registered_model_alias(model, "champion", str(version))
 
 
-def test_a_run_its_bundle_and_its_alias(mlflow_server: str, tmp_path: Path) -> None:
+def test_a_run_its_bundle_and_its_alias(mlflow_server: str, stored: Callable[[], str], tmp_path: Path) -> None:
     """A run is recorded in PostgreSQL, its bundle goes to S3 and comes back bit for bit, by version and by alias."""
     bundle = small_bundle(tmp_path / "bundle")
     register(mlflow_server, bundle, "chest")
+    assert "/artifacts/bundle/models/model.safetensors</Key>" in stored()
     crown(mlflow_server, "chest", 1)
     (row,) = [r for r in registered_models(mlflow_server) if r["model"] == "models:/chest/1"]
     assert (row["digest"], row["aliases"]) == (bundle.digest, ["champion"])
@@ -92,6 +96,14 @@ def test_a_champion_that_cannot_be_trusted(mlflow_server: str, tmp_path: Path) -
         watch_once("models:/doubtful/1", folder, mlflow_server)
 
 
+def test_the_page_has_what_is_tested() -> None:
+    """docs/mlflow.md names the versions that run here, and the line that makes the bucket."""
+    page = " ".join((ROOT / "docs/mlflow.md").read_text().split())
+    assert MAKE_BUCKET in page
+    for pinned in PINNED:
+        assert pinned in page or pinned.startswith("moto"), pinned
+
+
 def test_runs_beside_each_other(mlflow_server: str, tmp_path: Path) -> None:
     """`hilum model runs` lists an experiment's runs; the page has what was set differently, and the last figures."""
     for batch, loss in (("<b>16</b>", 0.75), ("64", 0.25)):
@@ -114,14 +126,17 @@ def test_runs_beside_each_other(mlflow_server: str, tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_away(tmp_path: Path) -> None:
-    """A refused connection and a server that never answers are errors within seconds, and name the address."""
+    """A server that refuses connections is an error within seconds, wherever MLflow is asked, and is named."""
     with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))  # bound and not listening: it refuses
+        silent.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         started = time.monotonic()
-        for port in (free_port(), silent.getsockname()[1]):
-            address = f"http://127.0.0.1:{port}"
-            for action in (lambda: MlflowTracker(uri=address), lambda: registered_models(address),  # noqa: B023
-                           lambda: watch_once("models:/chest@champion", tmp_path, address)):  # noqa: B023  # fmt: skip
-                with pytest.raises(EngineError, match=f"{address} does not answer"):
-                    action()
+        for action in (
+            lambda: MlflowTracker(uri=address),
+            lambda: registered_models(address),
+            lambda: recorded_runs(uri=address),
+            lambda: watch_once("models:/chest@champion", tmp_path, address),
+        ):
+            with pytest.raises(EngineError, match=f"{address} does not answer"):
+                action()
         assert time.monotonic() - started < 10
