@@ -201,7 +201,7 @@ def import_(
     source: Annotated[
         str,
         typer.Argument(
-            help="A state dict (.pt, .safetensors), ONNX file, MONAI bundle, Hugging Face folder, or models:/NAME@ALIAS."
+            help="A state dict (.pt, .safetensors), ONNX file, MONAI bundle, Hugging Face folder, models:/NAME@ALIAS."
         ),
     ],
     directory: Annotated[Path, typer.Argument(help="The new bundle's folder; must not exist.")],

@@ -19,9 +19,8 @@ from urllib.request import getproxies, proxy_bypass
 from inference.bundle import Bundle, digest
 from inference.errors import BundleNotFound, DigestMismatch, EngineError
 
+CONNECT_SECONDS = 5.0
 REGISTERED = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([^/]+))")
-ANSWER_SECONDS = 5.0  # within which an MLflow server must accept a connection
-RETRIES = "3"  # of a request that MLflow sends; its own default keeps trying for minutes
 
 
 class Tracker(Protocol):
@@ -52,6 +51,24 @@ def no_tracker() -> Tracker:
     return _Nowhere()
 
 
+def _ensure_reachable(uri: str) -> None:
+    """Raise EngineError if `uri` is that of a server which accepts no connection.
+
+    MLflow itself would try again for minutes. During a run that is right, but not before it.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return
+    if getproxies().get(parts.scheme) and not proxy_bypass(parts.hostname):
+        return  # the server is reached by way of the proxy alone
+    try:
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        socket.create_connection((parts.hostname, port), CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise EngineError(f"MLflow's server {uri} cannot be reached: {error}; start it, name another store with "
+                          "--tracking-uri or MLFLOW_TRACKING_URI, or train with --no-track") from error  # fmt: skip
+
+
 @contextmanager
 def _answering(mlflow: Any) -> Iterator[None]:
     """Turn an error that MLflow raises about its store into an EngineError."""
@@ -61,32 +78,18 @@ def _answering(mlflow: Any) -> Iterator[None]:
         raise EngineError(f"MLflow's store {mlflow.get_tracking_uri()} cannot be used: {error}") from error
 
 
-def ensure_answers(uri: str) -> None:
-    """Raise EngineError if `uri` is a server's address at which nobody accepts a connection within ANSWER_SECONDS."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return
-    if getproxies().get(parts.scheme) and not proxy_bypass(parts.hostname):
-        return  # the proxy reaches it, or says that it cannot
-    try:
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-        socket.create_connection((parts.hostname, port), ANSWER_SECONDS).close()
-    except (OSError, ValueError) as error:
-        raise EngineError(f"MLflow's server {uri} does not answer: {error}; start it, or name another store with "
-                          "MLFLOW_TRACKING_URI") from error  # fmt: skip
-
-
 def open_mlflow(uri: str = "") -> Any:
-    """Return the module mlflow with its store set. Raises EngineError if it is not installed, or does not answer."""
+    """Return the module mlflow with its store set.
+
+    Raises EngineError if MLflow is not installed, or if its server accepts no connection.
+    """
     if importlib.util.find_spec("mlflow") is None:
         raise EngineError("MLflow is not installed: pip install 'hilum[train]'; to train without it: --no-track")
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # so that a folder can be the store
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
-    store = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlruns.db'}"
-    ensure_answers(store)
+    _ensure_reachable(uri or os.environ.get("MLFLOW_TRACKING_URI", ""))
     import mlflow
 
-    mlflow.set_tracking_uri(store)
+    mlflow.set_tracking_uri(uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlruns.db'}")
     return mlflow
 
 

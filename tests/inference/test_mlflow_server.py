@@ -137,6 +137,6 @@ def test_a_server_that_is_away(tmp_path: Path) -> None:
             lambda: recorded_runs(uri=address),
             lambda: watch_once("models:/chest@champion", tmp_path, address),
         ):
-            with pytest.raises(EngineError, match=f"{address} does not answer"):
+            with pytest.raises(EngineError, match=f"{address} cannot be reached"):
                 action()
         assert time.monotonic() - started < 10
