@@ -18,7 +18,7 @@ _TRANSFORMS = (
     "AdjustContrast", "CastToType", "CenterSpatialCrop", "ClipIntensityPercentiles", "Compose", "EnsureChannelFirst",
     "EnsureType", "GaussianSharpen", "GaussianSmooth", "HistogramNormalize", "Identity", "MedianSmooth",
     "NormalizeIntensity", "RepeatChannel", "Resize", "ResizeWithPadOrCrop", "ScaleIntensity", "ScaleIntensityRange",
-    "ScaleIntensityRangePercentiles", "SpatialPad", "SqueezeDim", "ToTensor",
+    "ScaleIntensityRangePercentiles", "SpatialPad", "SqueezeDim", "ToTensor", "Transpose",
 )  # fmt: skip
 _OWN = (
     "inference.efficientnet_lite.EarlyLayers",

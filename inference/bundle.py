@@ -12,7 +12,8 @@
          "test_time": ["flip"]}            optional: the mirrored picture is run too, and the logits are averaged
     configs/inference.json      "preprocessing": a monai.transforms.Compose that takes float32 [rows, columns] in 0..1
                                 and returns float32 [channels, S, S]; "network_def": a network. Only listed classes
-                                (inference/allowed.py) may be named unless the administrator pinned the digest.
+                                (inference/allowed.py) may be named unless the administrator pinned the digest. The
+                                other ids are for MONAI's own tools, see inference/workflow/ids.py
     configs/calibration.json    optional, see inference/serving/calibration.py
     configs/gate.json           optional, see inference/serving/image_gate.py; with models/gate.safetensors
     configs/location.json       optional, see inference/serving/location_rule.py; with models/location.safetensors

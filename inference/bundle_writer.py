@@ -12,6 +12,7 @@ from inference.bundle import load_bundle
 from inference.preprocess import preprocess
 from inference.probability import sigmoid
 from inference.serving.classifier import Classifier
+from inference.workflow.ids import described, workflow
 
 #: The fourteen labels of ChestX-ray14 (Wang et al., CVPR 2017), in the order of the outputs of published DenseNets such
 #: as CheXNet. `evaluation.data.FINDINGS` holds the same labels in the order of the manifests. Both orders are file
@@ -49,11 +50,14 @@ def write_bundle(
 ) -> None:  # fmt: skip
     """Write the files of a bundle, and the answer to its golden input.
 
-    Pass None as `state` if the weights are already in `directory`. Raises what `load_bundle` and `Classifier` raise.
+    What MONAI's own tools need is added, unless the network is an ONNX file, which they do not run. Pass None as
+    `state` if the weights are already in `directory`. Raises what `load_bundle` and `Classifier` raise.
     """
     for folder in ("configs", "models", "docs"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
-    parts = {"metadata": metadata, "inference": inference, "calibration": calibration}
+    if "network_def" in inference:
+        inference = inference | workflow(metadata)
+    parts = {"metadata": described(metadata), "inference": inference, "calibration": calibration}
     for name, content in parts.items():
         if content is not None:
             (directory / f"configs/{name}.json").write_text(json.dumps(content, indent=2) + "\n")

@@ -45,10 +45,12 @@ PLACES = {
         "files": set(),
         ".": {"files"},
         "serving": {"files", "."},
-        "bundle_writer": {"serving", "."},
+        "workflow": {"."},
+        "bundle_writer": {"serving", "workflow", "."},
         "importing": {"bundle_writer", "files", "."},
         "evaluation": {"serving", "."},
         "training": {"importing", "evaluation", "serving", "bundle_writer", "."},
+        "registry": {"training", "."},
     },
     "storage": {
         ".": set(),

@@ -16,8 +16,10 @@ model = typer.Typer(help="Show and check models, and import your own.", no_args_
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Named = Annotated[
-    str, typer.Argument(help="A bundle's folder, or models:/NAME/VERSION in MLflow; default: the packaged bundle.")
-]
+    str,
+    typer.Argument(help="A bundle's folder, or in MLflow models:/NAME/VERSION or models:/NAME@ALIAS; "
+                        "default: the packaged bundle."),
+]  # fmt: skip
 TrackingUri = Annotated[
     str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow's store; default: the file mlruns.db here.")
 ]
@@ -36,7 +38,7 @@ def tried(action: Callable[[], Any]) -> Any:
 
 @contextmanager
 def found_at(bundle: str, tracking_uri: str = "") -> Iterator[Path]:
-    """Give the folder of a bundle that is named by its folder or by models:/NAME/VERSION; "" is the packaged bundle.
+    """Give the folder of a bundle that is named by its folder or in MLflow; "" is the packaged bundle.
 
     A bundle from MLflow is copied to a temporary folder, which exists until the end of the block.
     """
@@ -75,7 +77,7 @@ def list_models(
     from inference.training.tracking import is_registered, registered_models
 
     if is_registered(place):
-        show(tried(lambda: registered_models(tracking_uri)), ["model", "digest", "run"], as_json)
+        show(tried(lambda: registered_models(tracking_uri)), ["model", "aliases", "digest", "run"], as_json)
         return
     directory = Path(place) if place else PACKAGED
     if not directory.is_dir():
@@ -88,6 +90,23 @@ def list_models(
         except BundleError as fault:
             rows.append({"directory": path.name, "fault": str(fault)})
     show(rows, ["directory", "name", "version", "digest", "fault"], as_json)
+
+
+@model.command("runs")
+def show_runs(
+    experiment: Annotated[str, typer.Option(help="The experiment in MLflow.")] = "hilum",
+    compare: Annotated[Path | None, typer.Option(help="Write a page with all runs beside each other.")] = None,
+    tracking_uri: TrackingUri = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the training runs that MLflow has, the newest first, with what was set and the last figures."""
+    from inference.registry.runs import comparison_html, recorded_runs
+
+    runs = tried(lambda: recorded_runs(experiment, tracking_uri))
+    if compare:
+        compare.write_text(comparison_html(runs), encoding="utf-8")
+    columns = ["started", "name", "status", "digest", "run"]
+    show([vars(run) for run in runs], [*columns, "parameters", "metrics"] if as_json else columns, as_json)
 
 
 @model.command()
@@ -180,7 +199,10 @@ def say_pin(made: Any, err: bool = False) -> None:
 @model.command("import")
 def import_(
     source: Annotated[
-        str, typer.Argument(help="A state dict (.pt, .safetensors), ONNX file, MONAI bundle, or models:/NAME/VERSION.")
+        str,
+        typer.Argument(
+            help="A state dict (.pt, .safetensors), ONNX file, MONAI bundle, Hugging Face folder, models:/NAME@ALIAS."
+        ),
     ],
     directory: Annotated[Path, typer.Argument(help="The new bundle's folder; must not exist.")],
     name: Annotated[str, typer.Option(help="The model's name in reports.")] = "",

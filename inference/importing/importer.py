@@ -2,7 +2,8 @@
 
 *.pt *.pth *.bin *.safetensors   a DenseNet's state dict in torchvision's, TorchXRayVision's or MONAI's naming
 *.onnx                           any network with one square picture as input and [n, labels] as its first output
-a directory                      a MONAI bundle with a classifier; a hilum bundle is copied unchanged
+a directory                      a MONAI bundle with a classifier; a DenseNet or ResNet as Hugging Face publishes it
+                                 (config.json, model.safetensors); a hilum bundle is copied unchanged
 """
 
 import math
@@ -22,6 +23,7 @@ from inference.errors import BundleError, EngineError, ImportRefused
 from inference.files.vetting import UnsafeFile, ensure_plain, ensure_safe, plain_files
 from inference.importing.densenet_names import network_def, to_monai
 from inference.importing.foreign import read_foreign_state
+from inference.importing.hugging_face import is_hugging_face, read_hugging_face
 from inference.importing.monai_bundles import read_monai
 
 #: The outputs of TorchXRayVision's "all" networks, in their order (torchxrayvision.datasets.default_pathologies).
@@ -87,6 +89,8 @@ def _vet(source: Path) -> None:
 
 
 def _kind(source: Path, wanted: Wanted) -> Any:
+    if source.is_dir() and is_hugging_face(source):
+        return _import_hugging_face
     if source.is_dir():
         return _copy if wanted == Wanted() and is_ours(source) else _import_monai
     return _import_onnx if source.suffix.lower() == ".onnx" else _import_state
@@ -109,6 +113,14 @@ def _import_monai(source: Path, directory: Path, wanted: Wanted) -> None:
     found = read_monai(source, keep_preprocessing=not wanted.preprocessing)
     parts = _Parts(source, directory, found.network_def, found.state, found.channels, found.outputs,
                    size=wanted.size or found.size, named=found.labels, preprocessing=found.preprocessing)  # fmt: skip
+    _write(parts, wanted)
+
+
+def _import_hugging_face(source: Path, directory: Path, wanted: Wanted) -> None:
+    found = read_hugging_face(source)
+    parts = _Parts(source, directory, found.network_def, found.state, found.channels, found.outputs,
+                   size=wanted.size or found.size, named=found.labels, preprocessing=found.preprocessing,
+                   output_kind=found.output_kind)  # fmt: skip
     _write(parts, wanted)
 
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from inference.allowed import ALLOWED, vet
 from inference.arrays import StateDict
 from inference.errors import BundleForbidden, ImportRefused, WeightsMismatch
+from inference.importing.zoo import as_monai_reads, changes_nothing, ensure_layout, ensure_suited, in_our_values
 from inference.networks import as_state, define_network
 
 #: Transforms that are left out, because our decoder does their work or a single picture does not need them.
@@ -38,9 +39,11 @@ def read_monai(directory: Path, keep_preprocessing: bool = True) -> MonaiBundle:
 
     Raises ImportRefused, BundleForbidden, BundleError, WeightsMismatch.
     """
+    ensure_layout(directory)
     metadata, inference = (_json(directory / "configs" / name) for name in ("metadata.json", "inference.json"))
     if "network_def" not in inference:
         raise ImportRefused(f"{directory}/configs/inference.json has no network_def")
+    ensure_suited(directory, metadata, inference)
     definition = vet(inference["network_def"], "network_def")
     state = _state(directory)
     with torch.random.fork_rng(devices=[]):
@@ -54,7 +57,7 @@ def read_monai(directory: Path, keep_preprocessing: bool = True) -> MonaiBundle:
         shape = network.eval()(torch.zeros(1, channels, size, size)).shape
     if len(shape) != 2:
         raise ImportRefused(f"the network of {directory} gives {list(shape)}, but a classifier gives [n, labels]")
-    steps = _preprocessing(inference.get("preprocessing"), size) if keep_preprocessing else None
+    steps = _preprocessing(inference.get("preprocessing"), size, channels) if keep_preprocessing else None
     return MonaiBundle(definition, state, channels, shape[1], _labels(metadata, shape[1]), size, steps)
 
 
@@ -104,24 +107,27 @@ def _input(directory: Path, metadata: dict[str, Any]) -> tuple[int, int]:
 
 def _labels(metadata: dict[str, Any], outputs: int) -> tuple[str, ...]:
     answers = metadata.get("network_data_format", {}).get("outputs", {})
-    names: dict[str, Any] = next(iter(answers.values()))["channel_def"] if answers else {}
-    found = tuple(str(names.get(str(i), "")) for i in range(outputs))
+    names: dict[str, Any] = next(iter(answers.values())).get("channel_def", {}) if answers else {}
+    labels = metadata.get("hilum", {}).get(
+        "labels", list(names.values())
+    )  # a hilum bundle has outputs beside its labels
+    found = tuple(str(names.get(str(i), "")) if names.get(str(i)) in labels else "" for i in range(outputs))
     return found if any(found) else ()
 
 
-def _preprocessing(config: Any, size: int) -> dict[str, Any] | None:
+def _preprocessing(config: Any, size: int, channels: int) -> dict[str, Any] | None:
     """Return the transforms that change the picture, in MONAI's array style; None if there are none.
 
     Raises BundleForbidden for a transform that is not on the list of allowed ones.
     """
     steps = config.get("transforms", []) if isinstance(config, dict) else []
-    ours = [step for step in (_step(step) for step in steps if isinstance(step, dict)) if step]
+    steps = [step for step in steps if isinstance(step, dict) and not changes_nothing(step)]
+    ours = [in_our_values(step) for step in map(_step, steps) if step]
     if not ours:
         return None
-    first = {"_target_": ALLOWED["EnsureChannelFirst"], "channel_dim": "no_channel"}
     if not any(str(step["_target_"]).rpartition(".")[2] in ("Resize", "ResizeWithPadOrCrop") for step in ours):
         ours.insert(0, {"_target_": ALLOWED["Resize"], "spatial_size": [size, size], "mode": "area"})
-    return {"_target_": ALLOWED["Compose"], "transforms": [first, *ours]}
+    return {"_target_": ALLOWED["Compose"], "transforms": [*as_monai_reads(steps, channels), *ours]}
 
 
 def _step(step: dict[str, Any]) -> dict[str, Any] | None:

@@ -7,15 +7,19 @@ The extra `train` installs MLflow. Its store is the file `mlruns.db` in the work
 import importlib.util
 import os
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from inference.bundle import Bundle, digest
 from inference.errors import BundleNotFound, DigestMismatch, EngineError
 
+CONNECT_SECONDS = 5.0
 REGISTERED = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([^/]+))")
 
 
@@ -47,6 +51,24 @@ def no_tracker() -> Tracker:
     return _Nowhere()
 
 
+def _ensure_reachable(uri: str) -> None:
+    """Raise EngineError if `uri` is that of a server which accepts no connection.
+
+    MLflow itself would try again for minutes. During a run that is right, but not before it.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return
+    if getproxies().get(parts.scheme) and not proxy_bypass(parts.hostname):
+        return  # the server is reached by way of the proxy alone
+    try:
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        socket.create_connection((parts.hostname, port), CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise EngineError(f"MLflow's server {uri} cannot be reached: {error}; start it, name another store with "
+                          "--tracking-uri or MLFLOW_TRACKING_URI, or train with --no-track") from error  # fmt: skip
+
+
 @contextmanager
 def _answering(mlflow: Any) -> Iterator[None]:
     """Turn an error that MLflow raises about its store into an EngineError."""
@@ -57,10 +79,14 @@ def _answering(mlflow: Any) -> Iterator[None]:
 
 
 def open_mlflow(uri: str = "") -> Any:
-    """Return the module mlflow with its store set. Raises EngineError if MLflow is not installed."""
+    """Return the module mlflow with its store set.
+
+    Raises EngineError if MLflow is not installed, or if its server accepts no connection.
+    """
     if importlib.util.find_spec("mlflow") is None:
         raise EngineError("MLflow is not installed: pip install 'hilum[train]'; to train without it: --no-track")
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # so that a folder can be the store
+    _ensure_reachable(uri or os.environ.get("MLFLOW_TRACKING_URI", ""))
     import mlflow
 
     mlflow.set_tracking_uri(uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlruns.db'}")
@@ -146,12 +172,21 @@ def fetch_registered(name: str, directory: Path, uri: str = "") -> Path:
 
 
 def registered_models(uri: str = "") -> list[dict[str, Any]]:
-    """Return address, digest and run of every model version that a `MlflowTracker` registered. Raises EngineError."""
+    """Return address, aliases, digest and run of every model version that a `MlflowTracker` registered.
+
+    Raises EngineError.
+    """
     mlflow = open_mlflow(uri)
     with _answering(mlflow):
-        versions = mlflow.MlflowClient().search_model_versions()
+        client = mlflow.MlflowClient()
+        versions = [v for v in client.search_model_versions() if "digest" in v.tags]
+        aliases = {name: client.get_registered_model(name).aliases for name in {v.name for v in versions}}
     return [
-        {"model": f"models:/{v.name}/{v.version}", "digest": v.tags["digest"], "run": v.run_id}
+        {
+            "model": f"models:/{v.name}/{v.version}",
+            "aliases": sorted(alias for alias, of in aliases[v.name].items() if str(of) == str(v.version)),
+            "digest": v.tags["digest"],
+            "run": v.run_id,
+        }
         for v in versions
-        if "digest" in v.tags
     ]
