@@ -5,7 +5,8 @@
         {"labels": ["Atelectasis", ...],   findings, a subset of outputs, in the order of reports
          "outputs": ["Atelectasis", ...],  the name of each output of the network, in order; "" if unused.
                                            Optional, default: labels. May name more (e.g. "Pathology")
-         "output": "logits",               or "probabilities" (foreign ONNX files). Optional
+         "output": "logits",               of findings of which each can be there; "softmax": logits of a network of
+                                           which exactly one output is right; "probabilities". Optional
          "trained": true,                  false: every report says that the weights are untrained
          "input_size": [128, 128],         rows, columns of the network's input
          "input_channels": 1,              optional, default 1
@@ -43,6 +44,8 @@ PACKAGED = Path(__file__).resolve().parent / "bundles"
 DEFAULT = PACKAGED / "default"
 PINS = PACKAGED / "pins.json"  # {"default": "sha256:..."}: what this package was released with
 
+OUTPUT_KINDS = ("logits", "softmax", "probabilities")  # what a network gives
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -56,7 +59,7 @@ class Bundle:
     trained: bool
     labels: tuple[str, ...]
     outputs: tuple[str, ...]
-    output_kind: str  # "logits" or "probabilities"
+    output_kind: str  # one of OUTPUT_KINDS
     input_size: tuple[int, int]  # rows, columns
     input_channels: int
     test_time: tuple[str, ...]
@@ -210,8 +213,8 @@ def _check(bundle: Bundle) -> None:
     strays = sorted(set(bundle.labels) - set(bundle.outputs))
     if strays or not bundle.labels or len(set(bundle.labels)) != len(bundle.labels):
         raise BundleError(f"{where}: labels must be distinct and among outputs; these are not: {strays}")
-    if bundle.output_kind not in ("logits", "probabilities"):
-        raise BundleError(f"{where}: output is {bundle.output_kind!r}, expected logits or probabilities")
+    if bundle.output_kind not in OUTPUT_KINDS:
+        raise BundleError(f"{where}: output is {bundle.output_kind!r}, expected one of {', '.join(OUTPUT_KINDS)}")
     if set(bundle.test_time) - {"flip"}:
         raise BundleError(f'{where}: test_time is {list(bundle.test_time)}, but only "flip" is supported')
     if min(bundle.input_size) < 1 or max(bundle.input_size) > 4096:

@@ -186,7 +186,13 @@ def import_(
     name: Annotated[str, typer.Option(help="The model's name in reports.")] = "",
     version: Annotated[str, typer.Option(help="Its version.")] = "imported",
     labels: Annotated[
-        str, typer.Option(help="Comma-separated labels of its outputs; empty: an output without meaning.")
+        str, typer.Option(help="Comma-separated labels of its outputs; nothing: an output without meaning.")
+    ] = "",
+    labels_of: Annotated[
+        str, typer.Option(help="Instead of --labels: nih14, xrv18 or chexpert14, the order of published networks.")
+    ] = "",
+    output: Annotated[
+        str, typer.Option(help="What it gives: logits, softmax (logits, one label is right) or probabilities.")
     ] = "",
     size: Annotated[int, typer.Option(help="Side of its input in pixels; 0: as the file says, else 224.")] = 0,
     preprocessing: Annotated[
@@ -204,9 +210,11 @@ def import_(
     except ValueError:
         raise typer.BadParameter(f"{thresholds!r}: write LABEL=0.4,LABEL=0.3") from None
     wanted = Wanted(
-        name=name, version=version, labels=labels.split(",") if labels else (), size=size, preprocessing=preprocessing,
-        thresholds=by_label, trust_pickle=trust_pickle,
+        name=name, version=version, labels=labels.split(",") if labels else (), labels_of=labels_of, output=output,
+        size=size, preprocessing=preprocessing, thresholds=by_label, trust_pickle=trust_pickle,
     )  # fmt: skip
     with found_at(source, tracking_uri) as place:
         made = tried(lambda: import_model(place, directory, wanted))
+    for number, label in enumerate(made.outputs):
+        say(f"output {number}: {label or '(without meaning)'}", err=True)
     _say(made)
