@@ -140,7 +140,7 @@ def open_classifier(settings: Settings) -> Classifier:
     does not load, if the bundle does not give the golden results, and for an alert on a finding on which it makes no
     call.
     """
-    from dicom_io.composite.codes import UnknownFinding, check_findings
+    from dicom_io.composite.codes import UnknownFinding, add_findings, check_findings
     from inference.errors import InferenceError
     from inference.serving.classifier import Classifier
 
@@ -149,6 +149,8 @@ def open_classifier(settings: Settings) -> Classifier:
     try:
         classifier = Classifier(bundle, model.engine, model.device, model.threads, cache=_cache(settings), site=site)
         classifier.self_check()
+        if model.findings:
+            add_findings(Path(model.findings))
         check_findings(bundle.labels)
         check_findings_of_alerts(settings.alert, classifier)
     except (InferenceError, UnknownFinding) as error:

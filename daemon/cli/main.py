@@ -12,12 +12,13 @@ import typer
 from daemon.cli.alerts import alerts
 from daemon.cli.audit import audit
 from daemon.cli.conflicts import conflicts
+from daemon.cli.evaluation import evaluate
 from daemon.cli.model import model
 from daemon.cli.options import AsJson, Config, Method, Precision, settings_of
 from daemon.cli.quarantine import quarantine, replay, retry
 from daemon.cli.site.feedback import feedback
 from daemon.cli.tables import say
-from daemon.cli.training import crossvalidate, evaluate, train
+from daemon.cli.training import crossvalidate, train
 from daemon.runtime.private import close_to_others, dump_no_core
 from daemon.wiring import read_settings
 

@@ -188,6 +188,9 @@ def import_(
     labels: Annotated[
         str, typer.Option(help="Comma-separated labels of its outputs; nothing: an output without meaning.")
     ] = "",
+    findings: Annotated[
+        Path | None, typer.Option(help="A TOML file with your own findings and their codes, for model.findings.")
+    ] = None,
     labels_of: Annotated[
         str, typer.Option(help="Instead of --labels: nih14, xrv18 or chexpert14, the order of published networks.")
     ] = "",
@@ -214,7 +217,22 @@ def import_(
         size=size, preprocessing=preprocessing, thresholds=by_label, trust_pickle=trust_pickle,
     )  # fmt: skip
     with found_at(source, tracking_uri) as place:
-        made = tried(lambda: import_model(place, directory, wanted))
+        made = tried(lambda: import_model(place, directory, wanted, lambda bundle: _ensure_coded(bundle, findings)))
     for number, label in enumerate(made.outputs):
         say(f"output {number}: {label or '(without meaning)'}", err=True)
     _say(made)
+    if findings:
+        typer.echo(f'findings = "{findings.resolve()}"')
+
+
+def _ensure_coded(made: Any, findings: Path | None) -> None:
+    """Raise ImportRefused for a label that no report could name."""
+    from dicom_io.composite.codes import UnknownFinding, add_findings, check_findings
+    from inference.errors import ImportRefused
+
+    try:
+        if findings:
+            add_findings(findings)
+        check_findings(made.labels)
+    except UnknownFinding as error:
+        raise ImportRefused(str(error)) from error

@@ -8,7 +8,7 @@ a directory                      a MONAI bundle with a classifier; a hilum bundl
 import math
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,13 @@ class Wanted:
     output: str = ""  # what the network gives, one of bundle.OUTPUT_KINDS
 
 
-def import_model(source: Path, directory: Path, wanted: Wanted = Wanted()) -> Bundle:
+def import_model(
+    source: Path, directory: Path, wanted: Wanted = Wanted(), judge: Callable[[Bundle], None] = lambda bundle: None
+) -> Bundle:
     """Write a bundle of the foreign model `source` into `directory`, which must be empty or not exist.
 
-    The bundle is made beside `directory` and renamed at the end, so it is either complete or absent. Raises
-    ImportRefused, and what `load_bundle` raises.
+    The bundle is made beside `directory` and renamed at the end, so it is either complete or absent. `judge` is called
+    before, and may raise ImportRefused. Raises ImportRefused, and what `load_bundle` raises.
     """
     if not source.exists():
         raise ImportRefused(f"{source} does not exist")
@@ -68,6 +70,7 @@ def import_model(source: Path, directory: Path, wanted: Wanted = Wanted()) -> Bu
             bundle = load_bundle(made)
             if not _is_copied(source, wanted):
                 check_outputs(bundle, stated=bool(wanted.output))
+            judge(bundle)
         except (BundleError, EngineError) as error:
             said = str(error).replace(f"{made}/", "")
             raise ImportRefused(f"{source.name} does not give a working bundle: {said}") from error

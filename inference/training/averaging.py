@@ -16,6 +16,7 @@ from inference.arrays import Array, StateDict
 from inference.bundle import Bundle
 from inference.ensemble import combined
 from inference.evaluation.data import Table, preprocessed
+from inference.evaluation.fingerprints import read_fingerprints, write_fingerprints
 from inference.networks import define_network
 from inference.preprocess import build_from, standard_preprocessing
 from inference.training.crossvalidate import out_of_fold
@@ -50,6 +51,8 @@ def write_average(
         out, state, network_def, recipe, table.findings, calibration, name or out.name, version, training
     )
     shutil.copy(work / "cross_validation.json", out / "docs")
+    if (prints := read_fingerprints(work)) is not None:
+        write_fingerprints(out, prints)
     return bundle
 
 

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from rich.progress import Progress
 from inference.arrays import Array, StateDict
 from inference.bundle import Bundle, load_bundle
 from inference.bundle_writer import base_metadata, write_bundle
-from inference.evaluation.data import PATHOLOGY, Table, preprocessed, read_table, targets_with_pathology
+from inference.evaluation.data import FINDINGS, PATHOLOGY, Table, preprocessed, read_table, targets_with_pathology
+from inference.evaluation.fingerprints import fingerprint, write_fingerprints
 from inference.evaluation.metrics import auroc
+from inference.evaluation.parts import LEAST, common_findings, fitting_count, stratified_folds
 from inference.preprocess import build_from, standard_preprocessing
 from inference.probability import sigmoid
 from inference.serving.calibration import FORMAT
@@ -30,7 +33,7 @@ from inference.training.fit_calibration import fit_platt
 from inference.training.fit_calls import CallLimits, Judged, fit_calls
 from inference.training.recipe import Recipe, balance
 from inference.training.tracking import Tracker, no_tracker
-from inference.training.trainer import Trainer
+from inference.training.trainer import Trainer, chosen_device
 
 Numbers = npt.NDArray[np.int64]
 LICENCE = "The licence of these weights follows from the data they were trained on; see docs/README.md.\n"
@@ -45,28 +48,35 @@ class Samples:
     inputs: Array  # float32 [n, channels, size, size], the network's input as in serving
     targets: Array  # float32 [n, findings + 1]
     weights: Array  # float32 [n]
+    prints: list[int]  # [n], the pictures' fingerprints
 
 
 def train(
-    data: Path, out: Path, recipe: Recipe | None = None, *, fold: int | None = 0, folds: int = 10,
-    manifests: Sequence[str] = (), device: str = "auto", threads: int = 0, name: str = "", version: str = "1",
-    progress: bool = True, tracker: Tracker | None = None,
+    data: Path, out: Path, recipe: Recipe | None = None, *, fold: int | None = 0, folds: int = 0,
+    manifests: Sequence[str] = (), findings: Sequence[str] = FINDINGS, ignored: Sequence[str] = (),
+    device: str = "auto", threads: int = 0, name: str = "", version: str = "1", progress: bool = True,
+    tracker: Tracker | None = None, remark: Callable[[str], None] = lambda sentence: None,
 ) -> Bundle:  # fmt: skip
     """Train on the manifests of `data` and write a bundle to `out`.
 
-    The patients of fold `fold` of `folds` are held out, for early stopping and for the calibration. With `fold` None
-    all patients are used for training and the bundle is not calibrated. Raises DataError, EngineError (the tracker
-    cannot be used), and FileExistsError (`out` holds something other than a bundle).
+    The patients of fold `fold` of `folds` are held out, for early stopping and for the calibration; each finding's
+    positives are spread evenly over the folds, of which there are as many as `fitting_count` returns if `folds` is 0.
+    With `fold` None all patients are used for training and the bundle is not calibrated. `findings` and `ignored` are
+    those of `read_table`. `remark` is called with a sentence about findings that are too rare to be learnt. Raises
+    DataError, EngineError (the tracker cannot be used), and FileExistsError (`out` holds something else than a bundle).
     """
     recipe = recipe or Recipe()
     if out.exists() and any(out.iterdir()) and not (out / "configs/metadata.json").is_file():
         raise FileExistsError(f"{out} exists and is not a bundle: name a new directory")
     if threads:
         torch.set_num_threads(threads)
-    samples = read_samples(read_table(data, manifests), recipe)
-    aside = samples.table.folds(folds) == (-1 if fold is None else fold)
+    table = read_table(data, manifests, findings, ignored)
+    folds = folds or fitting_count(table)
+    aside = stratified_folds(table, folds) == (-1 if fold is None else fold)
+    samples = read_samples(common_findings(table, aside, remark), recipe)
     with tracker or no_tracker() as log:
-        log.parameters(recipe.to_json() | {"fold": fold, "folds": folds, "images": len(aside)})
+        log.parameters(recipe.to_json() | {"fold": fold, "folds": folds} | described(samples, aside)
+                       | {"device": chosen_device(device)})  # fmt: skip
         work = out.with_name(out.name + ".training")
         trainer = fit(samples, np.flatnonzero(~aside), np.flatnonzero(aside), recipe, work, device, progress, log.epoch)
         held = np.flatnonzero(aside)
@@ -74,9 +84,23 @@ def train(
         bundle = write_trained_bundle(out, trainer.average, recipe.network_def(samples.targets.shape[1]), recipe,
                        samples.table.findings, calibration, name or out.name, version,
                        {"history": trainer.history})  # fmt: skip
+        write_fingerprints(out, samples.prints)
         log.bundle(bundle)
     shutil.rmtree(work)
     return bundle
+
+
+def described(samples: Samples, held: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Return what a record of a training says of its data, in which the rows `held` were held out.
+
+    "data" is the SHA-256 over the pictures' fingerprints and their labels, in the order of the fingerprints.
+    """
+    rows = sorted(zip(samples.prints, map(tuple, samples.targets.tolist()), strict=True), key=repr)
+    table, counts = samples.table, {"images": len(held), "held_out": int(held.sum())}
+    positives = {f"positives {name}": f"{int(np.nansum(y[~held]))} in training, {int(np.nansum(y[held]))} held out"
+                 for name, y in zip(table.findings, table.targets.T, strict=True)}  # fmt: skip
+    digest = f"sha256:{sha256(repr(rows).encode()).hexdigest()}"
+    return counts | {"patients": len(set(table.patients)), "data": digest} | positives
 
 
 def _calibration(samples: Samples, held: Numbers, trainer: Trainer, recipe: Recipe) -> dict[str, Any]:
@@ -86,8 +110,9 @@ def _calibration(samples: Samples, held: Numbers, trainer: Trainer, recipe: Reci
 def read_samples(table: Table, recipe: Recipe) -> Samples:
     """Decode and preprocess every picture of the table. Raises DataError."""
     transforms = [build_from(standard_preprocessing(size)) for size in (recipe.source, recipe.size)]
-    pictures, inputs = preprocessed(table, transforms)
-    return Samples(table, pictures, inputs, targets_with_pathology(table), balance(table, recipe))
+    prints: list[int] = []
+    pictures, inputs = preprocessed(table, transforms, lambda picture: prints.append(fingerprint(picture)))
+    return Samples(table, pictures, inputs, targets_with_pathology(table), balance(table, recipe), prints)
 
 
 def fit(
@@ -97,7 +122,7 @@ def fit(
     """Train on the rows `chosen`, and return the trainer, whose `average` holds the resulting weights.
 
     The rows `held` are used for validation. Checkpoints are written to `work`, and training resumes from one that is
-    there. `report(epoch, {"loss", "validation"})` is called after each epoch.
+    there. `report(epoch, {"loss", "validation", "auroc Effusion" ...})` is called after each epoch.
     """
     work.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(recipe, samples.targets.shape[1], device)
@@ -109,12 +134,13 @@ def fit(
         while trainer.done < recipe.epochs:
             tick = (lambda: bar.advance(task)) if bar and task is not None else (lambda: None)
             loss = trainer.epoch(*part, tick)
-            watch = recipe.patience or trainer.done % 5 == 0 or trainer.done == recipe.epochs
-            entry = {"loss": loss, "validation": validate(trainer, samples, held if watch else held[:0])}
+            areas = validate(trainer, samples, held)
+            mean = float(np.mean(list(areas.values()))) if areas else float("nan")
+            entry = {"loss": loss, "validation": mean}
             trainer.history.append(entry)
             stop = trainer.keep_best(entry["validation"])
             trainer.save(work / "checkpoint.pt")
-            report(trainer.done, entry)
+            report(trainer.done, entry | {f"auroc {name}": area for name, area in areas.items()})
             if stop:
                 break
     if recipe.patience and trainer.best:
@@ -126,16 +152,17 @@ def _bar(progress: bool) -> AbstractContextManager[Progress | None]:
     return Progress() if progress else nullcontext()
 
 
-def validate(trainer: Trainer, samples: Samples, held: Numbers) -> float:
-    """Return the mean AUROC of the findings that at least 10 of the rows `held` show; nan without such findings."""
+def validate(trainer: Trainer, samples: Samples, held: Numbers) -> dict[str, float]:
+    """Return the AUROC of each finding that at least 10 of the rows `held` show, and not all."""
     if not len(held):
-        return float("nan")
+        return {}
     side = trainer.recipe.side(trainer.done - 1)
     final = side == trainer.recipe.size
     logits = trainer.logits(samples.inputs[held] if final else resized_to(samples.pictures[held], side))
     targets = samples.targets[held]
-    common = [k for k in range(targets.shape[1] - 1) if targets[:, k].sum() >= 10]
-    return float(np.nanmean([auroc(logits[:, k], targets[:, k]) for k in common])) if common else float("nan")
+    areas = {name: auroc(logits[:, k], targets[:, k]) for k, name in enumerate(samples.table.findings)
+             if np.nansum(targets[:, k]) >= LEAST}  # fmt: skip
+    return {name: area for name, area in areas.items() if area == area}
 
 
 def resized_to(pictures: Array, side: int) -> Array:
@@ -176,7 +203,7 @@ def with_calls(
 def _scaled(logits: Array, targets: Array) -> dict[str, Any]:
     scale, offset = fit_platt(logits, targets)
     scale = max(scale, 0.05)  # a finding that is too rare to fit keeps a positive scale
-    return {"scale": round(scale, 6), "offset": round(offset, 6), "prevalence": round(float(targets.mean()), 6)}
+    return {"scale": round(scale, 6), "offset": round(offset, 6), "prevalence": round(float(np.nanmean(targets)), 6)}
 
 
 def half(state: StateDict) -> StateDict:
