@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from daemon.cli.model import AsJson, tried
 from daemon.cli.options import Config, Ignored
 from daemon.cli.site.calibration import evaluate_site
+from daemon.cli.tables import progress
 
 
 def evaluate(
@@ -58,11 +57,9 @@ def evaluate(
     from inference.training.refit_calls import score_out_of_fold
 
     part, score = None if fold < 0 else fold, score_out_of_fold if out_of_fold else None
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("images", total=None)
+    with progress("images") as tick:
         result = tried(
             lambda: run(data, load_bundle(bundle or DEFAULT), out, fold=part, folds=folds, rounds=rounds, others=others,
-                        ignored=ignored or (), score=score,
-                        tick=lambda done, total: bar.update(task, completed=done, total=total))
+                        ignored=ignored or (), score=score, tick=tick)
         )  # fmt: skip
     typer.echo(strict_json(result, 1).rstrip() if as_json else evaluation_markdown(result))

@@ -33,6 +33,9 @@ def train(
     ] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
+    licence: Annotated[
+        str, typer.Option(help="The licence of the weights, for the model card; default: that none is stated.")
+    ] = "",
     tracking_uri: TrackingUri = "",
     track: Annotated[bool, typer.Option(help="Track the run with MLflow.")] = True,
 ) -> None:
@@ -45,7 +48,8 @@ def train(
     tracker = tried(lambda: MlflowTracker(uri=tracking_uri, note=note, name=out.name)) if track else None
     bundle = tried(
         lambda: run(data, out, chosen, fold=None if fold < 0 else fold, folds=folds, findings=_named(findings),
-                    ignored=ignored or (), device=device, threads=threads, tracker=tracker, remark=_remark)
+                    ignored=ignored or (), device=device, threads=threads, licence=licence, tracker=tracker,
+                    remark=_remark)
     )  # fmt: skip
     say_pin(bundle)
 

@@ -48,7 +48,16 @@ def write_average(
                                  f"{', '.join(f'{f:.3f}' for f in steadier)}"}  # fmt: skip
     state = combined(states, define_network({"network_def": member}, "recipe"))
     bundle = write_trained_bundle(
-        out, state, network_def, recipe, table.findings, calibration, name or out.name, version, training
+        out,
+        state,
+        network_def,
+        recipe,
+        table.findings,
+        calibration,
+        name or out.name,
+        version,
+        training,
+        card={"Data and figures": (work / "cross_validation.md").read_text()},
     )
     shutil.copy(work / "cross_validation.json", out / "docs")
     if (prints := read_fingerprints(work)) is not None:

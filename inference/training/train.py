@@ -6,7 +6,7 @@ Nothing is written to the bundle's directory before the training is finished. Ch
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
@@ -29,6 +29,7 @@ from inference.preprocess import build_from, standard_preprocessing
 from inference.probability import sigmoid
 from inference.serving.calibration import FORMAT
 from inference.training.augment import resized
+from inference.training.calls_card import calls_markdown, data_markdown, findings_markdown, model_card
 from inference.training.fit_calibration import fit_platt
 from inference.training.fit_calls import CallLimits, Judged, fit_calls
 from inference.training.recipe import Recipe, balance
@@ -36,7 +37,8 @@ from inference.training.tracking import Tracker, no_tracker
 from inference.training.trainer import Trainer, chosen_device
 
 Numbers = npt.NDArray[np.int64]
-LICENCE = "The licence of these weights follows from the data they were trained on; see docs/README.md.\n"
+LICENCE = ("Nobody has stated a licence of these weights. It follows from the data they were trained on and, if the "
+           "training began with published weights, from theirs.")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,16 @@ def train(
     data: Path, out: Path, recipe: Recipe | None = None, *, fold: int | None = 0, folds: int = 0,
     manifests: Sequence[str] = (), findings: Sequence[str] = FINDINGS, ignored: Sequence[str] = (),
     device: str = "auto", threads: int = 0, name: str = "", version: str = "1", progress: bool = True,
-    tracker: Tracker | None = None, remark: Callable[[str], None] = lambda sentence: None,
+    licence: str = "", tracker: Tracker | None = None, remark: Callable[[str], None] = lambda sentence: None,
 ) -> Bundle:  # fmt: skip
     """Train on the manifests of `data` and write a bundle to `out`.
 
     The patients of fold `fold` of `folds` are held out, for early stopping and for the calibration; each finding's
     positives are spread evenly over the folds, of which there are as many as `fitting_count` returns if `folds` is 0.
     With `fold` None all patients are used for training and the bundle is not calibrated. `findings` and `ignored` are
-    those of `read_table`. `remark` is called with a sentence about findings that are too rare to be learnt. Raises
-    DataError, EngineError (the tracker cannot be used), and FileExistsError (`out` holds something else than a bundle).
+    those of `read_table`; `licence` is that of the weights. `remark` is called with a sentence about findings that are
+    too rare to be learnt. Raises DataError, EngineError (the tracker cannot be used), and FileExistsError (`out` holds
+    something else than a bundle).
     """
     recipe = recipe or Recipe()
     if out.exists() and any(out.iterdir()) and not (out / "configs/metadata.json").is_file():
@@ -75,15 +78,19 @@ def train(
     aside = stratified_folds(table, folds) == (-1 if fold is None else fold)
     samples = read_samples(common_findings(table, aside, remark), recipe)
     with tracker or no_tracker() as log:
-        log.parameters(recipe.to_json() | {"fold": fold, "folds": folds} | described(samples, aside)
-                       | {"device": chosen_device(device)})  # fmt: skip
+        facts = described(samples, aside)
+        log.parameters(
+            recipe.to_json() | {"fold": fold, "folds": folds, "device": chosen_device(device)} | _flat(facts)
+        )
         work = out.with_name(out.name + ".training")
         trainer = fit(samples, np.flatnonzero(~aside), np.flatnonzero(aside), recipe, work, device, progress, log.epoch)
         held = np.flatnonzero(aside)
         calibration = _calibration(samples, held, trainer, recipe) if len(held) else None
-        bundle = write_trained_bundle(out, trainer.average, recipe.network_def(samples.targets.shape[1]), recipe,
-                       samples.table.findings, calibration, name or out.name, version,
-                       {"history": trainer.history})  # fmt: skip
+        bundle = write_trained_bundle(
+            out, trainer.average, recipe.network_def(samples.targets.shape[1]), recipe, samples.table.findings,
+            calibration, name or out.name, version, {"history": trainer.history, "data": facts}, licence=licence,
+            card={"Data": data_markdown(facts), "Figures": findings_markdown(facts, calibration)},
+        )  # fmt: skip
         write_fingerprints(out, samples.prints)
         log.bundle(bundle)
     shutil.rmtree(work)
@@ -91,16 +98,25 @@ def train(
 
 
 def described(samples: Samples, held: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """Return what a record of a training says of its data, in which the rows `held` were held out.
+    """Return what is to be known of the data of a training, in which the rows `held` were held out.
 
-    "data" is the SHA-256 over the pictures' fingerprints and their labels, in the order of the fingerprints.
+    "data" is the SHA-256 over the pictures' fingerprints and their labels, in the order of the fingerprints;
+    "positives" holds for each finding the number of positive images in training and held out.
     """
+    table = samples.table
     rows = sorted(zip(samples.prints, map(tuple, samples.targets.tolist()), strict=True), key=repr)
-    table, counts = samples.table, {"images": len(held), "held_out": int(held.sum())}
-    positives = {f"positives {name}": f"{int(np.nansum(y[~held]))} in training, {int(np.nansum(y[held]))} held out"
+    positives = {name: [int(np.nansum(y[~held])), int(np.nansum(y[held]))]
                  for name, y in zip(table.findings, table.targets.T, strict=True)}  # fmt: skip
-    digest = f"sha256:{sha256(repr(rows).encode()).hexdigest()}"
-    return counts | {"patients": len(set(table.patients)), "data": digest} | positives
+    cohorts, counts = np.unique(table.cohorts, return_counts=True)
+    return {"images": len(held), "held_out": int(held.sum()), "patients": len(set(table.patients)),
+            "cohorts": ", ".join(f"{name} ({n})" for name, n in zip(cohorts, counts, strict=True)),
+            "data": f"sha256:{sha256(repr(rows).encode()).hexdigest()}", "positives": positives}  # fmt: skip
+
+
+def _flat(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what `described` returns, without values that hold others."""
+    positives = {f"positives {name}": f"{a} in training, {b} held out" for name, (a, b) in facts["positives"].items()}
+    return {key: value for key, value in facts.items() if key != "positives"} | positives
 
 
 def _calibration(samples: Samples, held: Numbers, trainer: Trainer, recipe: Recipe) -> dict[str, Any]:
@@ -213,11 +229,13 @@ def half(state: StateDict) -> StateDict:
 
 def write_trained_bundle(
     out: Path, state: StateDict, network_def: dict[str, Any], recipe: Recipe, findings: tuple[str, ...],
-    calibration: dict[str, Any] | None, name: str, version: str, training: dict[str, Any],
+    calibration: dict[str, Any] | None, name: str, version: str, training: dict[str, Any], licence: str = "",
+    card: Mapping[str, str] | None = None,
 ) -> Bundle:  # fmt: skip
     """Write the weights `state` of the network `network_def` as a bundle into `out`, in half precision.
 
-    `training` is added to the recipe under "training" in metadata.json. An existing model card is kept.
+    `training` is added to the recipe under "training" in metadata.json. `card` holds what the model card says of data
+    and figures, by title; calls, recipe and licence are added. An existing model card is kept.
     """
     purpose = "Findings in a frontal chest radiograph of an adult."
     metadata = base_metadata(name, version, purpose, findings, recipe.size, trained=True)
@@ -225,9 +243,9 @@ def write_trained_bundle(
     metadata["training"] = recipe.to_json() | training
     inference = {"preprocessing": standard_preprocessing(recipe.size), "network_def": network_def}
     write_bundle(out, metadata, inference, half(state), calibration)
-    (out / "LICENSE").write_text(LICENCE)
-    card = out / "docs/README.md"
-    if not card.is_file():
-        card.write_text(f"# {name} {version}\n\nNo medical device. Recipe:\n\n```json\n"
-                        f"{json.dumps(recipe.to_json(), indent=2)}\n```\n")  # fmt: skip
+    (out / "LICENSE").write_text(f"{licence.strip() or LICENCE}\n")
+    if not (out / "docs/README.md").is_file():
+        parts = dict(card or {}) | ({"Calls": calls_markdown(calibration)} if calibration else {})
+        parts |= {"Recipe": f"```json\n{json.dumps(recipe.to_json(), indent=2)}\n```", "Licence": licence or LICENCE}
+        (out / "docs/README.md").write_text(model_card(name, version, parts))
     return load_bundle(out)

@@ -50,13 +50,23 @@ def weights(directory: Path) -> dict[str, np.ndarray]:
 def test_a_bundle_comes_out_that_has_learnt(tmp_path: Path) -> None:
     """Five short epochs give a bundle that loads, tells the findings of patients it never saw, and is calibrated."""
     write_data(tmp_path / "data", 160)
-    bundle = train(tmp_path / "data", tmp_path / "bundle", SMALL, fold=0, folds=3, progress=False, threads=1)
+    bundle = train(tmp_path / "data", tmp_path / "bundle", SMALL, fold=0, folds=3, progress=False, threads=1,
+                   licence="CC BY 4.0")  # fmt: skip
     assert bundle.trained
     assert bundle.labels == ("Effusion", "Mass")
     assert bundle.metadata["training"]["history"][-1]["validation"] > 0.9
     assert set(bundle.calibration["findings"]) == {"Effusion", "Mass"}
     Classifier(bundle, "torch", threads=1).self_check()
     assert not (tmp_path / "bundle.training").exists()
+    card, data = (tmp_path / "bundle/docs/README.md").read_text(), bundle.metadata["training"]["data"]
+    assert "160 images of 80 patients" in card
+    assert data["data"] in card
+    for name in bundle.labels:
+        trained, held = data["positives"][name]
+        assert f"| {name} | {trained} | {held} | {bundle.calibration['findings'][name]['auroc'][0]:.3f} (" in card
+    assert "| view | images |" in card
+    assert "CC BY 4.0" in card
+    assert (tmp_path / "bundle/LICENSE").read_text() == "CC BY 4.0\n"
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
