@@ -10,31 +10,28 @@ from daemon.cli.options import Config, Ignored
 from daemon.cli.site.calibration import evaluate_site
 from daemon.cli.tables import progress
 
+DataFolder = Annotated[
+    Path | None, typer.Option(help="The folder with the manifests and images.", exists=True, file_okay=False)
+]
+BundleFolder = Annotated[Path | None, typer.Option(help="The bundle's folder; default: the packaged bundle.")]
+Out = Annotated[
+    Path | None, typer.Option(help="Write evaluation.json, .md, .html with plots, and predictions.csv here.")
+]
+Fold = Annotated[int, typer.Option(help="Only the patients of this fold; -1: all.")]
+Folds = Annotated[int, typer.Option(help="How many folds.")]
+Rounds = Annotated[int, typer.Option(help="Bootstrap samples for the intervals.")]
+Others = Annotated[Path | None, typer.Option(help="A folder of pictures that the gate should refuse.", exists=True)]
+OutOfFold = Annotated[
+    bool, typer.Option(help="Score each patient by the network that has not seen him; DATA is that of training.")
+]
+Site = Annotated[bool, typer.Option("--site", help="Fit the site's own calibration to its readers' verdicts instead.")]
+
 
 def evaluate(
-    data: Annotated[
-        Path | None, typer.Option(help="The folder with the manifests and images.", exists=True, file_okay=False)
-    ] = None,
-    bundle: Annotated[Path | None, typer.Option(help="The bundle's folder; default: the packaged bundle.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Write evaluation.json, .md, .html with plots, and predictions.csv here.")
-    ] = None,
-    fold: Annotated[int, typer.Option(help="Only the patients of this fold; -1: all.")] = -1,
-    folds: Annotated[int, typer.Option(help="How many folds.")] = 10,
-    rounds: Annotated[int, typer.Option(help="Bootstrap samples for the intervals.")] = 200,
-    others: Annotated[
-        Path | None, typer.Option(help="A folder of pictures that the gate should refuse.", exists=True)
-    ] = None,
-    ignored: Ignored = None,
-    out_of_fold: Annotated[
-        bool, typer.Option(help="Score each patient by the network that has not seen him; DATA is that of training.")
-    ] = False,
-    site: Annotated[
-        bool, typer.Option("--site", help="Fit the site's own calibration to its readers' verdicts instead.")
-    ] = False,
-    config: Config = None,
-    as_json: AsJson = False,
-) -> None:
+    data: DataFolder = None, bundle: BundleFolder = None, out: Out = None, fold: Fold = -1, folds: Folds = 10,
+    rounds: Rounds = 200, others: Others = None, ignored: Ignored = None, out_of_fold: OutOfFold = False,
+    site: Site = False, config: Config = None, as_json: AsJson = False,
+) -> None:  # fmt: skip
     """Evaluate a bundle on labelled radiographs, by finding, cohort, view, sex and age, with 95 % intervals.
 
     With --out-of-fold: the figures of the model card, for a bundle that `hilum crossvalidate` made, on its own data.

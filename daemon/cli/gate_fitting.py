@@ -61,7 +61,7 @@ def refit_gate(
     studies = list(_phantoms())
     drawn = [*_drawn(), *(example for example in studies if example.kind == DRAWN)]
     rest += [
-        *_laterals(),
+        *_laterals(min(LATERALS, most)),
         *(_dicom_files(data / f"{dicom}.csv") if dicom else ()),
         *(example for example in studies if example.kind != DRAWN),
     ]
@@ -132,8 +132,8 @@ def _drawn() -> Iterator[Example]:
         yield Example(np.asarray(levels / (2**BITS - 1), np.float32), DRAWN, f"drawn {number}")
 
 
-def _laterals() -> Iterator[Example]:
-    for number in range(LATERALS):
+def _laterals(count: int) -> Iterator[Example]:
+    for number in range(count):
         levels = draw_lateral(SEED + number, 250, 205)
         yield Example(np.asarray(levels / (2**BITS - 1), np.float32), "drawn lateral", f"lateral {number}")
 

@@ -13,8 +13,9 @@ from daemon.cli.alerts import alerts
 from daemon.cli.audit import audit
 from daemon.cli.conflicts import conflicts
 from daemon.cli.evaluation import evaluate
+from daemon.cli.images.command import predict
 from daemon.cli.model import model
-from daemon.cli.options import AsJson, Config, Method, Precision, settings_of
+from daemon.cli.options import Config, settings_of
 from daemon.cli.quarantine import quarantine, replay, retry
 from daemon.cli.site.feedback import feedback
 from daemon.cli.tables import say
@@ -79,63 +80,6 @@ def check(config: Config = None) -> None:
 
 
 @app.command()
-def predict(
-    files: Annotated[
-        list[Path], typer.Argument(help="DICOM, PNG or JPEG files, or folders, ZIP archives or DICOMDIRs.")
-    ],
-    config: Config = None,
-    as_json: AsJson = False,
-    explain: Annotated[
-        Path | None,
-        typer.Option(
-            help="Say where findings were seen; write contours to this folder, if there are any.", file_okay=False
-        ),
-    ] = None,
-    method: Annotated[
-        Method, typer.Option(help="How a place is found: cam is fast; occlusion is slow, and works with any network.")
-    ] = Method.cam,
-    precision: Annotated[Precision, typer.Option(help="How fine the grid of the occlusion method is.")] = Precision.low,
-    jsonl: Annotated[
-        bool, typer.Option("--jsonl", help="Print each answer as a line of JSON as soon as it is there.")
-    ] = False,
-    contact_sheet: Annotated[
-        Path | None, typer.Option(help="Draw all pictures with their answers into this PNG file.", dir_okay=False)
-    ] = None,
-) -> None:
-    """Print what the model finds in image files. Needs no PACS and no database.
-
-    Progress is shown on a terminal. The exit status is 1 if an image was not analysed or a folder or archive has none,
-    and 2 if a file does not exist or the model cannot run.
-    """
-    from daemon.cli.images.predict import fault_of, show, without_images
-    from daemon.cli.images.predict import predict as run
-    from daemon.cli.tables import print_line, progress
-    from daemon.decisions import CannotWork
-
-    faults = [f"{file}: {fault}" for file in files if (fault := fault_of(file))]
-    for sentence in faults:
-        say(sentence, err=True)
-    if faults:
-        raise typer.Exit(2)
-    settings, remarks = settings_of(config), list[str]()
-    try:
-        with progress("images") as tick:
-            results = run(files, settings, explain, method, precision, remarks.append, contact_sheet,
-                          print_line if jsonl else lambda answer: None, tick)  # fmt: skip
-    except CannotWork as fault:
-        say(str(fault), err=True)
-        raise typer.Exit(2) from None
-    if not jsonl:
-        show(results, as_json, one=[result["file"] for result in results] == [str(files[0])])
-    for sentence in [] if as_json or jsonl else remarks:
-        say(sentence)
-    empty = without_images(files, results)
-    for folder in empty:
-        say(f"{folder}: this {'folder' if folder.is_dir() else 'archive'} holds no DICOM, PNG or JPEG file", err=True)
-    raise typer.Exit(0 if not empty and all(r["analysed"] for r in results) else 1)
-
-
-@app.command()
 def demo(
     input_directory: Annotated[
         Path | None,
@@ -187,5 +131,5 @@ app.add_typer(quarantine, name="quarantine")
 app.add_typer(conflicts, name="conflicts")
 app.add_typer(alerts, name="alerts")
 app.add_typer(model, name="model")
-for command in (feedback, retry, replay, train, evaluate, crossvalidate):
+for command in (predict, feedback, retry, replay, train, evaluate, crossvalidate):
     app.command()(command)

@@ -22,6 +22,7 @@ def documented(begin: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a minute of computing, and several where the processor is shared
 def test_the_documented_lines_run_on_a_strangers_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """200 PNG files and a manifest: train, model gate, evaluate and model import end well, with their files."""
     monkeypatch.chdir(tmp_path)

@@ -14,7 +14,7 @@ from config.settings import Settings
 from daemon import translate, wiring
 from daemon.cli import tables
 from daemon.cli.images.sheet import thumbnail, write_sheet
-from daemon.cli.images.sources import Source, Unreadable, sources, told_apart
+from daemon.cli.images.sources import ImageFile, Unreadable, sources, told_apart
 from daemon.decisions import CannotWork
 from daemon.pipeline import SIZE_HINT
 from dicom_io.image.decode import decode
@@ -97,7 +97,7 @@ def without_images(paths: Sequence[Path], results: Sequence[dict[str, Any]]) -> 
     return [path for path in paths if (path.is_dir() or path.suffix.lower() == ".zip") and path not in places]
 
 
-def _opened(source: Source, settings: Settings) -> tuple[np.ndarray | None, str, Header | None]:
+def _opened(source: ImageFile, settings: Settings) -> tuple[np.ndarray | None, str, Header | None]:
     try:
         with source.opened(settings.dicom.max_object_bytes) as file:
             return read(file, settings)
@@ -169,7 +169,7 @@ class _Explainer:
     taken: Counter[str] = field(default_factory=Counter)
 
     def __call__(
-        self, source: Source, pixels: np.ndarray, header: Header | None, prediction: Prediction
+        self, source: ImageFile, pixels: np.ndarray, header: Header | None, prediction: Prediction
     ) -> dict[str, Any]:
         """Return the findings with their locations, as a part of the answer."""
         stem = Path(source.name).stem

@@ -16,7 +16,7 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageFile:
     """One file to look at."""
 
     name: str  # its path; of a file in an archive, the archive's path, a slash, and its path in the archive
@@ -46,7 +46,7 @@ class Source:
             yield copy
 
 
-def sources(paths: Sequence[Path]) -> list[Source]:
+def sources(paths: Sequence[Path]) -> list[ImageFile]:
     """Return the files in `paths`, in order. Folders are searched at any depth, and so are archives in them.
 
     A DICOMDIR stands for the files that it names; in a folder, whose files are looked at anyway, it is passed over.
@@ -54,17 +54,17 @@ def sources(paths: Sequence[Path]) -> list[Source]:
     return [source for path in paths for source in _found(path)]
 
 
-def _found(path: Path) -> Iterator[Source]:
+def _found(path: Path) -> Iterator[ImageFile]:
     if path.is_dir():
         for file in sorted(path.rglob("*")):
             if file.is_file() and not is_dicomdir(file):
-                yield from _members(file) if _is_archive(file) else [Source(str(file), file)]
+                yield from _members(file) if _is_archive(file) else [ImageFile(str(file), file)]
     elif is_dicomdir(path):
         yield from _listed(path)
     elif _is_archive(path):
         yield from _members(path)
     else:
-        yield Source(str(path), path, named=True)
+        yield ImageFile(str(path), path, named=True)
 
 
 def _is_archive(path: Path) -> bool:
@@ -74,18 +74,18 @@ def _is_archive(path: Path) -> bool:
         return False
 
 
-def _listed(path: Path) -> Iterator[Source]:
+def _listed(path: Path) -> Iterator[ImageFile]:
     try:
-        yield from (Source(str(file), file, named=True) for file in referenced_files(path))
+        yield from (ImageFile(str(file), file, named=True) for file in referenced_files(path))
     except (OSError, ValueError):
-        yield Source(str(path), path, named=True)  # what is wrong with it is said when it is read
+        yield ImageFile(str(path), path, named=True)  # what is wrong with it is said when it is read
 
 
-def _members(path: Path) -> Iterator[Source]:
+def _members(path: Path) -> Iterator[ImageFile]:
     with ZipFile(path) as archive:
         for info in archive.infolist():
             if not info.is_dir() and not is_dicomdir(Path(info.filename)):
-                yield Source(f"{path}/{info.filename}", path, info.filename)
+                yield ImageFile(f"{path}/{info.filename}", path, info.filename)
 
 
 def told_apart(names: Sequence[str]) -> list[str]:
