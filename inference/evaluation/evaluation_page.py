@@ -172,10 +172,12 @@ def _curves(f: dict[str, Any], calls: dict[str, Any] | None) -> tuple[Plot, Plot
     """Return ROC, precision-recall and reliability of a finding, whose calls are marked if there are any."""
     share = f["positives"] / max(1, f["images"])
     marked = calls is not None and calls["called"] > 0
+    number = f"{f['positives']} of {f['images']} images positive"
     return (
-        Plot(f["roc"], "1 - specificity", "sensitivity", f"ROC. AUROC {with_interval(f, 'auroc')}", _CHANCE,
+        Plot(f["roc"], "1 - specificity", "sensitivity", f"ROC. AUROC {with_interval(f, 'auroc')}, {number}", _CHANCE,
              (1 - f["specificity"], f["recall"]) if marked else None),
-        Plot(f["precision_recall"], "sensitivity", "PPV", f"Average precision {with_interval(f, 'average_precision')}",
+        Plot(f["precision_recall"], "sensitivity", "PPV",
+             f"Average precision {with_interval(f, 'average_precision')}, {number}",
              ((0, share), (1, share)), (f["recall"], f["precision"]) if marked else None),
         Plot([(p, y) for p, y, _ in f["reliability"]], "predicted", "observed",
              f"Reliability. ECE {_value(f['expected_calibration_error'])}", _CHANCE, dots=True),
