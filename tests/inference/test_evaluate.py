@@ -188,7 +188,7 @@ def test_the_gate_is_judged_too(tmp_path: Path) -> None:
     fitted, made = load_bundle(bundle.directory), tmp_path / "data/made"
     result = evaluate(tmp_path / "data", fitted, tmp_path / "out", engine="torch", rounds=20, threads=1, others=made)
     gate = result["gate"]
-    assert gate["refused"]["other pictures"] == {"pictures": 60, "share": pytest.approx(1 - gate["passed"])}
+    assert gate["refused"]["other pictures"] == {"pictures": 100, "share": pytest.approx(1 - gate["passed"])}
     assert gate["refused"]["page"]["share"] > 0.9
     assert gate["roc"][0] == (0.0, 0.0)
     assert gate["roc"][-1] == (1.0, 1.0)
