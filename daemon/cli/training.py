@@ -89,7 +89,7 @@ def crossvalidate(
         table = tried(lambda: table_to_cross_validate(data, folds, **columns))
         made = tried(lambda: write_average(bundle, work, table, chosen, folds))
         if chosen.probe:
-            typer.echo(cross_validation_markdown(tried(lambda: add_probe(data, bundle, chosen))))
+            typer.echo(cross_validation_markdown(tried(lambda: add_probe(data, bundle, chosen, ignored=ignored or ()))))
             made = load_bundle(bundle)
         say_pin(made)
 
@@ -101,6 +101,7 @@ def probe(
     version: Annotated[str, typer.Option(help="The bundle's new version; default: as it is.")] = "",
     manifests: Annotated[str, typer.Option(help="Comma-separated names of the CSV files; default: all.")] = "",
     recipe: RecipeFile = None,
+    ignored: Ignored = None,
 ) -> None:
     """Add features of a published network to an average of networks, if it is better with them.
 
@@ -113,7 +114,7 @@ def probe(
 
     chosen, names = _read_recipe(recipe), tuple(filter(None, manifests.split(",")))
     chosen = chosen if chosen.probe else Recipe(probe=early_layers())
-    figures = tried(lambda: add_probe(data, bundle, chosen, names, version))
+    figures = tried(lambda: add_probe(data, bundle, chosen, names, version, ignored=ignored or ()))
     typer.echo(cross_validation_markdown(figures))
     typer.echo(json.dumps(figures["gain"]))
     say_pin(load_bundle(bundle), err=True)
@@ -159,6 +160,7 @@ def location(
     precision: Annotated[Precision, typer.Option(help="How fine the grid of occlusion is.")] = Precision.low,
     pictures: Annotated[int, typer.Option(help="How many pictures the mean map is made from.")] = 256,
     each: Annotated[int, typer.Option(help="How many lesions of each finding are drawn, without boxes.")] = 300,
+    ignored: Ignored = None,
 ) -> None:
     """Compare a bundle's maps with boxes; contours are drawn only of findings whose maps beat their usual place."""
     from inference.bundle import load_bundle
@@ -167,7 +169,15 @@ def location(
     names = manifests.split(",") if manifests else []
     part = tried(
         lambda: refit_location(
-            data, bundle, boxes, manifests=names, method=method, precision=precision, plain=pictures, each=each
+            data,
+            bundle,
+            boxes,
+            manifests=names,
+            ignored=ignored or (),
+            method=method,
+            precision=precision,
+            plain=pictures,
+            each=each,
         )
     )
     typer.echo(json.dumps(part, indent=1))
@@ -183,6 +193,7 @@ def calls(
     false_calls: Annotated[
         float, typer.Option(help="Of the images of a view without a finding, the share that may get a call.")
     ] = 0.03,
+    ignored: Ignored = None,
 ) -> None:
     """Fit the calls of a bundle anew, on the data of its cross-validation; weights and probabilities stay.
 
@@ -194,7 +205,7 @@ def calls(
     from inference.training.refit_calls import refit_calls
 
     names, limits = tuple(filter(None, manifests.split(","))), CallLimits(false_calls=false_calls)
-    content = tried(lambda: refit_calls(data, bundle, names, limits, version))
+    content = tried(lambda: refit_calls(data, bundle, names, limits, version, ignored=ignored or ()))
     typer.echo(calls_markdown(content))
     say_pin(load_bundle(bundle), err=True)
 

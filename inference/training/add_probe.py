@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ CALIBRATED_ON = ("each network's logits for the patients that it has not seen an
 
 def add_probe(
     data: Path, directory: Path, recipe: Recipe, manifests: tuple[str, ...] = (), version: str = "",
-    tick: Tick = lambda done, total: None,
+    tick: Tick = lambda done, total: None, ignored: Sequence[str] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """Add the recipe's `probe` to the average in `directory`, and return the figures of its cross-validation.
 
@@ -39,7 +39,7 @@ def add_probe(
     what the probe adds. A bundle of the package is pinned again. Raises BundleError, and leaves the bundle as it was,
     if it is not better with the probe; and what `with_member` raises.
     """
-    table, settings = table_of(load_bundle(directory), data, manifests), recipe.probe
+    table, settings = table_of(load_bundle(directory), data, manifests, ignored), recipe.probe
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / directory.name
         shutil.copytree(directory, draft)

@@ -31,7 +31,7 @@ Tick = Callable[[int, int], None]
 
 def refit_calls(
     data: Path, directory: Path, manifests: tuple[str, ...] = (), limits: CallLimits | None = None, version: str = "",
-    tick: Tick = lambda done, total: None,
+    tick: Tick = lambda done, total: None, ignored: Sequence[str] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """Replace what configs/calibration.json of the bundle in `directory` says of calls, and return its new content.
 
@@ -40,7 +40,7 @@ def refit_calls(
     BundleError for a bundle that is no such average or was not calibrated on this table's findings.
     """
     bundle = load_bundle(directory)
-    table = table_of(bundle, data, manifests)
+    table = table_of(bundle, data, manifests, ignored)
     if tuple(bundle.outputs) != (*table.findings, PATHOLOGY) or "pathology" not in bundle.calibration:
         raise BundleError(f"{directory} has the outputs {list(bundle.outputs)}, expected the findings of {data}, "
                           f"{list(table.findings)}, and {PATHOLOGY}")  # fmt: skip

@@ -195,7 +195,7 @@ def test_the_gate_is_judged_too(tmp_path: Path) -> None:
     assert gate["auroc_interval"][0] <= gate["auroc"] <= gate["auroc_interval"][1]
     assert "| upside down | 100 |" in (tmp_path / "out/evaluation.md").read_text()
     assert (tmp_path / "out/evaluation.html").read_text().count("<svg") == 13
-    assert json.loads((tmp_path / "out/evaluation.json").read_text())["gate"]["pictures"] == 60
+    assert json.loads((tmp_path / "out/evaluation.json").read_text())["gate"]["pictures"] == 100
 
 
 def test_a_bundle_of_other_findings_is_refused(tmp_path: Path) -> None:
