@@ -18,6 +18,7 @@ class ModelSettings(Section):
     digest: str = ""
     site_calibration: str = ""
     site_digest: str = ""
+    findings: str = ""
     engine: Literal["auto", "openvino", "torch"] = "auto"
     device: str = "auto"
     threads: int = Field(1, ge=0)

@@ -154,7 +154,7 @@ def open_classifier(settings: Settings, model: ModelSettings | None = None) -> C
     Raises CannotWork if the bundle or the site's calibration is missing, has another digest than the pinned one, or
     does not load, and if the bundle does not give the golden results.
     """
-    from dicom_io.composite.codes import UnknownFinding, check_findings
+    from dicom_io.composite.codes import UnknownFinding, add_findings, check_findings
     from inference.errors import InferenceError
     from inference.serving.classifier import Classifier
 
@@ -164,6 +164,8 @@ def open_classifier(settings: Settings, model: ModelSettings | None = None) -> C
     try:
         classifier = Classifier(bundle, model.engine, model.device, model.threads, cache=_cache(settings), site=site)
         classifier.self_check()
+        if model.findings:
+            add_findings(Path(model.findings))
         check_findings(bundle.labels)
     except (InferenceError, UnknownFinding) as error:
         raise CannotWork(f"{_key(model)}.bundle: {error}") from error

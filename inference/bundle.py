@@ -5,7 +5,8 @@
         {"labels": ["Atelectasis", ...],   findings, a subset of outputs, in the order of reports
          "outputs": ["Atelectasis", ...],  the name of each output of the network, in order; "" if unused.
                                            Optional, default: labels. May name more (e.g. "Pathology")
-         "output": "logits",               or "probabilities" (foreign ONNX files). Optional
+         "output": "logits",               of findings of which each can be there; "softmax": logits of a network of
+                                           which exactly one output is right; "probabilities". Optional
          "trained": true,                  false: every report says that the weights are untrained
          "input_size": [128, 128],         rows, columns of the network's input
          "input_channels": 1,              optional, default 1
@@ -30,6 +31,7 @@ the sorted order of their relative names: name, NUL, length as eight bytes big-e
 """
 
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -44,6 +46,8 @@ PACKAGED = Path(__file__).resolve().parent / "bundles"
 DEFAULT = PACKAGED / "default"
 PINS = PACKAGED / "pins.json"  # {"default": "sha256:..."}: what this package was released with
 
+OUTPUT_KINDS = ("logits", "softmax", "probabilities")  # what a network gives
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -57,7 +61,7 @@ class Bundle:
     trained: bool
     labels: tuple[str, ...]
     outputs: tuple[str, ...]
-    output_kind: str  # "logits" or "probabilities"
+    output_kind: str  # one of OUTPUT_KINDS
     input_size: tuple[int, int]  # rows, columns
     input_channels: int
     test_time: tuple[str, ...]
@@ -211,8 +215,8 @@ def _check(bundle: Bundle) -> None:
     strays = sorted(set(bundle.labels) - set(bundle.outputs))
     if strays or not bundle.labels or len(set(bundle.labels)) != len(bundle.labels):
         raise BundleError(f"{where}: labels must be distinct and among outputs; these are not: {strays}")
-    if bundle.output_kind not in ("logits", "probabilities"):
-        raise BundleError(f"{where}: output is {bundle.output_kind!r}, expected logits or probabilities")
+    if bundle.output_kind not in OUTPUT_KINDS:
+        raise BundleError(f"{where}: output is {bundle.output_kind!r}, expected one of {', '.join(OUTPUT_KINDS)}")
     if set(bundle.test_time) - {"flip"}:
         raise BundleError(f'{where}: test_time is {list(bundle.test_time)}, but only "flip" is supported')
     if min(bundle.input_size) < 1 or max(bundle.input_size) > 4096:
@@ -233,3 +237,18 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_optional(path: Path) -> dict[str, Any]:
     return _read_json(path) if path.is_file() else {}
+
+
+def strict_json(content: Any, indent: int | None = 2) -> str:
+    """Return the content as JSON, with null in place of a number that is not finite. Numbers of numpy are numbers."""
+    return json.dumps(_finite(content), indent=indent, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, str | bool | int) or value is None:
+        return value
+    return float(value) if math.isfinite(value) else None

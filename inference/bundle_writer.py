@@ -1,17 +1,21 @@
 """Writing a bundle: metadata, configuration, weights, and the golden input with its expected answer."""
 
-import json
+from collections.abc import Sequence
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
 from inference import golden
-from inference.bundle import load_bundle
-from inference.preprocess import preprocess
+from inference.arrays import Array
+from inference.bundle import Bundle, load_bundle, strict_json
+from inference.preprocess import build, preprocess, preprocess_all
 from inference.probability import sigmoid
 from inference.serving.classifier import Classifier
+from inference.serving.engines import open_engine
 from inference.workflow.ids import described, workflow
 
 #: The fourteen labels of ChestX-ray14 (Wang et al., CVPR 2017), in the order of the outputs of published DenseNets such
@@ -37,7 +41,8 @@ def base_metadata(
         "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
                   "meta_schema_20240725.json",
         "name": name, "version": version, "description": description, "task": "Chest radiograph classification",
-        "changelog": {version: "made"}, "monai_version": "1.6.1", "pytorch_version": "2.13.0", "numpy_version": "1.26",
+        "changelog": {version: "made"}, "monai_version": installed("monai"), "pytorch_version": installed("torch"),
+        "numpy_version": installed("numpy"),
         "required_packages_version": {}, "authors": "hilum", "copyright": "", "intended_use": "No medical device.",
         "network_data_format": {"inputs": {"image": picture}, "outputs": {"pred": answer}},
         "hilum": {"labels": list(labels), "trained": trained, "input_size": [size, size], "input_channels": channels},
@@ -60,7 +65,7 @@ def write_bundle(
     parts = {"metadata": described(metadata), "inference": inference, "calibration": calibration}
     for name, content in parts.items():
         if content is not None:
-            (directory / f"configs/{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+            (directory / f"configs/{name}.json").write_text(strict_json(content))
     if state is not None:
         save_file({name: t.contiguous() for name, t in state.items()}, directory / "models/model.safetensors")
     write_golden(directory)
@@ -79,3 +84,14 @@ def write_golden(directory: Path, tolerance: float = golden.TOLERANCE) -> None:
     probabilities = sigmoid(classifier.run(batch).logits[0])
     named = {name: round(float(p), 6) for name, p in zip(bundle.outputs, probabilities, strict=True) if name}
     golden.write_files(directory, named, tolerance)
+
+
+def network_answers(bundle: Bundle, pictures: Sequence[Array], factors: Sequence[float]) -> tuple[Array, Array]:
+    """Return what the network itself gives for pictures (display values), before hilum makes anything of it.
+
+    The first result [n, outputs] is for the pictures, preprocessed; the second [n x factors, outputs] for the same
+    inputs times each of `factors`. Everything is computed in float32 on the CPU.
+    """
+    engine = open_engine(bundle, "openvino" if bundle.weights.suffix == ".onnx" else "torch", "cpu", 1, "f32")
+    batch = preprocess_all(build(bundle), pictures)
+    return engine.run(batch).logits, np.concatenate([engine.run(batch * np.float32(f)).logits for f in factors])

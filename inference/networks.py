@@ -37,7 +37,7 @@ def define_network(inference: dict[str, Any], where: str) -> nn.Module:
         raise BundleError(f'{where}/configs/inference.json has no "network_def"')
     try:
         network = instantiated(inference, "network_def")
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (ImportError, RuntimeError, TypeError, ValueError) as error:
         raise BundleError(f"{where}/configs/inference.json, network_def: {error.__cause__ or error}") from error
     if not isinstance(network, nn.Module):
         raise BundleError(

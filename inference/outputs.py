@@ -13,7 +13,7 @@ class Outputs(NamedTuple):
     Features and maps are empty (c = 0, k = 0) for a network that does not end in average pooling and a linear layer.
     """
 
-    logits: Array  # [n, k]; probabilities, for a network that ends in a sigmoid
+    logits: Array  # [n, k]; probabilities, for a network that ends in a sigmoid or softmax
     features: Array  # [n, c], the input of the network's last layer
     maps: Array  # [n, k, h, w], class activation maps: the logit is the mean of its map plus a constant
 

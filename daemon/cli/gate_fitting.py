@@ -18,7 +18,8 @@ from dicom_io.phantom.lateral import draw_lateral
 from dicom_io.phantom.studies import phantom_studies
 from dicom_io.phantom.thorax import BITS, FINDINGS, draw_thorax
 from inference.bundle import PACKAGED, load_bundle, pin_packaged
-from inference.errors import BundleError
+from inference.errors import BundleError, DataError
+from inference.evaluation.columns import number_of, read_columns
 from inference.evaluation.data import Source
 from inference.evaluation.evaluate_gate import ADULT
 from inference.pictures import display_values
@@ -29,6 +30,7 @@ from inference.training.fit_gate import EXPECTS, Example, fit_gate
 DRAWN = "drawn chest"
 DRAWN_EACH = 16  # chests drawn with each finding
 LATERALS = 200  # chests drawn from the side
+MADE_EACH = 300  # counter-examples of each kind that are made of the pictures that pass, or `most`
 SEED = 1000  # of the drawings; those of the demonstration have other seeds
 SIDE = 128  # pixels: a picture that is reduced keeps at least as many a side
 #: Files whose header says chest although they show something else: a dog from the side.
@@ -42,25 +44,34 @@ def refit_gate(
     """Fit the gate of the bundle in `directory`, and return how good it is. This is also written to its docs/gate.json.
 
     `chests` and `others` name CSV files in `data` with a column `file`, each beside a folder or a ZIP archive of the
-    same name with the pictures. At most `most` pictures of each of `chests`, and a fourth of that of each of `others`,
-    are used; patients who are known to be minors are left out. `dicom` names such a CSV file of DICOM files, which are
-    all counter-examples except those whose `scope` is "chest"; "" names none. `expects` completes "the picture does not
-    look like". A bundle of the package is pinned again. Raises
-    DataError, BundleError, and what reading files raises.
+    same name with the pictures; without `chests`, these are all manifests in `data`, of whatever pictures pass. Drawn
+    counter-examples, and those made of the chests, are always used: there need be no others. At most `most` pictures of
+    each of `chests`, and a fourth of that of each of `others`, are used; patients who are known to be minors are left
+    out. `dicom` names such a CSV file of DICOM files, which are all counter-examples except those whose `scope` is
+    "chest"; "" names none. `expects` completes "the picture does not look like". A bundle of the package is pinned
+    again. Raises DataError, BundleError, and what reading files raises.
     """
     if not (directory / "configs/metadata.json").is_file():
         raise BundleError(f"{directory} is not a bundle: it has no configs/metadata.json")
-    adults = [example for name in filter(None, chests) for example in _pictures(data / f"{name}.csv", most)]
+    named = [name for name in chests if name] or _manifests(data, [*others, dicom])
+    adults = [example for name in named for example in _pictures(data / f"{name}.csv", most)]
+    if not adults:
+        raise DataError(f"{data}: no picture of an adult in {', '.join(f'{name}.csv' for name in named)}")
     rest = [example for name in filter(None, others) for example in _pictures(data / f"{name}.csv", most // 4)]
     studies = list(_phantoms())
     drawn = [*_drawn(), *(example for example in studies if example.kind == DRAWN)]
     rest += [
-        *_laterals(),
+        *_laterals(min(LATERALS, most)),
         *(_dicom_files(data / f"{dicom}.csv") if dicom else ()),
         *(example for example in studies if example.kind != DRAWN),
     ]
     worth = fit_gate(
-        Classifier(load_bundle(directory), precision="f32"), adults, rest, drawn=drawn, expects=expects or EXPECTS
+        Classifier(load_bundle(directory), precision="f32"),
+        adults,
+        rest,
+        drawn=drawn,
+        expects=expects or EXPECTS,
+        per_kind=min(MADE_EACH, most),
     )
     (directory / "docs").mkdir(exist_ok=True)
     (directory / "docs/gate.json").write_text(json.dumps(worth, indent=1) + "\n")
@@ -69,8 +80,18 @@ def refit_gate(
     return worth
 
 
+def _manifests(data: Path, but: Sequence[str]) -> list[str]:
+    """Return the names of the manifests in `data`, but for those named. Raises DataError if there are none."""
+    files = [path for path in sorted(data.glob("*.csv")) if path.stem not in but]
+    found = [path.stem for path in files if {"file", "patient_id"} <= set(read_columns(path))]
+    if not found:
+        raise DataError(f"{data} holds no manifest, a CSV file with the columns file and patient_id: name the CSV "
+                        "files of the pictures that pass with --chests")  # fmt: skip
+    return found
+
+
 def _pictures(manifest: Path, most: int) -> Iterator[Example]:
-    rows, source = [row for row in _rows(manifest) if float(row.get("age") or ADULT) >= ADULT], Source(manifest)
+    rows, source = [row for row in _rows(manifest) if not number_of(row.get("age")) < ADULT], Source(manifest)
     for i in np.random.default_rng(0).permutation(len(rows))[:most]:
         row = rows[i]
         patient = row.get("patient_id") or row.get("patient_group") or row["file"]
@@ -99,7 +120,9 @@ def _dicom_files(manifest: Path) -> Iterator[Example]:
 
 
 def _rows(manifest: Path) -> list[dict[str, str]]:
-    with manifest.open(newline="", encoding="utf-8") as file:
+    if "file" not in read_columns(manifest):
+        raise DataError(f"{manifest} has no column file")
+    with manifest.open(newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
@@ -109,8 +132,8 @@ def _drawn() -> Iterator[Example]:
         yield Example(np.asarray(levels / (2**BITS - 1), np.float32), DRAWN, f"drawn {number}")
 
 
-def _laterals() -> Iterator[Example]:
-    for number in range(LATERALS):
+def _laterals(count: int) -> Iterator[Example]:
+    for number in range(count):
         levels = draw_lateral(SEED + number, 250, 205)
         yield Example(np.asarray(levels / (2**BITS - 1), np.float32), "drawn lateral", f"lateral {number}")
 

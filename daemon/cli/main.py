@@ -12,12 +12,14 @@ import typer
 from daemon.cli.alerts import alerts
 from daemon.cli.audit import audit
 from daemon.cli.conflicts import conflicts
+from daemon.cli.evaluation import evaluate
+from daemon.cli.images.command import predict
 from daemon.cli.model import model
-from daemon.cli.options import AsJson, Config, Method, Precision, settings_of
+from daemon.cli.options import Config, settings_of
 from daemon.cli.quarantine import quarantine, replay, retry
 from daemon.cli.site.feedback import feedback
 from daemon.cli.tables import say
-from daemon.cli.training import crossvalidate, evaluate, train
+from daemon.cli.training import crossvalidate, train
 from daemon.cli.trials.compare import compare
 from daemon.cli.trials.promotion import promote, rollback
 from daemon.cli.trials.rules import rules
@@ -81,51 +83,6 @@ def check(config: Config = None) -> None:
 
 
 @app.command()
-def predict(
-    files: Annotated[list[Path], typer.Argument(help="DICOM, PNG or JPEG files, or folders of them.")],
-    config: Config = None,
-    as_json: AsJson = False,
-    explain: Annotated[
-        Path | None,
-        typer.Option(
-            help="Say where findings were seen; write contours to this folder, if there are any.", file_okay=False
-        ),
-    ] = None,
-    method: Annotated[
-        Method, typer.Option(help="How a place is found: cam is fast; occlusion is slow, and works with any network.")
-    ] = Method.cam,
-    precision: Annotated[Precision, typer.Option(help="How fine the grid of the occlusion method is.")] = Precision.low,
-) -> None:
-    """Print what the model finds in image files. Needs no PACS and no database.
-
-    The exit status is 1 if an image was not analysed or a folder has none, and 2 if a file does not exist or the model
-    cannot run.
-    """
-    from daemon.cli.predict import fault_of, show, without_images
-    from daemon.cli.predict import predict as run
-    from daemon.decisions import CannotWork
-
-    faults = [f"{file}: {fault}" for file in files if (fault := fault_of(file))]
-    for sentence in faults:
-        say(sentence, err=True)
-    if faults:
-        raise typer.Exit(2)
-    try:
-        remarks: list[str] = []
-        results = run(files, settings_of(config), explain, method, precision, remarks.append)
-    except CannotWork as fault:
-        say(str(fault), err=True)
-        raise typer.Exit(2) from None
-    show(results, as_json, one=len(files) == 1 and files[0].is_file())
-    for sentence in [] if as_json else remarks:
-        say(sentence)
-    empty = without_images(files, results)
-    for folder in empty:
-        say(f"{folder}: this folder holds no DICOM, PNG or JPEG file", err=True)
-    raise typer.Exit(0 if not empty and all(r["analysed"] for r in results) else 1)
-
-
-@app.command()
 def demo(
     input_directory: Annotated[
         Path | None,
@@ -180,5 +137,5 @@ app.add_typer(model, name="model")
 app.add_typer(rules, name="rules")
 model.command()(promote)
 model.command()(rollback)
-for command in (compare, feedback, retry, replay, train, evaluate, crossvalidate):
+for command in (predict, compare, feedback, retry, replay, train, evaluate, crossvalidate):
     app.command()(command)

@@ -208,7 +208,16 @@ def import_(
     name: Annotated[str, typer.Option(help="The model's name in reports.")] = "",
     version: Annotated[str, typer.Option(help="Its version.")] = "imported",
     labels: Annotated[
-        str, typer.Option(help="Comma-separated labels of its outputs; empty: an output without meaning.")
+        str, typer.Option(help="Comma-separated labels of its outputs; nothing: an output without meaning.")
+    ] = "",
+    findings: Annotated[
+        Path | None, typer.Option(help="A TOML file with your own findings and their codes, for model.findings.")
+    ] = None,
+    labels_of: Annotated[
+        str, typer.Option(help="Instead of --labels: nih14, xrv18 or chexpert14, the order of published networks.")
+    ] = "",
+    output: Annotated[
+        str, typer.Option(help="What it gives: logits, softmax (logits, one label is right) or probabilities.")
     ] = "",
     size: Annotated[int, typer.Option(help="Side of its input in pixels; 0: as the file says, else 224.")] = 0,
     preprocessing: Annotated[
@@ -226,9 +235,26 @@ def import_(
     except ValueError:
         raise typer.BadParameter(f"{thresholds!r}: write LABEL=0.4,LABEL=0.3") from None
     wanted = Wanted(
-        name=name, version=version, labels=labels.split(",") if labels else (), size=size, preprocessing=preprocessing,
-        thresholds=by_label, trust_pickle=trust_pickle,
+        name=name, version=version, labels=labels.split(",") if labels else (), labels_of=labels_of, output=output,
+        size=size, preprocessing=preprocessing, thresholds=by_label, trust_pickle=trust_pickle,
     )  # fmt: skip
     with found_at(source, tracking_uri) as place:
-        made = tried(lambda: import_model(place, directory, wanted))
+        made = tried(lambda: import_model(place, directory, wanted, lambda bundle: _ensure_coded(bundle, findings)))
+    for number, label in enumerate(made.outputs):
+        say(f"output {number}: {label or '(without meaning)'}", err=True)
     _say(made)
+    if findings:
+        typer.echo(f'findings = "{findings.resolve()}"')
+
+
+def _ensure_coded(made: Any, findings: Path | None) -> None:
+    """Raise ImportRefused for a label that no report could name."""
+    from dicom_io.composite.codes import UnknownFinding, add_findings, check_findings
+    from inference.errors import ImportRefused
+
+    try:
+        if findings:
+            add_findings(findings)
+        check_findings(made.labels)
+    except UnknownFinding as error:
+        raise ImportRefused(str(error)) from error

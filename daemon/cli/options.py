@@ -17,6 +17,10 @@ Config = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")]
+Ignored = Annotated[
+    list[str] | None,
+    typer.Option("--ignore-column", help="A column of the manifests to leave out; give it once for each."),
+]
 StudyUid = Annotated[str, typer.Argument(help="The Study Instance UID of the study.", metavar="STUDY_UID")]
 
 

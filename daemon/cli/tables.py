@@ -10,12 +10,14 @@ import json
 import re
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -42,6 +44,20 @@ def print_json(value: Any) -> None:
     """Print a value as JSON, beyond ASCII only where standard output takes UTF-8."""
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     print(json_text(value, ascii_only=not utf8, indent=1, default=str))
+
+
+def print_line(value: Any) -> None:
+    """Print a value as one line of JSON (JSON Lines) at once, in ASCII."""
+    print(json_text(value, ascii_only=True, separators=(",", ":"), default=str), flush=True)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function (done, total) that shows on standard error how far a command is, if that is a terminal."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def say(sentence: str, err: bool = False) -> None:

@@ -1,14 +1,14 @@
-"""`hilum train`, `crossvalidate`, `evaluate`, and `hilum model probe`, `gate`, `calls` and `location`."""
+"""`hilum train`, `crossvalidate`, and `hilum model probe`, `gate`, `calls` and `location`."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from daemon.cli.model import AsJson, TrackingUri, model, say_pin, tried
-from daemon.cli.options import Config, Method, Precision
-from daemon.cli.site.calibration import evaluate_site
+from daemon.cli.model import TrackingUri, model, say_pin, tried
+from daemon.cli.options import Ignored, Method, Precision
+from daemon.cli.tables import say
 
 if TYPE_CHECKING:
     from inference.training.recipe import Recipe
@@ -16,16 +16,26 @@ if TYPE_CHECKING:
 Data = Annotated[Path, typer.Option(help="The folder with the manifests and images.", exists=True, file_okay=False)]
 
 RecipeFile = Annotated[Path | None, typer.Option(help="A JSON file that changes the recipe.", exists=True)]
+Findings = Annotated[
+    str, typer.Option(help="Comma-separated columns of the findings to learn; default: those of ChestX-ray14.")
+]
 
 
 def train(
     data: Data,
     out: Annotated[Path, typer.Option(help="The bundle's folder. An interrupted run is resumed.")],
     recipe: RecipeFile = None,
+    findings: Findings = "",
+    ignored: Ignored = None,
     fold: Annotated[int, typer.Option(help="The fold of the patients that is held out; -1: none.")] = 0,
-    folds: Annotated[int, typer.Option(help="How many folds.")] = 10,
+    folds: Annotated[
+        int, typer.Option(help="How many folds; 0: ten, or fewer if rare findings need more patients held out.")
+    ] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
+    licence: Annotated[
+        str, typer.Option(help="The licence of the weights, for the model card; default: that none is stated.")
+    ] = "",
     tracking_uri: TrackingUri = "",
     track: Annotated[bool, typer.Option(help="Track the run with MLflow.")] = True,
 ) -> None:
@@ -35,55 +45,13 @@ def train(
 
     chosen = _read_recipe(recipe)
     note = out.with_name(f"{out.name}.training") / "mlflow-run"
-    tracker = tried(lambda: MlflowTracker(uri=tracking_uri, note=note)) if track else None
+    tracker = tried(lambda: MlflowTracker(uri=tracking_uri, note=note, name=out.name)) if track else None
     bundle = tried(
-        lambda: run(data, out, chosen, fold=None if fold < 0 else fold, folds=folds, device=device, threads=threads,
-                    tracker=tracker)
+        lambda: run(data, out, chosen, fold=None if fold < 0 else fold, folds=folds, findings=_named(findings),
+                    ignored=ignored or (), device=device, threads=threads, licence=licence, tracker=tracker,
+                    remark=_remark)
     )  # fmt: skip
     say_pin(bundle)
-
-
-def evaluate(
-    data: Annotated[
-        Path | None, typer.Option(help="The folder with the manifests and images.", exists=True, file_okay=False)
-    ] = None,
-    bundle: Annotated[Path | None, typer.Option(help="The bundle's folder; default: the packaged bundle.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write evaluation.json, .md and .html with plots here.")] = None,
-    fold: Annotated[int, typer.Option(help="Only the patients of this fold; -1: all.")] = -1,
-    folds: Annotated[int, typer.Option(help="How many folds.")] = 10,
-    rounds: Annotated[int, typer.Option(help="Bootstrap samples for the intervals.")] = 200,
-    others: Annotated[
-        Path | None, typer.Option(help="A folder of pictures that the gate should refuse.", exists=True)
-    ] = None,
-    site: Annotated[
-        bool, typer.Option("--site", help="Fit the site's own calibration to its readers' verdicts instead.")
-    ] = False,
-    config: Config = None,
-    as_json: AsJson = False,
-) -> None:
-    """Evaluate a bundle on labelled radiographs, by finding, cohort, view, sex and age, with 95 % intervals.
-
-    With --site: fit probabilities and thresholds to what readers said of the results (hilum feedback), with the bundle
-    and the database of the configuration. Each is taken only if it is better than what ships on patients that it was
-    not fitted on. --out DIR writes site-calibration.json, which [model] site_calibration puts into force.
-    """
-    if site:
-        if data or bundle or others:
-            raise typer.BadParameter("--site takes bundle and verdicts from the configuration: leave out --data, "
-                                     "--bundle and --others")  # fmt: skip
-        evaluate_site(config, out, as_json)
-        return
-    if data is None:
-        raise typer.BadParameter("give --data DIR with labelled radiographs, or --site")
-    from inference.bundle import DEFAULT, load_bundle
-    from inference.evaluation.evaluate import evaluate as run
-    from inference.evaluation.evaluation_page import evaluation_markdown
-
-    part = None if fold < 0 else fold
-    result = tried(
-        lambda: run(data, load_bundle(bundle or DEFAULT), out, fold=part, folds=folds, rounds=rounds, others=others)
-    )
-    typer.echo(json.dumps(result, indent=1, default=float) if as_json else evaluation_markdown(result))
 
 
 def crossvalidate(
@@ -91,6 +59,8 @@ def crossvalidate(
     work: Annotated[Path, typer.Option(help="The folder of the folds. An interrupted run is resumed.")],
     bundle: Annotated[Path | None, typer.Option(help="Write the mean of the networks here, as one bundle.")] = None,
     recipe: RecipeFile = None,
+    findings: Findings = "",
+    ignored: Ignored = None,
     folds: Annotated[int, typer.Option(help="How many folds of the patients.")] = 4,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(help="Processor threads; 0: all.")] = 0,
@@ -100,18 +70,26 @@ def crossvalidate(
     Prints the table of the model card.
     """
     from inference.bundle import load_bundle
-    from inference.evaluation.data import read_table
     from inference.training.add_probe import add_probe
     from inference.training.averaging import write_average
-    from inference.training.crossvalidate import cross_validate, cross_validation_markdown
+    from inference.training.crossvalidate import (
+        cross_validate,
+        cross_validation_markdown,
+        table_to_cross_validate,
+    )
 
     chosen = _read_recipe(recipe)
-    result = tried(lambda: cross_validate(data, work, chosen, folds=folds, device=device, threads=threads))
+    columns: dict[str, Any] = {"findings": _named(findings), "ignored": ignored or ()}
+    result = tried(
+        lambda: cross_validate(data, work, chosen, folds=folds, device=device, threads=threads, remark=_remark,
+                               **columns)
+    )  # fmt: skip
     typer.echo(cross_validation_markdown(result))
     if bundle:
-        made = tried(lambda: write_average(bundle, work, read_table(data), chosen, folds))
+        table = tried(lambda: table_to_cross_validate(data, folds, **columns))
+        made = tried(lambda: write_average(bundle, work, table, chosen, folds))
         if chosen.probe:
-            typer.echo(cross_validation_markdown(tried(lambda: add_probe(data, bundle, chosen))))
+            typer.echo(cross_validation_markdown(tried(lambda: add_probe(data, bundle, chosen, ignored=ignored or ()))))
             made = load_bundle(bundle)
         say_pin(made)
 
@@ -123,6 +101,7 @@ def probe(
     version: Annotated[str, typer.Option(help="The bundle's new version; default: as it is.")] = "",
     manifests: Annotated[str, typer.Option(help="Comma-separated names of the CSV files; default: all.")] = "",
     recipe: RecipeFile = None,
+    ignored: Ignored = None,
 ) -> None:
     """Add features of a published network to an average of networks, if it is better with them.
 
@@ -135,7 +114,7 @@ def probe(
 
     chosen, names = _read_recipe(recipe), tuple(filter(None, manifests.split(",")))
     chosen = chosen if chosen.probe else Recipe(probe=early_layers())
-    figures = tried(lambda: add_probe(data, bundle, chosen, names, version))
+    figures = tried(lambda: add_probe(data, bundle, chosen, names, version, ignored=ignored or ()))
     typer.echo(cross_validation_markdown(figures))
     typer.echo(json.dumps(figures["gain"]))
     say_pin(load_bundle(bundle), err=True)
@@ -146,10 +125,12 @@ def gate(
     data: Data,
     bundle: Annotated[Path, typer.Option(help="The bundle's folder; its gate is replaced.", exists=True)],
     chests: Annotated[
-        str, typer.Option(help="Comma-separated CSV files of frontal chests.")
-    ] = "nih128,nih512,covid512",
-    others: Annotated[str, typer.Option(help="Comma-separated CSV files of other pictures.")] = "children224",
-    dicom: Annotated[str, typer.Option(help="The CSV file of DICOM files; '': none.")] = "dicom",
+        str, typer.Option(help="Comma-separated names of the CSV files of pictures that pass; default: all manifests.")
+    ] = "",
+    others: Annotated[
+        str, typer.Option(help="Comma-separated names of CSV files of other pictures; default: drawn ones alone.")
+    ] = "",
+    dicom: Annotated[str, typer.Option(help="The name of a CSV file of DICOM files; default: none.")] = "",
     most: Annotated[
         int, typer.Option(help="Pictures of each CSV file of chests; a fourth of it, of other pictures.")
     ] = 3000,
@@ -179,6 +160,7 @@ def location(
     precision: Annotated[Precision, typer.Option(help="How fine the grid of occlusion is.")] = Precision.low,
     pictures: Annotated[int, typer.Option(help="How many pictures the mean map is made from.")] = 256,
     each: Annotated[int, typer.Option(help="How many lesions of each finding are drawn, without boxes.")] = 300,
+    ignored: Ignored = None,
 ) -> None:
     """Compare a bundle's maps with boxes; contours are drawn only of findings whose maps beat their usual place."""
     from inference.bundle import load_bundle
@@ -187,7 +169,15 @@ def location(
     names = manifests.split(",") if manifests else []
     part = tried(
         lambda: refit_location(
-            data, bundle, boxes, manifests=names, method=method, precision=precision, plain=pictures, each=each
+            data,
+            bundle,
+            boxes,
+            manifests=names,
+            ignored=ignored or (),
+            method=method,
+            precision=precision,
+            plain=pictures,
+            each=each,
         )
     )
     typer.echo(json.dumps(part, indent=1))
@@ -203,6 +193,7 @@ def calls(
     false_calls: Annotated[
         float, typer.Option(help="Of the images of a view without a finding, the share that may get a call.")
     ] = 0.03,
+    ignored: Ignored = None,
 ) -> None:
     """Fit the calls of a bundle anew, on the data of its cross-validation; weights and probabilities stay.
 
@@ -214,16 +205,24 @@ def calls(
     from inference.training.refit_calls import refit_calls
 
     names, limits = tuple(filter(None, manifests.split(","))), CallLimits(false_calls=false_calls)
-    content = tried(lambda: refit_calls(data, bundle, names, limits, version))
+    content = tried(lambda: refit_calls(data, bundle, names, limits, version, ignored=ignored or ()))
     typer.echo(calls_markdown(content))
     say_pin(load_bundle(bundle), err=True)
 
 
 def _read_recipe(file: Path | None) -> "Recipe":
-    """Return the recipe with the changes in a JSON file. Raises BadParameter."""
-    from inference.training.recipe import Recipe
+    """Return the recipe with the changes in a JSON file. A fault in it ends the command."""
+    from inference.training.recipe import Recipe, read_recipe
 
-    try:
-        return Recipe(**(json.loads(file.read_text()) if file else {}))
-    except (TypeError, ValueError) as fault:
-        raise typer.BadParameter(f"{file}: {fault}") from None
+    recipe: Recipe = tried(lambda: read_recipe(file) if file else Recipe())
+    return recipe
+
+
+def _named(findings: str) -> tuple[str, ...]:
+    from inference.evaluation.data import FINDINGS
+
+    return tuple(filter(None, map(str.strip, findings.split(",")))) or FINDINGS
+
+
+def _remark(sentence: str) -> None:
+    say(sentence, err=True)

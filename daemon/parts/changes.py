@@ -48,8 +48,8 @@ class Configuration:
             for key in keys
         }
         for model in settings.model:
-            key = f"model.{model.name}" if len(settings.model) > 1 else "model.site_calibration"
-            named[key] = model.site_calibration
+            table = f"model.{model.name}" if len(settings.model) > 1 else "model"
+            named |= {f"{table}.{key}": getattr(model, key) for key in ("site_calibration", "findings")}
         return cls(settings, {key: _digest(Path(name)) for key, name in named.items() if name})
 
 

@@ -1,10 +1,12 @@
 """Coded concepts: those of the templates that we write, and the table of findings in `findings.toml`."""
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 from babel import Locale
 
@@ -147,6 +149,11 @@ SITES = {
     "mediastinum": Code("72410000", "SCT", "Mediastinum"),
     "chest": Code("816094009", "SCT", "Chest"),
 }
+STATUSES = ("standard", "corroborated", "local")
+_EXAMPLE = (
+    "name a TOML file with [model] findings (and with --findings at import) that has a table for each, such as "
+    '[Melanoma] code = "MELANOMA", scheme = "99SITE", meaning = "Melanoma of skin", site = "chest"'
+)
 ANY_FINDING = CodedFinding(PATHOLOGY.meaning, PATHOLOGY, SITES["chest"], "local")
 
 
@@ -162,15 +169,52 @@ def _key(label: str) -> str:
 
 @cache
 def findings() -> dict[str, CodedFinding]:
-    """Return the table of `findings.toml`, keyed by `_key` of each name and label; the file is read once."""
-    rows = tomllib.loads(files("dicom_io.composite").joinpath("findings.toml").read_text(encoding="utf-8"))
+    """Return the table of findings, keyed by `_key` of each name and label: `findings.toml`, and what was added."""
+    return _table(tomllib.loads(files("dicom_io.composite").joinpath("findings.toml").read_text(encoding="utf-8")))
+
+
+def add_findings(path: Path) -> None:
+    """Add a site's own findings, a TOML file in the form of `findings.toml`, for the life of this process.
+
+    A finding of the file takes the place of one with the same name. `status` may be left out: "local". `site` is one of
+    `SITES`, or a table with code, scheme and meaning. Raises UnknownFinding if the file cannot be used.
+    """
+    try:
+        own = _table(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, _Faulty) as error:
+        raise UnknownFinding(f"{path} holds no findings: {error}; {_EXAMPLE}") from error
+    findings().update(own)
+    coded.cache_clear()
+
+
+class _Faulty(Exception):
+    """A row of a table of findings does not say what it must."""
+
+
+def _table(rows: Mapping[str, Any]) -> dict[str, CodedFinding]:
     table: dict[str, CodedFinding] = {}
     for name, row in rows.items():
-        code = Code(row["code"], row["scheme"], row["meaning"])
-        coded = CodedFinding(row["meaning"], code, SITES[row["site"]], row["status"])
+        if not isinstance(row, dict) or set(row) - {"code", "scheme", "meaning", "site", "status", "labels"}:
+            raise _Faulty(f"[{name}] must have code, scheme, meaning, site, and may have status and labels alone")
+        code, site, status = _code(name, row), row.get("site"), row.get("status", "local")
+        where = SITES.get(site) if isinstance(site, str) else _code(f"{name}.site", site)
+        if where is None or status not in STATUSES:
+            raise _Faulty(f"[{name}] has the site {site!r} and the status {status!r}, expected one of "
+                          f"{', '.join(SITES)} (or a table with code, scheme and meaning), and one of "
+                          f"{', '.join(STATUSES)}")  # fmt: skip
         for label in (name, *row.get("labels", ())):
-            table[_key(label)] = coded
+            table[_key(str(label))] = CodedFinding(code.meaning, code, where, status)
     return table
+
+
+def _code(name: str, row: Any) -> Code:
+    """Return the code of a row. Its parts must fit their elements (PS3.3 8.8)."""
+    parts = {"code": 16, "scheme": 16, "meaning": 64}
+    for key, longest in parts.items():
+        text = row.get(key) if isinstance(row, dict) else None
+        if not isinstance(text, str) or not text.strip() or len(text) > longest or not text.isascii() or "\\" in text:
+            raise _Faulty(f"[{name}] {key} is {text!r}, expected 1 to {longest} characters of ASCII")
+    return Code(row["code"], row["scheme"], row["meaning"])
 
 
 @cache
@@ -184,7 +228,4 @@ def check_findings(labels: Iterable[str]) -> None:
     """Raise UnknownFinding for labels without a coded concept; called at the start, not only when a report is due."""
     unknown = [label for label in labels if _key(label) not in findings()]
     if unknown:
-        raise UnknownFinding(
-            f"no coded concept for {', '.join(map(repr, unknown))}: add each to dicom_io/composite/findings.toml, "
-            f"with a local code of the scheme {LOCAL_SCHEME} where no verified one exists"
-        )
+        raise UnknownFinding(f"no coded concept for {', '.join(map(repr, unknown))}: {_EXAMPLE}")

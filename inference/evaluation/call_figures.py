@@ -26,15 +26,19 @@ def call_figures(
     `above` and `targets` are [n, findings], over all findings with a label, assessed or not; `sick` [n] says whether
     the image has any finding. A figure whose denominator is 0 is nan.
     """
-    true = above & (targets > 0)
+    true, judged = above & (targets > 0), above & np.isfinite(targets)  # calls of what is not labelled do not count
     counts = np.column_stack([
-        (sick == 0) & above.any(axis=1), sick == 0, true.sum(axis=1), above.sum(axis=1), targets.sum(axis=1),
+        (sick == 0) & above.any(axis=1), sick == 0, true.sum(axis=1), judged.sum(axis=1), np.nansum(targets, axis=1),
         (sick > 0) & true.any(axis=1), sick > 0,
     ]).astype(np.float64)  # fmt: skip
     counts *= 1 if weights is None else weights[:, None]
     values = _pooled(counts.sum(axis=0))
     samples = bootstrap(lambda rows: _pooled(counts[rows].sum(axis=0)), patients, rounds)
-    result: dict[str, Any] = {"images": len(sick), "without_finding": int((sick == 0).sum()), "calls": int(above.sum())}
+    result: dict[str, Any] = {
+        "images": len(sick),
+        "without_finding": int((sick == 0).sum()),
+        "calls": int(judged.sum()),
+    }
     for k, name in enumerate(POOLED):
         result |= {name: float(values[k]), f"{name}_interval": interval(samples[:, k])}
     return result
@@ -51,6 +55,7 @@ def finding_calls(above: Flags, target: Array) -> dict[str, Any]:
 
     A figure whose denominator is 0 is nan.
     """
+    above, target = above[np.isfinite(target)], target[np.isfinite(target)]
     positive = target > 0
     true, false = int((above & positive).sum()), int((above & ~positive).sum())
     sensitivity = true / positive.sum() if positive.any() else np.nan
@@ -69,11 +74,11 @@ def likely_figures(
 
     `named` [n] holds a column of `targets` [n, findings] for each image, or -1 for none. Images with -1 do not count.
     """
-    rows = np.flatnonzero(named >= 0)
+    rows = np.flatnonzero((named >= 0) & np.isfinite(targets[np.arange(len(named)), named]))
     if not len(rows):
         return {"images": 0}
     right = targets[rows, named[rows]] > 0
-    gain = right - targets[rows][:, int(targets[rows].sum(axis=0).argmax())]
+    gain = right - np.nan_to_num(targets[rows])[:, int(np.nansum(targets[rows], axis=0).argmax())]
     samples = bootstrap(lambda chosen: float(gain[chosen].mean()), np.asarray(patients)[rows], rounds)
     return {"images": len(rows), "right": float(right.mean()), "commonest_right": float((right - gain).mean()),
             "gain": float(gain.mean()), "gain_interval": interval(samples)}  # fmt: skip

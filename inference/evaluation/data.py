@@ -5,15 +5,19 @@ pictures (PNG or JPEG, found by their base name). A manifest has a row for each 
 
     file, patient_id                       required
     age, sex, view, follow_up, cohort      optional
-    one column for each finding, 1 or 0    every column named in `FINDINGS` (or in `findings=`)
+    one column for each finding            those of `FINDINGS` (or of `findings=`): 1, 0, or blank or -1, not labelled
+    labels, bbox, note                     optional, not read
+
+Any other column is refused unless it is ignored by name. A finding that one of the manifests does not have is not
+labelled in its pictures. Where a finding is not labelled, it counts neither in the training nor in any figure.
 
 A picture that several manifests list, under any suffix, counts once, with the row of the first manifest in alphabetical
 order.
 """
 
 import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from zipfile import ZipFile
@@ -23,6 +27,7 @@ import numpy.typing as npt
 
 from inference.arrays import Array
 from inference.errors import DataError
+from inference.evaluation.columns import ensure_known, label_of, lacks, number_of, read_columns
 from inference.pictures import display_values
 from inference.preprocess import Image, Transform, preprocess
 
@@ -53,7 +58,8 @@ class Row:
     view: str
     follow_up: float  # number of the follow-up examination, 0 for the first one
     cohort: str  # the manifest's name if it states none
-    targets: tuple[float, ...]  # 0 or 1 for each finding
+    targets: tuple[float, ...]  # 0 or 1 for each finding of the table, nan if it is not labelled
+    sick: float  # 1 if any finding of the manifest is there, 0 if none is, nan if that is not known
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Table:
 
     @property
     def targets(self) -> Array:
-        """float32 [n, findings]."""
+        """float32 [n, findings]: 0, 1, or nan where a finding is not labelled."""
         return np.array([row.targets for row in self.rows], np.float32).reshape(len(self.rows), len(self.findings))
 
     @property
@@ -83,6 +89,17 @@ class Table:
         """Whether each row belongs to a cohort of `CONFOUNDED`."""
         return np.isin(self.cohorts, CONFOUNDED)
 
+    @property
+    def sick(self) -> Array:
+        """Whether any finding is there, float32 [n]: 0, 1, or nan where that is not known. Findings left out count."""
+        return np.array([row.sick for row in self.rows], np.float32)
+
+    @property
+    def counted(self) -> npt.NDArray[np.bool_]:
+        """Which rows count in figures over several cohorts: those of no confounded one, unless there are no others."""
+        apart = ~self.confounded
+        return apart if apart.any() else np.ones(len(apart), np.bool_)
+
     def folds(self, count: int) -> npt.NDArray[np.int64]:
         """Return the fold of each row, 0 to `count` - 1. All rows of a patient are in the same fold."""
         return np.array([fold_of(row.patient_id, count) for row in self.rows], np.int64)
@@ -91,11 +108,16 @@ class Table:
         """Return a table of the rows with these indices."""
         return Table(self.findings, tuple(self.rows[int(i)] for i in chosen))
 
+    def with_findings(self, findings: Sequence[str]) -> "Table":
+        """Return the same rows with these of the findings alone."""
+        columns = [self.findings.index(finding) for finding in findings]
+        rows = (replace(row, targets=tuple(row.targets[k] for k in columns)) for row in self.rows)
+        return Table(tuple(findings), tuple(rows))
+
 
 def targets_with_pathology(table: Table) -> Array:
-    """Return the targets, float32 [n, findings + 1]. The last column is 1 if any finding is present."""
-    targets = table.targets
-    return np.concatenate([targets, targets.max(axis=1, keepdims=True)], axis=1)
+    """Return the targets, float32 [n, findings + 1]. The last column says whether any finding is there."""
+    return np.column_stack([table.targets, table.sick])
 
 
 def fold_of(patient_id: str, count: int) -> int:
@@ -103,55 +125,42 @@ def fold_of(patient_id: str, count: int) -> int:
     return int(sha256(patient_id.encode()).hexdigest(), 16) % count
 
 
-def read_table(directory: Path, manifests: Sequence[str] = (), findings: Sequence[str] = FINDINGS) -> Table:
+def read_table(
+    directory: Path, manifests: Sequence[str] = (), findings: Sequence[str] = FINDINGS, ignored: Sequence[str] = ()
+) -> Table:
     """Return the labelled pictures of `directory`.
 
-    `manifests` names the CSV files, without suffix; by default all CSV files with the required columns are read. Only
-    the findings that all manifests have are kept. Raises DataError.
+    `manifests` names the CSV files, without suffix; by default all CSV files with the required columns are read. The
+    findings are those of `findings` that a manifest has. Columns in `ignored` are left out. Raises DataError.
     """
     names = [directory / f"{name}.csv" for name in manifests] or sorted(directory.glob("*.csv"))
-    present = [(path, columns) for path in names if (columns := _columns(path, bool(manifests)))]
-    shared = tuple(f for f in findings if all(f in columns for _, columns in present))
-    if not present or not shared:
-        raise DataError(f"{directory} holds no manifest (a CSV file with file, patient_id and findings such as "
-                        f"{', '.join(findings[:3])})")  # fmt: skip
+    columns = {path: [c for c in read_columns(path) if c not in ignored] for path in names}
+    faults = {path: lacks(own, findings) for path, own in columns.items()}
+    present = [path for path in names if not faults[path]]
+    if not present or (manifests and len(present) < len(names)):
+        said = "; ".join(f"{path.name} has {fault}" for path, fault in faults.items() if fault)
+        raise DataError(f"{directory} holds no manifest (a CSV file with the columns file, patient_id and one for each "
+                        f"finding): {said or 'there is no CSV file in it'}")  # fmt: skip
+    for path in present:
+        ensure_known(path, columns[path], findings, ignored)
+    shared = tuple(f for f in findings if any(f in columns[path] for path in present))
     seen: dict[str, Row] = {}
-    for path, _ in present:
-        for row in _rows(path, shared):
+    for path in present:
+        for row in _rows(path, shared, set(columns[path])):
             seen.setdefault(Path(row.file).stem, row)
     return Table(shared, tuple(seen.values()))
 
 
-def _columns(path: Path, demanded: bool) -> list[str]:
-    """Return the columns of a manifest; [] for a CSV file that is not a manifest, unless it is `demanded`."""
-    if not path.is_file():
-        raise DataError(f"{path} is missing")
-    with path.open(newline="", encoding="utf-8") as file:
-        columns = next(csv.reader(file), [])
-    fits = {"file", "patient_id"} <= set(columns) and not set(FINDINGS).isdisjoint(columns)
-    if demanded and not fits:
-        raise DataError(f"{path} has the columns {columns[:8]}, expected file, patient_id and findings")
-    return columns if fits or demanded else []
-
-
-def _rows(path: Path, findings: Sequence[str]) -> Iterator[Row]:
-    with path.open(newline="", encoding="utf-8") as file:
+def _rows(path: Path, findings: Sequence[str], columns: set[str]) -> Iterator[Row]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):
-            try:
-                targets = tuple(float(row[f]) for f in findings)
-            except (TypeError, ValueError):
-                raise DataError(f"{path}, line {number}: a finding is not a number, expected 0 or 1") from None
+            targets = tuple(label_of(row[f], f"{path}, line {number}: {f}") if f in columns else float("nan")
+                            for f in findings)  # fmt: skip
             yield Row(
-                row["file"], path, row["patient_id"], _number(row.get("age")), row.get("sex") or "",
-                row.get("view") or "", _number(row.get("follow_up")), row.get("cohort") or path.stem, targets,
+                row["file"], path, row["patient_id"], number_of(row.get("age")), row.get("sex") or "",
+                row.get("view") or "", number_of(row.get("follow_up")), row.get("cohort") or path.stem, targets,
+                1.0 if 1.0 in targets else float("nan") if any(t != t for t in targets) else 0.0,
             )  # fmt: skip
-
-
-def _number(text: str | None) -> float:
-    try:
-        return float(text or "nan")
-    except ValueError:
-        return float("nan")
 
 
 def pictures(table: Table) -> Iterator[Image]:
@@ -161,14 +170,17 @@ def pictures(table: Table) -> Iterator[Image]:
         yield display_values(sources[row.manifest].read(row.file), row.file)
 
 
-def preprocessed(table: Table, transforms: Sequence[Transform]) -> list[Array]:
+def preprocessed(
+    table: Table, transforms: Sequence[Transform], each: Callable[[Image], None] = lambda picture: None
+) -> list[Array]:
     """Return for each transform the network's input for each row, float32 [n, channels, S, S].
 
-    It is made by the same function as in serving. Raises DataError.
+    It is made by the same function as in serving. `each` is called with each picture. Raises DataError.
     """
     first = next(pictures(table.take([0])))
     results = [np.empty((len(table.rows), *preprocess(t, first).shape), np.float32) for t in transforms]
     for i, picture in enumerate(pictures(table)):
+        each(picture)
         for result, transform in zip(results, transforms, strict=True):
             result[i] = preprocess(transform, picture)
     return results

@@ -36,9 +36,10 @@ def with_interval(figures: dict[str, Any], key: str) -> str:
 
 def tables(result: dict[str, Any]) -> dict[str, Rows]:
     """Return each table by its title: rows of cells, the head first."""
-    groups = [["group", "images", "mean AUROC", "any pathology", "ECE of any pathology"]]
+    groups = [["group", "images", "mean AUROC", "findings in the mean", "any pathology", "ECE of any pathology"]]
     for name, g in result["groups"].items():
-        groups.append([name, str(g["images"]), with_interval(g, "mean_auroc"), with_interval(g, "pathology_auroc"),
+        groups.append([name, str(g["images"]), with_interval(g, "mean_auroc"), _counted(g, result),
+                       with_interval(g, "pathology_auroc"),
                        _value(g["pathology_ece"])])  # fmt: skip
     findings = [["finding", "positives", "AUROC", "average precision", "ECE", "Brier"]]
     points = [["finding", *_POINT]]
@@ -51,13 +52,18 @@ def tables(result: dict[str, Any]) -> dict[str, Rows]:
     return first | {"Findings": findings, "Operating points": points} | _gate(result["gate"])
 
 
+def _counted(group: dict[str, Any], result: dict[str, Any]) -> str:
+    """Return over how many findings the mean of a group is: means over different findings cannot be compared."""
+    return f"{len(group['findings_counted'])} of {len(result['findings']) - 1}"
+
+
 def _by_patient(result: dict[str, Any]) -> Rows:
     """Return the figures in which patients with many images count no more than others."""
-    rows = [["group", "patients", "mean AUROC", "any pathology", "ECE of any pathology",
+    rows = [["group", "patients", "mean AUROC", "findings in the mean", "any pathology", "ECE of any pathology",
              "no finding, but a call", "PPV", "sensitivity"]]  # fmt: skip
     for name, g in result["groups"].items():
         figures, calls = g["by_patient"], result["calls"]["by_patient"].get(name)
-        row = [name, str(g["patients"]), with_interval(figures, "mean_auroc"),
+        row = [name, str(g["patients"]), with_interval(figures, "mean_auroc"), _counted(g, result),
                with_interval(figures, "pathology_auroc"), _value(figures["pathology_ece"])]  # fmt: skip
         rows.append([*row, *(with_interval(calls, key) if calls else "-" for key in POOLED[:3])])
     return rows
@@ -95,9 +101,21 @@ def _gate(gate: dict[str, Any]) -> dict[str, Rows]:
 
 def _head(result: dict[str, Any]) -> str:
     model, gate = result["model"], result["gate"]
-    pictures = f"{result['images']} images of {result['patients']} patients, {gate['passed']:.1%} passed by the gate."
-    name = f"Model {model['name']} {model['version']}, {model['digest']}."
-    return f"{pictures} {name} Intervals: 95 %, bootstrap by patient."
+    parts = [f"{result['images']} images of {result['patients']} patients."]
+    if gate:
+        parts.append(f"Of the {gate['pictures']} of adults, {gate['passed']:.1%} passed by the gate.")
+    parts += [_trained_on(result), f"Model {model['name']} {model['version']}, {model['digest']}."]
+    return f"{' '.join(parts)} Intervals: 95 %, bootstrap by patient."
+
+
+def _trained_on(result: dict[str, Any]) -> str:
+    known, images = result["trained_on"], result["images"]
+    if known is None:
+        return "The bundle does not say which images it was trained on."
+    said = f"{known} of {images} images were trained on"
+    if result["out_of_fold"]:
+        return f"{said}, but each was scored by the network that has not seen its patient."
+    return f"{said}." if not known else f"{said}: the figures are better than on patients that the model has not seen."
 
 
 def evaluation_markdown(result: dict[str, Any]) -> str:
@@ -154,10 +172,12 @@ def _curves(f: dict[str, Any], calls: dict[str, Any] | None) -> tuple[Plot, Plot
     """Return ROC, precision-recall and reliability of a finding, whose calls are marked if there are any."""
     share = f["positives"] / max(1, f["images"])
     marked = calls is not None and calls["called"] > 0
+    number = f"{f['positives']} of {f['images']} images positive"
     return (
-        Plot(f["roc"], "1 - specificity", "sensitivity", f"ROC. AUROC {with_interval(f, 'auroc')}", _CHANCE,
+        Plot(f["roc"], "1 - specificity", "sensitivity", f"ROC. AUROC {with_interval(f, 'auroc')}, {number}", _CHANCE,
              (1 - f["specificity"], f["recall"]) if marked else None),
-        Plot(f["precision_recall"], "sensitivity", "PPV", f"Average precision {with_interval(f, 'average_precision')}",
+        Plot(f["precision_recall"], "sensitivity", "PPV",
+             f"Average precision {with_interval(f, 'average_precision')}, {number}",
              ((0, share), (1, share)), (f["recall"], f["precision"]) if marked else None),
         Plot([(p, y) for p, y, _ in f["reliability"]], "predicted", "observed",
              f"Reliability. ECE {_value(f['expected_calibration_error'])}", _CHANCE, dots=True),

@@ -1,4 +1,7 @@
-"""Comparing scores with targets of 0 or 1: discrimination, operating points, calibration, and intervals by patient."""
+"""Comparing scores with targets of 0 or 1: discrimination, operating points, calibration, and intervals by patient.
+
+A row whose target is nan is not labelled. It does not count in any figure.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,8 +15,15 @@ from inference.arrays import FloatArray
 Metric = Callable[[FloatArray, FloatArray], float]
 
 
+def labelled(targets: FloatArray, *others: FloatArray) -> tuple[FloatArray, ...]:
+    """Return `targets` and the `others`, [n, ...] each, without the rows whose target is nan."""
+    known = np.isfinite(targets)
+    return (targets, *others) if known.all() else (targets[known], *(other[known] for other in others))
+
+
 def auroc(scores: FloatArray, targets: FloatArray) -> float:
     """Return the area under the ROC curve, in which ties count half; nan unless both classes are present."""
+    targets, scores = labelled(targets, scores)
     positive = targets > 0
     n1, n0 = int(positive.sum()), int((~positive).sum())
     if not n1 or not n0:
@@ -23,6 +33,7 @@ def auroc(scores: FloatArray, targets: FloatArray) -> float:
 
 def weighted_auroc(scores: FloatArray, targets: FloatArray, weights: FloatArray) -> float:
     """Return `auroc` of rows that count as often as `weights` says: the share of the pairs that are in order."""
+    targets, scores, weights = labelled(targets, scores, weights)
     _, place = np.unique(scores, return_inverse=True)
     positive, negative = (np.bincount(place, weights * part) for part in (targets > 0, targets <= 0))
     pairs = positive.sum() * negative.sum()
@@ -44,6 +55,7 @@ def average_precision(scores: FloatArray, targets: FloatArray) -> float:
 
 def precision_recall(scores: FloatArray, targets: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return precision and recall at each distinct threshold, from the highest down; empty without positives."""
+    targets, scores = labelled(targets, scores)
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(targets[order] > 0)
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1) if len(scores) else np.array([], int)
@@ -54,6 +66,7 @@ def precision_recall(scores: FloatArray, targets: FloatArray) -> tuple[FloatArra
 
 def roc(scores: FloatArray, targets: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the false and true positive rate at each distinct threshold, from (0, 0) to (1, 1)."""
+    targets, scores = labelled(targets, scores)
     order = np.argsort(-scores, kind="stable")
     positive = targets[order] > 0
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
@@ -69,11 +82,13 @@ def thinned(x: FloatArray, y: FloatArray, most: int = 120) -> list[tuple[float, 
 
 def brier(probabilities: FloatArray, targets: FloatArray) -> float:
     """Return the mean squared difference of probability and target."""
+    targets, probabilities = labelled(targets, probabilities)
     return float(np.mean((probabilities - targets) ** 2))
 
 
 def reliability(probabilities: FloatArray, targets: FloatArray, bins: int = 10) -> list[tuple[float, float, int]]:
     """Return (mean probability, observed share, number) for bins of equal numbers. Empty bins are left out."""
+    targets, probabilities = labelled(targets, probabilities)
     order = np.argsort(probabilities, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
     return [(float(probabilities[p].mean()), float(targets[p].mean()), len(p)) for p in parts]
@@ -86,7 +101,7 @@ def expected_calibration_error(
 
     With `weights`, rows count as often as these say.
     """
-    w = np.ones(len(targets)) if weights is None else weights
+    targets, probabilities, w = labelled(targets, probabilities, np.ones(len(targets)) if weights is None else weights)
     order = np.argsort(probabilities, kind="stable")
     gaps = [abs(float((w[part] * (probabilities[part] - targets[part])).sum())) for part in np.array_split(order, bins)]
     return float(sum(gaps) / w.sum()) if len(w) else 0.0
@@ -97,6 +112,7 @@ def at_threshold(probabilities: FloatArray, targets: FloatArray, threshold: floa
 
     A figure whose denominator is 0 is nan.
     """
+    targets, probabilities = labelled(targets, probabilities)
     called, positive = probabilities >= threshold, targets > 0
     tp, fp = int((called & positive).sum()), int((called & ~positive).sum())
     fn, tn = int((~called & positive).sum()), int((~called & ~positive).sum())

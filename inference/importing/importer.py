@@ -9,7 +9,7 @@ a directory                      a MONAI bundle with a classifier; a DenseNet or
 import math
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,22 +18,16 @@ import torch
 
 from inference.arrays import StateDict
 from inference.bundle import Bundle, is_ours, load_bundle
-from inference.bundle_writer import LABELS, base_metadata, write_bundle
+from inference.bundle_writer import base_metadata, write_bundle
 from inference.errors import BundleError, EngineError, ImportRefused
 from inference.files.vetting import UnsafeFile, ensure_plain, ensure_safe, plain_files
 from inference.importing.densenet_names import network_def, to_monai
 from inference.importing.foreign import read_foreign_state
 from inference.importing.hugging_face import is_hugging_face, read_hugging_face
+from inference.importing.labels import XRAYVISION, named_outputs
 from inference.importing.monai_bundles import read_monai
+from inference.importing.output_kind import check_outputs, ensure_known
 
-#: The outputs of TorchXRayVision's "all" networks, in their order (torchxrayvision.datasets.default_pathologies).
-XRAYVISION = (
-    "Atelectasis", "Consolidation", "Infiltration", "Pneumothorax", "Edema", "Emphysema", "Fibrosis", "Effusion",
-    "Pneumonia", "Pleural_Thickening", "Cardiomegaly", "Nodule", "Mass", "Hernia", "Lung Lesion", "Fracture",
-    "Lung Opacity", "Enlarged Cardiomediastinum",
-)  # fmt: skip
-#: The labels by convention, by the number of outputs.
-_KNOWN = {len(LABELS): LABELS, len(XRAYVISION): XRAYVISION}
 #: Means and standard deviations of ImageNet's channels, with which torchvision's networks were trained.
 _IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
@@ -51,18 +45,23 @@ class Wanted:
     trust_pickle: bool = False
     origin: str = ""  # where the model comes from, for the model card
     licence: str = ""  # of the weights, for the bundle's file LICENSE
+    labels_of: str = ""  # a key of `labels.PUBLISHED`, instead of labels
+    output: str = ""  # what the network gives, one of bundle.OUTPUT_KINDS
 
 
-def import_model(source: Path, directory: Path, wanted: Wanted = Wanted()) -> Bundle:
+def import_model(
+    source: Path, directory: Path, wanted: Wanted = Wanted(), judge: Callable[[Bundle], None] = lambda bundle: None
+) -> Bundle:
     """Write a bundle of the foreign model `source` into `directory`, which must be empty or not exist.
 
-    The bundle is made beside `directory` and renamed at the end, so it is either complete or absent. Raises
-    ImportRefused, and what `load_bundle` raises.
+    The bundle is made beside `directory` and renamed at the end, so it is either complete or absent. `judge` is called
+    before, and may raise ImportRefused. Raises ImportRefused, and what `load_bundle` raises.
     """
     if not source.exists():
         raise ImportRefused(f"{source} does not exist")
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise ImportRefused(f"{directory} exists already: name a new directory")
+    ensure_known(wanted.output)
     _vet(source)
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".import-") as folder:
@@ -70,7 +69,10 @@ def import_model(source: Path, directory: Path, wanted: Wanted = Wanted()) -> Bu
         made.mkdir()
         try:
             _kind(source, wanted)(source, made, wanted)
-            load_bundle(made)
+            bundle = load_bundle(made)
+            if not _is_copied(source, wanted):
+                check_outputs(bundle, stated=bool(wanted.output))
+            judge(bundle)
         except (BundleError, EngineError) as error:
             said = str(error).replace(f"{made}/", "")
             raise ImportRefused(f"{source.name} does not give a working bundle: {said}") from error
@@ -88,11 +90,15 @@ def _vet(source: Path) -> None:
         raise ImportRefused(str(fault)) from fault
 
 
+def _is_copied(source: Path, wanted: Wanted) -> bool:
+    return source.is_dir() and wanted == Wanted() and is_ours(source)
+
+
 def _kind(source: Path, wanted: Wanted) -> Any:
     if source.is_dir() and is_hugging_face(source):
         return _import_hugging_face
     if source.is_dir():
-        return _copy if wanted == Wanted() and is_ours(source) else _import_monai
+        return _copy if _is_copied(source, wanted) else _import_monai
     return _import_onnx if source.suffix.lower() == ".onnx" else _import_state
 
 
@@ -103,6 +109,8 @@ def _copy(source: Path, directory: Path, _: Wanted) -> None:
 def _import_state(source: Path, directory: Path, wanted: Wanted) -> None:
     state, named = read_foreign_state(source, wanted.trust_pickle)
     points = next((tensor for name, tensor in state.items() if name.endswith("op_threshs")), None)
+    if not named and points is not None and points.numel() == len(XRAYVISION):
+        named = XRAYVISION  # only TorchXRayVision stores such thresholds, in the order of its labels
     network = to_monai(state, source.name)
     definition = network_def(network)
     _write(_Parts(source, directory, definition, network, definition["in_channels"], definition["out_channels"],
@@ -112,7 +120,8 @@ def _import_state(source: Path, directory: Path, wanted: Wanted) -> None:
 def _import_monai(source: Path, directory: Path, wanted: Wanted) -> None:
     found = read_monai(source, keep_preprocessing=not wanted.preprocessing)
     parts = _Parts(source, directory, found.network_def, found.state, found.channels, found.outputs,
-                   size=wanted.size or found.size, named=found.labels, preprocessing=found.preprocessing)  # fmt: skip
+                   size=wanted.size or found.size, named=found.labels, preprocessing=found.preprocessing,
+                   output_kind=found.output_kind)  # fmt: skip
     _write(parts, wanted)
 
 
@@ -128,6 +137,8 @@ def _import_onnx(source: Path, directory: Path, wanted: Wanted) -> None:
     from inference.importing.onnx_files import read_onnx
 
     found = read_onnx(source)
+    if found.probabilities and wanted.output not in ("", "probabilities"):
+        raise ImportRefused(f"{source.name} ends in a sigmoid or softmax: it gives probabilities, not {wanted.output}")
     (directory / "models").mkdir()
     shutil.copyfile(source, directory / "models/model.onnx")
     _write(_Parts(source, directory, None, None, found.channels, found.outputs, size=wanted.size or found.size or 224,
@@ -152,11 +163,11 @@ class _Parts:
 
 
 def _write(parts: _Parts, wanted: Wanted) -> None:
-    outputs = _outputs(parts, wanted)
+    outputs = named_outputs(parts.source.name, parts.outputs, wanted.labels or parts.named, wanted.labels_of)
     labels = tuple(dict.fromkeys(label for label in outputs if label))
     metadata = base_metadata(wanted.name or parts.source.stem, wanted.version, f"Imported from {parts.source.name}.",
                              labels, parts.size, trained=True, channels=parts.channels)  # fmt: skip
-    metadata["hilum"] |= {"outputs": list(outputs), "output": parts.output_kind}
+    metadata["hilum"] |= {"outputs": list(outputs), "output": wanted.output or parts.output_kind}
     inference: dict[str, Any] = {"preprocessing": _preprocessing(parts, wanted)}
     if parts.network_def is not None:
         inference["network_def"] = parts.network_def
@@ -168,15 +179,6 @@ def _write(parts: _Parts, wanted: Wanted) -> None:
         f"Imported from `{parts.source.name}`. Measure it on your own images with `hilum evaluate` before relying on "
         "it.\n\nThis is not a medical device.\n"
     )
-
-
-def _outputs(parts: _Parts, wanted: Wanted) -> tuple[str, ...]:
-    labels = tuple(wanted.labels or parts.named or _KNOWN.get(parts.outputs, ()))
-    if len(labels) != parts.outputs:
-        raise ImportRefused(f"{parts.source.name} has {parts.outputs} outputs and {len(labels)} labels are named: give "
-                            "one for each with --labels, separated by commas (nothing between two commas for an output "
-                            "without meaning)")  # fmt: skip
-    return labels
 
 
 def _calibration(parts: _Parts, wanted: Wanted, outputs: Sequence[str]) -> dict[str, Any] | None:

@@ -32,6 +32,7 @@ class MonaiBundle:
     labels: tuple[str, ...]  # empty if the bundle names none
     size: int  # side of the square input, pixels
     preprocessing: dict[str, Any] | None  # None if it has none, or it is not kept
+    output_kind: str  # "logits", or what the bundle says
 
 
 def read_monai(directory: Path, keep_preprocessing: bool = True) -> MonaiBundle:
@@ -58,7 +59,17 @@ def read_monai(directory: Path, keep_preprocessing: bool = True) -> MonaiBundle:
     if len(shape) != 2:
         raise ImportRefused(f"the network of {directory} gives {list(shape)}, but a classifier gives [n, labels]")
     steps = _preprocessing(inference.get("preprocessing"), size, channels) if keep_preprocessing else None
-    return MonaiBundle(definition, state, channels, shape[1], _labels(metadata, shape[1]), size, steps)
+    labels, kind = _labels(metadata, shape[1]), _output_kind(metadata, inference)
+    return MonaiBundle(definition, state, channels, shape[1], labels, size, steps, kind)
+
+
+def _output_kind(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
+    """Return what a hilum bundle says; "softmax" if the postprocessing of another one has an Activations with it."""
+    stated = str(metadata.get("hilum", {}).get("output", ""))
+    after = inference.get("postprocessing")
+    steps = after.get("transforms", []) if isinstance(after, dict) else []
+    exclusive = any(isinstance(step, dict) and step.get("softmax") is True for step in steps)
+    return stated or ("softmax" if exclusive else "logits")
 
 
 def _json(path: Path) -> dict[str, Any]:

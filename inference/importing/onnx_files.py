@@ -16,7 +16,13 @@ class OnnxFile:
     channels: int
     size: int  # side of the square input in pixels, 0 if the file leaves it open
     outputs: int
-    probabilities: bool  # whether the network ends in a sigmoid
+    probabilities: bool  # whether the network ends in a sigmoid or a softmax
+
+
+#: What changes the form of an answer, or its number format, or keeps it within limits, and not what it means.
+_TRANSPARENT = {"Clamp", "Convert", "ConvertLike", "FakeQuantize", "Identity", "Maximum", "Minimum", "Reshape",
+                "Result", "Squeeze", "Unsqueeze"}  # fmt: skip
+_PROBABILITIES = {"Sigmoid", "HardSigmoid", "SoftMax", "Softmax"}
 
 
 def read_onnx(path: Path) -> OnnxFile:
@@ -33,8 +39,22 @@ def read_onnx(path: Path) -> OnnxFile:
     sides = {_length(given[2]), _length(given[3])}
     if len(sides) != 1:
         raise ImportRefused(f"{path.name} takes {given}, but only square pictures are supported")
-    last = model.output(0).get_node().input_value(0).get_node().get_type_name()
-    return OnnxFile(given[1].get_length(), sides.pop(), answer[1].get_length(), last == "Sigmoid")
+    ends = _last_meanings(model.output(0).get_node())
+    if "LogSoftmax" in ends or (ends & _PROBABILITIES and ends - _PROBABILITIES):
+        raise ImportRefused(f"{path.name} ends in {' and '.join(sorted(ends))}: expected that all outputs are logits, "
+                            "or that all come from a sigmoid or a softmax")  # fmt: skip
+    return OnnxFile(given[1].get_length(), sides.pop(), answer[1].get_length(), bool(ends) and ends <= _PROBABILITIES)
+
+
+def _last_meanings(node: Any) -> set[str]:
+    """Return the types of the last nodes that give the answer its meaning, looking through those that do not."""
+    kind = node.get_type_name()
+    if kind == "Concat":
+        return {found for value in node.input_values() for found in _last_meanings(value.get_node())}
+    if kind not in _TRANSPARENT:
+        return {kind}
+    before = [value.get_node() for value in node.input_values() if value.get_node().get_type_name() != "Constant"]
+    return _last_meanings(before[0]) if before else {kind}
 
 
 def _length(dimension: Any) -> int:

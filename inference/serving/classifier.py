@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy.special import softmax
 
 from inference import golden
 from inference.bundle import Bundle
@@ -68,7 +69,7 @@ class Classifier:
     def run(self, batch: Image) -> Outputs:
         """Return the Outputs for preprocessed pictures [n, channels, S, S].
 
-        They hold logits even if the network ends in a sigmoid.
+        They hold logits, whose sigmoid is the probability, even if the network ends in a sigmoid or softmax.
 
         If the bundle asks for test-time mirroring, the logits are averaged over the picture and its mirror image;
         features and maps are those of the picture itself.
@@ -81,9 +82,11 @@ class Classifier:
 
     def _run(self, batch: Image) -> Outputs:
         outputs = self.engine.run(batch)
-        if self.bundle.output_kind == "probabilities":
-            return Outputs(np.asarray(log_odds(outputs.logits), np.float32), outputs.features, outputs.maps)
-        return outputs
+        if self.bundle.output_kind == "logits":
+            return outputs
+        exclusive = self.bundle.output_kind == "softmax"
+        p = softmax(outputs.logits.astype(np.float64), axis=1) if exclusive else outputs.logits
+        return Outputs(np.asarray(log_odds(p), np.float32), outputs.features, outputs.maps)
 
     def self_check(self) -> float:
         """Run the golden input and return the largest difference from an expected probability.

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,16 @@ import numpy as np
 import torch
 
 from inference.arrays import Array
-from inference.bundle import PACKAGED, Bundle, pin_packaged
+from inference.bundle import PACKAGED, Bundle, load_bundle, pin_packaged, strict_json
 from inference.bundle_writer import write_golden
 from inference.errors import BundleError
-from inference.evaluation.data import Table, read_table, targets_with_pathology
+from inference.evaluation.data import Table, targets_with_pathology
 from inference.networks import read_bundle_state
 from inference.training.averaging import as_steady
 from inference.training.crossvalidate import report
 from inference.training.probe import fit_probe, gain, is_better, probe_out_of_fold, save_state, shares, with_member
 from inference.training.recipe import Recipe
-from inference.training.refit_calls import member_logits, pooled_features
+from inference.training.refit_calls import member_logits, pooled_features, table_of
 from inference.training.train import calibrate
 
 Tick = Callable[[int, int], None]
@@ -30,7 +30,7 @@ CALIBRATED_ON = ("each network's logits for the patients that it has not seen an
 
 def add_probe(
     data: Path, directory: Path, recipe: Recipe, manifests: tuple[str, ...] = (), version: str = "",
-    tick: Tick = lambda done, total: None,
+    tick: Tick = lambda done, total: None, ignored: Sequence[str] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """Add the recipe's `probe` to the average in `directory`, and return the figures of its cross-validation.
 
@@ -39,7 +39,7 @@ def add_probe(
     what the probe adds. A bundle of the package is pinned again. Raises BundleError, and leaves the bundle as it was,
     if it is not better with the probe; and what `with_member` raises.
     """
-    table, settings = read_table(data, manifests), recipe.probe
+    table, settings = table_of(load_bundle(directory), data, manifests, ignored), recipe.probe
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / directory.name
         shutil.copytree(directory, draft)
@@ -87,4 +87,4 @@ def _calibrated(directory: Path, table: Table, logits: Array, every: Array) -> N
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    path.write_text(strict_json(content))

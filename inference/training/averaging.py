@@ -16,6 +16,7 @@ from inference.arrays import Array, StateDict
 from inference.bundle import Bundle
 from inference.ensemble import combined
 from inference.evaluation.data import Table, preprocessed
+from inference.evaluation.fingerprints import read_fingerprints, write_fingerprints
 from inference.networks import define_network
 from inference.preprocess import build_from, standard_preprocessing
 from inference.training.crossvalidate import out_of_fold
@@ -47,9 +48,20 @@ def write_average(
                                  f"{', '.join(f'{f:.3f}' for f in steadier)}"}  # fmt: skip
     state = combined(states, define_network({"network_def": member}, "recipe"))
     bundle = write_trained_bundle(
-        out, state, network_def, recipe, table.findings, calibration, name or out.name, version, training
+        out,
+        state,
+        network_def,
+        recipe,
+        table.findings,
+        calibration,
+        name or out.name,
+        version,
+        training,
+        card={"Data and figures": (work / "cross_validation.md").read_text()},
     )
     shutil.copy(work / "cross_validation.json", out / "docs")
+    if (prints := read_fingerprints(work)) is not None:
+        write_fingerprints(out, prints)
     return bundle
 
 

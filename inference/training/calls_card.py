@@ -1,4 +1,4 @@
-"""The tables of a model card that say what the calls of the bundle are worth."""
+"""The model card of a trained bundle, and its tables that say what the calls of the bundle are worth."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,6 +26,33 @@ def calls_markdown(content: Mapping[str, Any]) -> str:
         shares = " | ".join(_with_limits([figures[key], *figures[f"{key}_interval"]]) for key in keys)
         lines.append(f"| {view} | {figures['images']} | {figures['without_finding']} | {shares} |")
     return "\n".join(lines) + "\n"
+
+
+def model_card(name: str, version: str, parts: Mapping[str, str]) -> str:
+    """Return a model card: a heading, and under each title of `parts` its text."""
+    head = f"# {name} {version}\n\nThis is not a medical device.\n"
+    return head + "".join(f"\n## {title}\n\n{text.strip()}\n" for title, text in parts.items())
+
+
+def data_markdown(described: Mapping[str, Any]) -> str:
+    """Return what a bundle was trained on, from what `train.described` returns."""
+    return (
+        f"{described['images']} images of {described['patients']} patients; {described['held_out']} images were held "
+        f"out for early stopping and calibration. Cohorts: {described['cohorts']}. Labels and fingerprints of the "
+        f"pictures: {described['data']}."
+    )
+
+
+def findings_markdown(described: Mapping[str, Any], calibration: Mapping[str, Any] | None) -> str:
+    """Return a table of the findings: positives in both parts, and the AUROC on the images that were held out."""
+    lines = ["| finding | positive images in training | held out | AUROC, held out |", "|---" * 4 + "|"]
+    for name, (trained, held) in described["positives"].items():
+        area = _with_limits(calibration["findings"][name]["auroc"]) if calibration else "-"
+        lines.append(f"| {name} | {trained} | {held} | {area} |")
+    lines += ["", "Intervals: 95 %, bootstrap by patient. The images held out chose when training stopped, if the "
+              "recipe has patience, and fitted calibration and thresholds, so that figures on other patients are "
+              "lower: measure them with `hilum evaluate`."]  # fmt: skip
+    return "\n".join(lines)
 
 
 def _point(point: Mapping[str, Any] | None) -> str:

@@ -4,8 +4,7 @@ Every picture gets logits from the one network that was trained without its pati
 model card and the calibration of the mean of the networks (`averaging`) are computed from them.
 """
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,12 @@ import torch
 from safetensors.torch import save_file
 
 from inference.arrays import Array
-from inference.evaluation.data import COMMON, Table, read_table, targets_with_pathology
+from inference.bundle import strict_json
+from inference.evaluation.data import COMMON, FINDINGS, Table, read_table, targets_with_pathology
 from inference.evaluation.evaluation_page import with_interval
+from inference.evaluation.fingerprints import write_fingerprints
 from inference.evaluation.metrics import auroc, average_precision, bootstrap, interval
+from inference.evaluation.parts import common_findings_of_folds
 from inference.training.fit_calibration import fit_logistic
 from inference.training.recipe import Recipe
 from inference.training.train import fit, half, read_samples
@@ -24,7 +26,9 @@ from inference.training.train import fit, half, read_samples
 
 def cross_validate(
     data: Path, work: Path, recipe: Recipe | None = None, *, folds: int = 4, only: Sequence[int] = (),
-    manifests: Sequence[str] = (), device: str = "auto", threads: int = 0, progress: bool = True,
+    manifests: Sequence[str] = (), findings: Sequence[str] = FINDINGS, ignored: Sequence[str] = (),
+    device: str = "auto", threads: int = 0, progress: bool = True,
+    remark: Callable[[str], None] = lambda sentence: None,
 ) -> dict[str, Any] | None:  # fmt: skip
     """Train one network for each fold in `work` and return the figures of all; None while folds are missing.
 
@@ -35,10 +39,12 @@ def cross_validate(
     recipe = recipe or Recipe()
     if threads:
         torch.set_num_threads(threads)
-    table = read_table(data, manifests)
+    table = table_to_cross_validate(data, folds, manifests, findings, ignored, remark)
     fold = table.folds(folds)
     wanted = [k for k in (only or range(folds)) if not (work / f"fold-{k}/logits.npz").is_file()]
     samples = read_samples(table, recipe) if wanted else None
+    if samples:
+        write_fingerprints(work, samples.prints)
     for k in wanted:
         assert samples is not None
         held = np.flatnonzero(fold == k)
@@ -49,9 +55,18 @@ def cross_validate(
     if logits is None:
         return None
     result = report(table, logits) | {"folds": folds, "recipe": recipe.to_json()}
-    (work / "cross_validation.json").write_text(json.dumps(result, indent=2) + "\n")
+    (work / "cross_validation.json").write_text(strict_json(result))
     (work / "cross_validation.md").write_text(cross_validation_markdown(result))
     return result
+
+
+def table_to_cross_validate(
+    data: Path, folds: int, manifests: Sequence[str] = (), findings: Sequence[str] = FINDINGS,
+    ignored: Sequence[str] = (), remark: Callable[[str], None] = lambda sentence: None,
+) -> Table:  # fmt: skip
+    """Return the table of `data` without the findings that are too rare in one of the parts that are trained on."""
+    table = read_table(data, manifests, findings, ignored)
+    return common_findings_of_folds(table, table.folds(folds), remark)
 
 
 def out_of_fold(work: Path, count: int, folds: int) -> Array | None:
@@ -89,12 +104,12 @@ def report(table: Table, logits: Array, rounds: int = 200) -> dict[str, Any]:
 def _finding(logits: Array, targets: Array, table: Table) -> dict[str, Any]:
     apart = ~table.confounded
     s, y, p = logits[apart], targets[apart], table.patients[apart]
-    if y.sum() < 5:
-        return {"positives": int(y.sum())}
+    if np.nansum(y) < 5:
+        return {"positives": int(np.nansum(y))}
     areas = bootstrap(lambda rows: auroc(s[rows], y[rows]), p)
     precisions = bootstrap(lambda rows: average_precision(s[rows], y[rows]), p)
     return {
-        "positives": int(y.sum()), "auroc": auroc(s, y), "auroc_interval": interval(areas),
+        "positives": int(np.nansum(y)), "auroc": auroc(s, y), "auroc_interval": interval(areas),
         "average_precision": average_precision(s, y), "average_precision_interval": interval(precisions),
     }  # fmt: skip
 
@@ -104,7 +119,7 @@ def _group(table: Table, logits: Array, known: Array, targets: Array, rows: Any,
 
     They are computed from the logits of the network, and from those of the baseline, `known`.
     """
-    common = [k for k in range(len(table.findings)) if targets[rows, k].sum() >= COMMON]
+    common = [k for k in range(len(table.findings)) if np.nansum(targets[rows, k]) >= COMMON]
 
     def figures(chosen: Any) -> list[float]:
         at, y = rows[chosen], targets[rows[chosen]]

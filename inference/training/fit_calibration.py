@@ -25,11 +25,12 @@ def fit_logistic(
 ) -> tuple[FloatArray, float]:
     """Return (weights [d], offset) of the logistic regression of `targets` [n] on `inputs` [n, d].
 
-    `weights` [n] are those of the rows. The fitted weights are regularised towards `towards` [d], by default 0, with
-    the given strength.
+    Rows whose target is nan do not count. `weights` [n] are those of the rows. The fitted weights are regularised
+    towards `towards` [d], by default 0, with the given strength.
     """
-    x, y = np.asarray(inputs, np.float64), np.asarray(targets, np.float64)
-    w = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
+    w = np.ones(len(targets)) if weights is None else np.asarray(weights, np.float64)
+    known = np.isfinite(targets)
+    x, y, w = np.asarray(inputs, np.float64)[known], np.asarray(targets, np.float64)[known], w[known]
     centre = np.zeros(x.shape[1]) if towards is None else np.asarray(towards, np.float64)
 
     def loss(theta: FloatArray) -> tuple[float, FloatArray]:

@@ -42,13 +42,19 @@ class Judged:
 
     names: tuple[str, ...]  # findings, and "Pathology"
     probabilities: FloatArray  # [n, names]
-    targets: Array  # [n, names]
+    targets: Array  # [n, names]: 0, 1, or nan where a finding is not labelled
     patients: npt.NDArray[np.str_]  # [n]
     views: npt.NDArray[np.str_]  # [n], "PA", "AP", or another text if the view is not known
 
     def of_view(self, view: str) -> "Judged":
         """Return the rows of one view. Rows of unknown view belong to both."""
-        rows = np.flatnonzero((self.views == view) | ~np.isin(self.views, (PA, AP)))
+        return self._take(np.flatnonzero((self.views == view) | ~np.isin(self.views, (PA, AP))))
+
+    def labelled(self, k: int) -> "Judged":
+        """Return the rows in which column `k` is labelled."""
+        return self._take(np.flatnonzero(np.isfinite(self.targets[:, k])))
+
+    def _take(self, rows: npt.NDArray[np.int64]) -> "Judged":
         return Judged(self.names, self.probabilities[rows], self.targets[rows], self.patients[rows], self.views[rows])
 
     @property
@@ -82,6 +88,7 @@ def fit_calls(judged: Judged, limits: CallLimits | None = None) -> dict[str, Any
 
 def _area(judged: Judged, k: int, limits: CallLimits) -> list[float]:
     """Return the AUROC with the limits of its interval by patient; 0 if it cannot be computed."""
+    judged = judged.labelled(k)
     p, y = judged.probabilities[:, k], judged.targets[:, k]
     if not 0 < y.sum() < len(y):
         return [0.0, 0.0, 0.0]
@@ -103,6 +110,7 @@ def lowest_point(judged: Judged, k: int, limits: CallLimits) -> float:
 
     A limit is satisfied if all but the share `tail` of the samples of patients satisfy it.
     """
+    judged = judged.labelled(k)
     p, y = judged.probabilities[:, k], judged.targets[:, k] > 0
     order = np.argsort(-p, kind="stable")
     ends = np.unique(np.linspace(0, len(p) - 1, min(FINEST, len(p))).astype(int))

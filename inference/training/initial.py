@@ -47,7 +47,9 @@ def begin_with(network: nn.Module, initial: str) -> None:
              and (name not in state or state[name].shape != own[name].shape)]  # fmt: skip
     if wrong:
         raise WeightsMismatch(f"{file.name} does not fit the network of the recipe: {', '.join(wrong[:3])} and "
-                              f"{max(len(wrong) - 3, 0)} more are missing or of another shape")  # fmt: skip
+                              f"{max(len(wrong) - 3, 0)} more are missing or of another shape. The "
+                              'recipe\'s "initial" names these weights: "initial": "" begins with random ones, and '
+                              '"initial": "FILE" with those of the recipe\'s own network')  # fmt: skip
     network.load_state_dict(state, strict=False)
 
 

@@ -129,7 +129,7 @@ def gain(table: Table, before: Array, after: Array, rounds: int = 200) -> dict[s
     """
     rows = np.flatnonzero(~table.confounded)
     targets = targets_with_pathology(table)[rows]
-    common = [k for k in range(targets.shape[1] - 1) if targets[:, k].sum() >= COMMON]
+    common = [k for k in range(targets.shape[1] - 1) if np.nansum(targets[:, k]) >= COMMON]
 
     def better(chosen: npt.NDArray[np.int64]) -> list[float]:
         areas = [

@@ -5,18 +5,19 @@ it has not seen, as in `averaging`. Of the constants of the members' last layers
 member's logits may be off by a constant.
 """
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from inference.arrays import Array
-from inference.bundle import PACKAGED, Bundle, load_bundle, pin_packaged
+from inference.bundle import PACKAGED, Bundle, load_bundle, pin_packaged, strict_json
 from inference.ensemble import Ensemble
 from inference.errors import BundleError
-from inference.evaluation.data import PATHOLOGY, Table, pictures, read_table
+from inference.evaluation.data import FINDINGS, PATHOLOGY, Table, pictures, read_table
+from inference.evaluation.evaluate import Scored, calibrated
+from inference.evaluation.fingerprints import fingerprint
 from inference.networks import define_network, read_bundle_state
 from inference.preprocess import preprocess
 from inference.serving.classifier import Classifier
@@ -30,7 +31,7 @@ Tick = Callable[[int, int], None]
 
 def refit_calls(
     data: Path, directory: Path, manifests: tuple[str, ...] = (), limits: CallLimits | None = None, version: str = "",
-    tick: Tick = lambda done, total: None,
+    tick: Tick = lambda done, total: None, ignored: Sequence[str] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """Replace what configs/calibration.json of the bundle in `directory` says of calls, and return its new content.
 
@@ -38,7 +39,8 @@ def refit_calls(
     bundle's new version; it stays if that is "". A bundle of the package is pinned again. Raises DataError, and
     BundleError for a bundle that is no such average or was not calibrated on this table's findings.
     """
-    bundle, table = load_bundle(directory), read_table(data, manifests)
+    bundle = load_bundle(directory)
+    table = table_of(bundle, data, manifests, ignored)
     if tuple(bundle.outputs) != (*table.findings, PATHOLOGY) or "pathology" not in bundle.calibration:
         raise BundleError(f"{directory} has the outputs {list(bundle.outputs)}, expected the findings of {data}, "
                           f"{list(table.findings)}, and {PATHOLOGY}")  # fmt: skip
@@ -52,8 +54,15 @@ def refit_calls(
     return content
 
 
+def table_of(bundle: Bundle, data: Path, manifests: tuple[str, ...] = (), ignored: Sequence[str] = ()) -> Table:
+    """Return the table of `data` with the findings that a trained bundle has, if it has them all."""
+    labels = [label for label in bundle.outputs if label not in ("", PATHOLOGY)]
+    table = read_table(data, manifests, tuple(dict.fromkeys((*FINDINGS, *labels))), ignored)
+    return table.with_findings(labels) if set(labels) <= set(table.findings) else table
+
+
 def _write(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    path.write_text(strict_json(content))
 
 
 def held_out_logits(bundle: Bundle, table: Table, tick: Tick = lambda done, total: None) -> Array:
@@ -69,11 +78,28 @@ def held_out(bundle: Bundle, table: Table, tick: Tick = lambda done, total: None
 
     If the bundle has a member that is not trained, what it adds is part of both, fitted without the row's fold.
     """
-    every, rest = member_logits(bundle, table, pooled_features(bundle, table, tick))
+    return _with_probe(bundle, table, *member_logits(bundle, table, pooled_features(bundle, table, tick)))
+
+
+def _with_probe(bundle: Bundle, table: Table, every: Array, rest: Array) -> tuple[Array, Array]:
     if rest.shape[1]:
         settings = bundle.metadata["training"]["probe"]
         every = every + shares(settings, len(bundle.outputs)) * probe_out_of_fold(rest, table, len(every), settings)
     return every, every[table.folds(len(every)), np.arange(len(table.rows))]
+
+
+def score_out_of_fold(classifier: Classifier, table: Table, tick: Tick = lambda done, total: None) -> Scored:
+    """Return what an average gives for each row if only the member counts that has not seen the row's patient.
+
+    `table` must hold the pictures of the bundle's cross-validation or some of them. The gate is not asked. Raises
+    BundleError for a bundle that is no average.
+    """
+    prints: list[int] = []
+    every, rest = member_logits(
+        classifier.bundle, table, pooled_features(classifier.bundle, table, tick, prints=prints)
+    )
+    logits = as_steady(*_with_probe(classifier.bundle, table, every, rest))
+    return Scored(calibrated(classifier, logits), None, prints)
 
 
 def member_logits(bundle: Bundle, table: Table, features: Array) -> tuple[Array, Array]:
@@ -91,14 +117,19 @@ def member_logits(bundle: Bundle, table: Table, features: Array) -> tuple[Array,
     return np.asarray(np.einsum("nmc,omc->mno", own, weights) + constant, np.float32), rest
 
 
-def pooled_features(bundle: Bundle, table: Table, tick: Tick = lambda done, total: None, batch: int = 64) -> Array:
+def pooled_features(
+    bundle: Bundle, table: Table, tick: Tick = lambda done, total: None, batch: int = 64,
+    prints: list[int] | None = None,
+) -> Array:  # fmt: skip
     """Return the input of the last layer for each row, [n, features], averaged over picture and mirror image.
 
-    Raises BundleError for a bundle that is no average.
+    The pictures' fingerprints are added to `prints`. Raises BundleError for a bundle that is no average.
     """
     members_of(bundle)
     classifier, parts, waiting = Classifier(bundle), [], []
     for done, picture in enumerate(pictures(table), start=1):
+        if prints is not None:
+            prints.append(fingerprint(picture))
         waiting.append(preprocess(classifier.transform, picture))
         if len(waiting) == batch or done == len(table.rows):
             both = np.stack([np.stack(waiting), np.stack(waiting)[..., ::-1]])

@@ -10,6 +10,7 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -20,6 +21,9 @@ from inference.bundle import Bundle, digest
 from inference.errors import BundleNotFound, DigestMismatch, EngineError
 
 CONNECT_SECONDS = 5.0
+DESCRIPTION = (
+    "Bundles that `hilum train` wrote. Each version's artifact `bundle` is the folder, docs/README.md its card."
+)
 REGISTERED = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([^/]+))")
 
 
@@ -96,19 +100,27 @@ def open_mlflow(uri: str = "") -> Any:
 class MlflowTracker:
     """Records the parameters, the metrics of each epoch, and the bundle as an artifact and a registered model version.
 
-    `note` is a file that holds the run's ID until the run is finished, so that a training that is resumed after a kill
-    continues the same run. Raises EngineError if MLflow is not installed or its store cannot be used.
+    "seconds" is how long the run took, from its first start to its end. `name` is the run's name. `note` is a file that
+    holds the run's ID until the run is finished, so that a training that is resumed after a kill continues the same
+    run. Raises EngineError if MLflow is not installed or its store cannot be used.
     """
 
     def __init__(
-        self, experiment: str = "hilum", uri: str = "", model: str = "hilum", note: Path | None = None
+        self,
+        experiment: str = "hilum",
+        uri: str = "",
+        model: str = "hilum",
+        note: Path | None = None,
+        name: str = "",
     ) -> None:
-        self.mlflow, self.model, self.note = open_mlflow(uri), model, note
+        self.mlflow, self.model, self.note, self.name = open_mlflow(uri), model, note, name
         with _answering(self.mlflow):
             self.mlflow.set_experiment(experiment)
 
     def __enter__(self) -> Self:
-        self.run = self.mlflow.start_run(run_id=self._begun())
+        with _answering(self.mlflow):
+            self.run = self.mlflow.start_run(run_id=self._begun(), run_name=self.name or None)
+            self.mlflow.set_tag("hilum", version("hilum"))
         if self.note:
             self.note.parent.mkdir(parents=True, exist_ok=True)
             self.note.write_text(self.run.info.run_id)
@@ -123,22 +135,32 @@ class MlflowTracker:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.mlflow.end_run("FAILED" if kind else "FINISHED")
+        if not kind:
+            client = self.mlflow.MlflowClient()
+            ended = client.get_run(self.run.info.run_id).info
+            client.log_metric(ended.run_id, "seconds", (ended.end_time - ended.start_time) / 1000)
         if self.note and not kind:
             self.note.unlink(missing_ok=True)
 
     def parameters(self, values: dict[str, Any]) -> None:
-        known = self.mlflow.MlflowClient().get_run(self.run.info.run_id).data.params
-        self.mlflow.log_params({name: str(v)[:500] for name, v in values.items() if name not in known})
+        with _answering(self.mlflow):
+            known = self.mlflow.MlflowClient().get_run(self.run.info.run_id).data.params
+            self.mlflow.log_params({name: str(v)[:500] for name, v in values.items() if name not in known})
 
     def epoch(self, number: int, values: dict[str, float]) -> None:
-        self.mlflow.log_metrics({name: v for name, v in values.items() if v == v}, step=number)
+        with _answering(self.mlflow):
+            self.mlflow.log_metrics({name: v for name, v in values.items() if v == v}, step=number)
 
     def bundle(self, bundle: Bundle) -> None:
-        self.mlflow.log_artifacts(str(bundle.directory), "bundle")
-        self.mlflow.set_tag("digest", bundle.digest)
+        with _answering(self.mlflow):
+            self.mlflow.log_artifacts(str(bundle.directory), "bundle")
+            self.mlflow.set_tag("digest", bundle.digest)
+            self._register(bundle)
+
+    def _register(self, bundle: Bundle) -> None:
         client = self.mlflow.MlflowClient()
         if self.model not in {m.name for m in client.search_registered_models(f"name='{self.model}'")}:
-            client.create_registered_model(self.model)
+            client.create_registered_model(self.model, description=DESCRIPTION)
         client.create_model_version(self.model, f"{self.run.info.artifact_uri}/bundle", self.run.info.run_id,
                                     tags={"digest": bundle.digest})  # fmt: skip
 

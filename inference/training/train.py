@@ -6,9 +6,10 @@ Nothing is written to the bundle's directory before the training is finished. Ch
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,24 @@ from rich.progress import Progress
 from inference.arrays import Array, StateDict
 from inference.bundle import Bundle, load_bundle
 from inference.bundle_writer import base_metadata, write_bundle
-from inference.evaluation.data import PATHOLOGY, Table, preprocessed, read_table, targets_with_pathology
+from inference.evaluation.data import FINDINGS, PATHOLOGY, Table, preprocessed, read_table, targets_with_pathology
+from inference.evaluation.fingerprints import fingerprint, write_fingerprints
 from inference.evaluation.metrics import auroc
+from inference.evaluation.parts import LEAST, common_findings, fitting_count, stratified_folds
 from inference.preprocess import build_from, standard_preprocessing
 from inference.probability import sigmoid
 from inference.serving.calibration import FORMAT
 from inference.training.augment import resized
+from inference.training.calls_card import calls_markdown, data_markdown, findings_markdown, model_card
 from inference.training.fit_calibration import fit_platt
 from inference.training.fit_calls import CallLimits, Judged, fit_calls
 from inference.training.recipe import Recipe, balance
 from inference.training.tracking import Tracker, no_tracker
-from inference.training.trainer import Trainer
+from inference.training.trainer import Trainer, chosen_device
 
 Numbers = npt.NDArray[np.int64]
-LICENCE = "The licence of these weights follows from the data they were trained on; see docs/README.md.\n"
+LICENCE = ("Nobody has stated a licence of these weights. It follows from the data they were trained on and, if the "
+           "training began with published weights, from theirs.")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,38 +50,73 @@ class Samples:
     inputs: Array  # float32 [n, channels, size, size], the network's input as in serving
     targets: Array  # float32 [n, findings + 1]
     weights: Array  # float32 [n]
+    prints: list[int]  # [n], the pictures' fingerprints
 
 
 def train(
-    data: Path, out: Path, recipe: Recipe | None = None, *, fold: int | None = 0, folds: int = 10,
-    manifests: Sequence[str] = (), device: str = "auto", threads: int = 0, name: str = "", version: str = "1",
-    progress: bool = True, tracker: Tracker | None = None,
+    data: Path, out: Path, recipe: Recipe | None = None, *, fold: int | None = 0, folds: int = 0,
+    manifests: Sequence[str] = (), findings: Sequence[str] = FINDINGS, ignored: Sequence[str] = (),
+    device: str = "auto", threads: int = 0, name: str = "", version: str = "1", progress: bool = True,
+    licence: str = "", tracker: Tracker | None = None, remark: Callable[[str], None] = lambda sentence: None,
 ) -> Bundle:  # fmt: skip
     """Train on the manifests of `data` and write a bundle to `out`.
 
-    The patients of fold `fold` of `folds` are held out, for early stopping and for the calibration. With `fold` None
-    all patients are used for training and the bundle is not calibrated. Raises DataError, EngineError (the tracker
-    cannot be used), and FileExistsError (`out` holds something other than a bundle).
+    The patients of fold `fold` of `folds` are held out, for early stopping and for the calibration; each finding's
+    positives are spread evenly over the folds, of which there are as many as `fitting_count` returns if `folds` is 0.
+    With `fold` None all patients are used for training and the bundle is not calibrated. `findings` and `ignored` are
+    those of `read_table`; `licence` is that of the weights. `remark` is called with a sentence about findings that are
+    too rare to be learnt. Raises DataError, EngineError (the tracker cannot be used), and FileExistsError (`out` holds
+    something else than a bundle).
     """
     recipe = recipe or Recipe()
     if out.exists() and any(out.iterdir()) and not (out / "configs/metadata.json").is_file():
         raise FileExistsError(f"{out} exists and is not a bundle: name a new directory")
     if threads:
         torch.set_num_threads(threads)
-    samples = read_samples(read_table(data, manifests), recipe)
-    aside = samples.table.folds(folds) == (-1 if fold is None else fold)
+    table = read_table(data, manifests, findings, ignored)
+    folds = folds or fitting_count(table)
+    aside = stratified_folds(table, folds) == (-1 if fold is None else fold)
+    samples = read_samples(common_findings(table, aside, remark), recipe)
     with tracker or no_tracker() as log:
-        log.parameters(recipe.to_json() | {"fold": fold, "folds": folds, "images": len(aside)})
+        facts = described(samples, aside)
+        log.parameters(
+            recipe.to_json() | {"fold": fold, "folds": folds, "device": chosen_device(device)} | _flat(facts)
+        )
         work = out.with_name(out.name + ".training")
         trainer = fit(samples, np.flatnonzero(~aside), np.flatnonzero(aside), recipe, work, device, progress, log.epoch)
         held = np.flatnonzero(aside)
         calibration = _calibration(samples, held, trainer, recipe) if len(held) else None
-        bundle = write_trained_bundle(out, trainer.average, recipe.network_def(samples.targets.shape[1]), recipe,
-                       samples.table.findings, calibration, name or out.name, version,
-                       {"history": trainer.history})  # fmt: skip
+        bundle = write_trained_bundle(
+            out, trainer.average, recipe.network_def(samples.targets.shape[1]), recipe, samples.table.findings,
+            calibration, name or out.name, version, {"history": trainer.history, "data": facts}, licence=licence,
+            card={"Data": data_markdown(facts), "Figures": findings_markdown(facts, calibration)},
+        )  # fmt: skip
+        write_fingerprints(out, samples.prints)
         log.bundle(bundle)
     shutil.rmtree(work)
     return bundle
+
+
+def described(samples: Samples, held: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Return what is to be known of the data of a training, in which the rows `held` were held out.
+
+    "data" is the SHA-256 over the pictures' fingerprints and their labels, in the order of the fingerprints;
+    "positives" holds for each finding the number of positive images in training and held out.
+    """
+    table = samples.table
+    rows = sorted(zip(samples.prints, map(tuple, samples.targets.tolist()), strict=True), key=repr)
+    positives = {name: [int(np.nansum(y[~held])), int(np.nansum(y[held]))]
+                 for name, y in zip(table.findings, table.targets.T, strict=True)}  # fmt: skip
+    cohorts, counts = np.unique(table.cohorts, return_counts=True)
+    return {"images": len(held), "held_out": int(held.sum()), "patients": len(set(table.patients)),
+            "cohorts": ", ".join(f"{name} ({n})" for name, n in zip(cohorts, counts, strict=True)),
+            "data": f"sha256:{sha256(repr(rows).encode()).hexdigest()}", "positives": positives}  # fmt: skip
+
+
+def _flat(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what `described` returns, without values that hold others."""
+    positives = {f"positives {name}": f"{a} in training, {b} held out" for name, (a, b) in facts["positives"].items()}
+    return {key: value for key, value in facts.items() if key != "positives"} | positives
 
 
 def _calibration(samples: Samples, held: Numbers, trainer: Trainer, recipe: Recipe) -> dict[str, Any]:
@@ -86,8 +126,9 @@ def _calibration(samples: Samples, held: Numbers, trainer: Trainer, recipe: Reci
 def read_samples(table: Table, recipe: Recipe) -> Samples:
     """Decode and preprocess every picture of the table. Raises DataError."""
     transforms = [build_from(standard_preprocessing(size)) for size in (recipe.source, recipe.size)]
-    pictures, inputs = preprocessed(table, transforms)
-    return Samples(table, pictures, inputs, targets_with_pathology(table), balance(table, recipe))
+    prints: list[int] = []
+    pictures, inputs = preprocessed(table, transforms, lambda picture: prints.append(fingerprint(picture)))
+    return Samples(table, pictures, inputs, targets_with_pathology(table), balance(table, recipe), prints)
 
 
 def fit(
@@ -97,7 +138,7 @@ def fit(
     """Train on the rows `chosen`, and return the trainer, whose `average` holds the resulting weights.
 
     The rows `held` are used for validation. Checkpoints are written to `work`, and training resumes from one that is
-    there. `report(epoch, {"loss", "validation"})` is called after each epoch.
+    there. `report(epoch, {"loss", "validation", "auroc Effusion" ...})` is called after each epoch.
     """
     work.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(recipe, samples.targets.shape[1], device)
@@ -109,12 +150,13 @@ def fit(
         while trainer.done < recipe.epochs:
             tick = (lambda: bar.advance(task)) if bar and task is not None else (lambda: None)
             loss = trainer.epoch(*part, tick)
-            watch = recipe.patience or trainer.done % 5 == 0 or trainer.done == recipe.epochs
-            entry = {"loss": loss, "validation": validate(trainer, samples, held if watch else held[:0])}
+            areas = validate(trainer, samples, held)
+            mean = float(np.mean(list(areas.values()))) if areas else float("nan")
+            entry = {"loss": loss, "validation": mean}
             trainer.history.append(entry)
             stop = trainer.keep_best(entry["validation"])
             trainer.save(work / "checkpoint.pt")
-            report(trainer.done, entry)
+            report(trainer.done, entry | {f"auroc {name}": area for name, area in areas.items()})
             if stop:
                 break
     if recipe.patience and trainer.best:
@@ -126,16 +168,17 @@ def _bar(progress: bool) -> AbstractContextManager[Progress | None]:
     return Progress() if progress else nullcontext()
 
 
-def validate(trainer: Trainer, samples: Samples, held: Numbers) -> float:
-    """Return the mean AUROC of the findings that at least 10 of the rows `held` show; nan without such findings."""
+def validate(trainer: Trainer, samples: Samples, held: Numbers) -> dict[str, float]:
+    """Return the AUROC of each finding that at least 10 of the rows `held` show, and not all."""
     if not len(held):
-        return float("nan")
+        return {}
     side = trainer.recipe.side(trainer.done - 1)
     final = side == trainer.recipe.size
     logits = trainer.logits(samples.inputs[held] if final else resized_to(samples.pictures[held], side))
     targets = samples.targets[held]
-    common = [k for k in range(targets.shape[1] - 1) if targets[:, k].sum() >= 10]
-    return float(np.nanmean([auroc(logits[:, k], targets[:, k]) for k in common])) if common else float("nan")
+    areas = {name: auroc(logits[:, k], targets[:, k]) for k, name in enumerate(samples.table.findings)
+             if np.nansum(targets[:, k]) >= LEAST}  # fmt: skip
+    return {name: area for name, area in areas.items() if area == area}
 
 
 def resized_to(pictures: Array, side: int) -> Array:
@@ -176,7 +219,7 @@ def with_calls(
 def _scaled(logits: Array, targets: Array) -> dict[str, Any]:
     scale, offset = fit_platt(logits, targets)
     scale = max(scale, 0.05)  # a finding that is too rare to fit keeps a positive scale
-    return {"scale": round(scale, 6), "offset": round(offset, 6), "prevalence": round(float(targets.mean()), 6)}
+    return {"scale": round(scale, 6), "offset": round(offset, 6), "prevalence": round(float(np.nanmean(targets)), 6)}
 
 
 def half(state: StateDict) -> StateDict:
@@ -186,11 +229,13 @@ def half(state: StateDict) -> StateDict:
 
 def write_trained_bundle(
     out: Path, state: StateDict, network_def: dict[str, Any], recipe: Recipe, findings: tuple[str, ...],
-    calibration: dict[str, Any] | None, name: str, version: str, training: dict[str, Any],
+    calibration: dict[str, Any] | None, name: str, version: str, training: dict[str, Any], licence: str = "",
+    card: Mapping[str, str] | None = None,
 ) -> Bundle:  # fmt: skip
     """Write the weights `state` of the network `network_def` as a bundle into `out`, in half precision.
 
-    `training` is added to the recipe under "training" in metadata.json. An existing model card is kept.
+    `training` is added to the recipe under "training" in metadata.json. `card` holds what the model card says of data
+    and figures, by title; calls, recipe and licence are added. An existing model card is kept.
     """
     purpose = "Findings in a frontal chest radiograph of an adult."
     metadata = base_metadata(name, version, purpose, findings, recipe.size, trained=True)
@@ -198,9 +243,9 @@ def write_trained_bundle(
     metadata["training"] = recipe.to_json() | training
     inference = {"preprocessing": standard_preprocessing(recipe.size), "network_def": network_def}
     write_bundle(out, metadata, inference, half(state), calibration)
-    (out / "LICENSE").write_text(LICENCE)
-    card = out / "docs/README.md"
-    if not card.is_file():
-        card.write_text(f"# {name} {version}\n\nNo medical device. Recipe:\n\n```json\n"
-                        f"{json.dumps(recipe.to_json(), indent=2)}\n```\n")  # fmt: skip
+    (out / "LICENSE").write_text(f"{licence.strip() or LICENCE}\n")
+    if not (out / "docs/README.md").is_file():
+        parts = dict(card or {}) | ({"Calls": calls_markdown(calibration)} if calibration else {})
+        parts |= {"Recipe": f"```json\n{json.dumps(recipe.to_json(), indent=2)}\n```", "Licence": licence or LICENCE}
+        (out / "docs/README.md").write_text(model_card(name, version, parts))
     return load_bundle(out)

@@ -23,6 +23,11 @@ from inference.training.recipe import Recipe, positive_weights
 Tick = Callable[[], None]  # called after each step
 
 
+def chosen_device(device: str) -> str:
+    """Return `device`, or what "auto" stands for: "cuda" if there is a GPU, else "cpu"."""
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
 class Trainer:
     """A network in training. `device`: "cpu", "cuda" or "auto", which is CUDA if there is a GPU.
 
@@ -32,8 +37,7 @@ class Trainer:
     def __init__(self, recipe: Recipe, outputs: int, device: str = "auto") -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
-        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        self.device = torch.device(chosen)
+        self.device = torch.device(chosen_device(device))
         config = {"network_def": recipe.network_def(outputs)}
         self.network = define_network(config, "recipe")
         if recipe.initial:
@@ -55,8 +59,8 @@ class Trainer:
     def epoch(self, pictures: Array, targets: Array, weights: Array, tick: Tick = lambda: None) -> float:
         """Train on all pictures once and return the mean loss.
 
-        The pictures are [n, channels, S, S], the targets [n, outputs] and the weights [n]. `tick` is called after each
-        step.
+        The pictures are [n, channels, S, S], the targets [n, outputs] (nan: not labelled) and the weights [n]. `tick`
+        is called after each step.
         """
         rng = np.random.RandomState([self.recipe.seed, self.done])
         self.view.set_random_state(state=rng)
@@ -80,9 +84,10 @@ class Trainer:
         x, y, w = mixed(self.view(x, self.recipe.side(self.done)), y, w, rng, self.recipe.mixup)
         with self._fast():
             logits = self.network(x.contiguous(memory_format=torch.channels_last)).float()
-        y = y * (1 - 2 * self.recipe.smoothing) + self.recipe.smoothing
-        each = F.binary_cross_entropy_with_logits(logits, y, pos_weight=importance, reduction="none").mean(1)
-        loss = (each * w).mean()
+        known = y.isfinite()  # a finding that is not labelled does not count in the loss
+        y = torch.where(known, y, 0) * (1 - 2 * self.recipe.smoothing) + self.recipe.smoothing
+        each = F.binary_cross_entropy_with_logits(logits, y, pos_weight=importance, reduction="none")
+        loss = ((each * known).mean(1) * w).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)

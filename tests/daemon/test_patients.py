@@ -15,10 +15,10 @@ from typer.testing import CliRunner, Result
 
 from config.settings import Settings
 from daemon import pipeline
+from daemon.analysis.notices import notices
 from daemon.analysis.routing import routes
 from daemon.cli.main import app
 from daemon.decisions import Quarantine, SeveralPatients, decide
-from daemon.notices import notices
 from daemon.runtime.clock import now
 from daemon.wiring import open_classifier, read_settings
 from dicom_io.image.header import read_header
@@ -75,7 +75,7 @@ class Line:
     def told(self) -> tuple[ResultObject, ...]:
         """What the destinations would be told if the study went into quarantine now."""
         (study,) = self.store.journal.settled(now() + timedelta(seconds=60), 3.0, 9, "w")
-        return notices(study, self.spool, self.settings, self.classifier, now().astimezone())
+        return notices(study, self.spool, routes(self.settings), lambda _: self.classifier, now().astimezone())
 
     def study(self) -> dict:
         (row,) = self.store.queries.studies()

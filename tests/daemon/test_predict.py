@@ -5,12 +5,16 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 from typer.testing import CliRunner, Result
 
+from daemon.cli.images.sources import Unreadable, sources, told_apart
 from daemon.cli.main import app
 from daemon.runtime.visible import visible
 from dicom_io.phantom.studies import draw_thorax
@@ -219,3 +223,82 @@ def test_what_is_asked_for_wrongly(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert "is pinned" in run(folder / "a.dcm", status=2).stderr
     monkeypatch.delenv("HILUM__MODEL__DIGEST")
     assert "model.digest is empty" in run(folder / "a.dcm", status=2).stderr
+
+
+def test_archives_and_discs(folder: Path, tmp_path: Path, drawn: np.ndarray) -> None:
+    """A ZIP archive is looked into, named or in a folder; a DICOMDIR stands for the files that it names."""
+    with ZipFile(tmp_path / "in/pack.zip", "w") as archive:
+        archive.write(folder / "a.dcm", "disc/IM1")
+        archive.write(folder / "deep/a.png", "two/a.png")
+        archive.writestr("two/readme.txt", "nothing")
+    packed = {a["file"]: a for a in json.loads(run("--json", tmp_path / "in/pack.zip").stdout)}
+    assert set(packed) == {f"{tmp_path}/in/pack.zip/disc/IM1", f"{tmp_path}/in/pack.zip/two/a.png"}
+    plain = json.loads(run("--json", folder / "a.dcm").stdout)
+    assert packed[f"{tmp_path}/in/pack.zip/disc/IM1"] | {"file": ""} == plain | {"file": ""}
+    assert set(packed) <= {a["file"] for a in json.loads(run("--json", folder, status=1).stdout)}
+    disc = tmp_path / "disc"
+    (disc / "D").mkdir(parents=True)
+    (disc / "D/IM1").write_bytes((folder / "a.dcm").read_bytes())
+    write_dicomdir(disc / "DICOMDIR", [["D", "IM1"], ["..", "in"], None])
+    assert [a["file"] for a in json.loads(run("--json", disc / "DICOMDIR").stdout)] == [f"{disc}/D/IM1"]
+    assert [a["file"] for a in json.loads(run("--json", disc).stdout)] == [f"{disc}/D/IM1"]
+    with ZipFile(tmp_path / "none.zip", "w") as archive:
+        archive.writestr("readme.txt", "nothing")
+    assert "this archive holds no DICOM, PNG or JPEG file" in run(tmp_path / "none.zip", status=1).stderr
+
+
+def write_dicomdir(path: Path, files: Sequence[list[str] | None]) -> None:
+    """Write a DICOMDIR with a record for each entry: the parts of its Referenced File ID, or none."""
+    records = [Dataset() for _ in files]
+    for record, parts in zip(records, files, strict=True):
+        record.DirectoryRecordType = "IMAGE" if parts else "PATIENT"
+        if parts:
+            record.ReferencedFileID = parts
+    ds = Dataset()
+    ds.DirectoryRecordSequence = records
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = MediaStorageDirectoryStorage, "1.2"
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.save_as(path, enforce_file_format=True)
+
+
+def test_an_archive_that_is_damaged_or_swells_is_said(folder: Path, tmp_path: Path) -> None:
+    """A member whose bytes are wrong, and one that is larger than an object may be, are named with the reason."""
+    whole = tmp_path / "whole.zip"
+    with ZipFile(whole, "w") as archive:
+        archive.write(folder / "deep/a.png", "a.png")
+    content = bytearray(whole.read_bytes())
+    content[200] ^= 0xFF
+    (tmp_path / "cut.zip").write_bytes(content)
+    answer = json.loads(run("--json", tmp_path / "cut.zip", status=1).stdout)[0]
+    assert "cannot be taken out of the archive" in answer["reason"]
+    (small,) = sources([whole])
+    with pytest.raises(Unreadable, match="more than 100 bytes"), small.opened(100):
+        pass
+
+
+def test_answers_come_line_by_line(folder: Path) -> None:
+    """--jsonl prints what --json prints, an object on each line, as soon as it is there."""
+    lines = run("--jsonl", folder, status=1).stdout.splitlines()
+    assert [json.loads(line) for line in lines] == json.loads(run("--json", folder, status=1).stdout)
+
+
+def test_files_of_one_name_are_told_apart(folder: Path) -> None:
+    """The table names files of one name by as many folders as it takes."""
+    assert told_apart(["/x/a/1.png", "/x/b/1.png", "/x/b/2.png"]) == ["a/1.png", "b/1.png", "2.png"]
+    assert told_apart(["1.png", "a/1.png"]) == ["1.png", "a/1.png"]
+    (folder / "other").mkdir()
+    (folder / "other/a.png").write_bytes((folder / "deep/a.png").read_bytes())
+    table = run(folder, status=1).stdout
+    assert "deep/a.png" in table
+    assert "other/a.png" in table
+
+
+def test_the_contact_sheet(folder: Path, tmp_path: Path) -> None:
+    """All pictures that were looked at are in one PNG file, three in a row."""
+    run("--contact-sheet", tmp_path / "sheet.png", folder, status=1)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width == 3 * 310 - 10
+        assert sheet.height == 340
+        assert np.asarray(sheet)[40:, :300].std() > 20
+    run("--contact-sheet", tmp_path / "no/sheet.png", folder / "a.dcm", status=2)

@@ -1,6 +1,8 @@
 """dicom_io.composite.codes: the coded concepts are those of the standard, and every known finding has one."""
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydicom.sr._concepts_dict import concepts
@@ -35,8 +37,54 @@ def test_each_known_label_has_a_code(label: str) -> None:
 def test_unknown_labels_are_named_at_start() -> None:
     """A bundle with a label that has no code is refused with that label and what to do."""
     check_findings(NIH)
-    with pytest.raises(UnknownFinding, match=r"'Ectopia', 'Situs inversus'.*findings\.toml"):
+    with pytest.raises(UnknownFinding, match=r"'Ectopia', 'Situs inversus'.*\[model\] findings"):
         check_findings(["Mass", "Ectopia", "Situs inversus"])
+
+
+SKIN = """[Melanoma]
+code = "MELANOMA"
+scheme = "99SITE"
+meaning = "Melanoma of skin"
+site = {code = "39937001", scheme = "SCT", meaning = "Skin"}
+labels = ["mel"]
+"""
+
+
+@pytest.fixture
+def table() -> Iterator[None]:
+    """Findings that a test adds are gone after it."""
+    yield
+    codes.findings.cache_clear()
+    codes.coded.cache_clear()
+
+
+def test_a_site_brings_its_own_findings(table: None, tmp_path: Path) -> None:
+    """The findings of a file are known by name and label, with their codes and site; the others stay."""
+    (tmp_path / "own.toml").write_text(SKIN)
+    codes.add_findings(tmp_path / "own.toml")
+    check_findings(["MEL", "Melanoma", *NIH])
+    assert coded("mel").code == Code("MELANOMA", "99SITE", "Melanoma of skin")
+    assert (coded("mel").site.meaning, coded("mel").status) == ("Skin", "local")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[a", "holds no findings"),
+        ("a = 1", r"\[a\] must have code"),
+        (SKIN.replace("99SITE", "99A_VERY_LONG_SCHEME"), "scheme is .* expected 1 to 16 characters"),
+        (SKIN.replace('meaning = "Melanoma of skin"\n', ""), "meaning is None"),
+        (SKIN.partition("site =")[0] + 'site = "elbow"', "the site 'elbow'"),
+        (SKIN + 'colour = "red"', "alone"),
+    ],
+)
+def test_a_file_of_findings_that_cannot_be_used(text: str, message: str, table: None, tmp_path: Path) -> None:
+    """The error says what is wrong in which table, and what one looks like."""
+    (tmp_path / "own.toml").write_text(text)
+    with pytest.raises(UnknownFinding, match=message):
+        codes.add_findings(tmp_path / "own.toml")
+    with pytest.raises(UnknownFinding):
+        check_findings(["Melanoma"])
 
 
 @pytest.mark.parametrize("code", OURS, ids=lambda code: f"{code.scheme} {code.value}")

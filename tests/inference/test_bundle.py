@@ -31,7 +31,7 @@ from inference.networks import build_network
 from inference.preprocess import CentreSquare
 from inference.workflow import parts
 from tests.support.bundles import LABELS, small_bundle
-from tests.support.onnx_writer import field, write_classifier
+from tests.support.onnx_writer import SIGMOID, field, write_classifier
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +273,7 @@ def test_a_crafted_bundle_is_refused(copy: Path, tmp_path: Path, craft: Callable
 def test_an_onnx_file_is_followed_to_its_tensors(tmp_path: Path) -> None:
     """Tensors in attributes, in graphs of nodes and in functions are found; a whole file names no other."""
     conv, head = np.ones((8, 1, 3, 3)), np.ones((3, 8))
-    write_classifier(tmp_path / "whole.onnx", conv, head, np.ones(3), 64, True)
+    write_classifier(tmp_path / "whole.onnx", conv, head, np.ones(3), 64, [SIGMOID])
     assert not names_other_files(tmp_path / "whole.onnx")
     outside = field(8, "w") + field(14, 1)
     for where in (

@@ -1,6 +1,7 @@
 """Manifests, pictures and folds."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -10,7 +11,17 @@ from PIL import Image as Pillow
 
 from inference.bundle_writer import LABELS
 from inference.errors import DataError
-from inference.evaluation.data import FINDINGS, fold_of, pictures, preprocessed, read_table
+from inference.evaluation.data import (
+    FINDINGS,
+    Row,
+    Table,
+    fold_of,
+    pictures,
+    preprocessed,
+    read_table,
+    targets_with_pathology,
+)
+from inference.evaluation.parts import common_findings, fitting_count, stratified_folds
 from inference.pictures import display_values
 from inference.preprocess import build_from, preprocess, standard_preprocessing
 
@@ -46,11 +57,11 @@ def test_a_picture_in_two_manifests_counts_once(tmp_path: Path) -> None:
 
 
 def test_other_csv_files_are_left_alone_but_a_named_one_must_fit(tmp_path: Path) -> None:
-    """A CSV file without findings is ignored; if it was named, the error states its columns."""
+    """A CSV file without findings is ignored; if it was named, the error says what it lacks."""
     (tmp_path / "a.csv").write_text(HEAD + "1.png,7,50,F,AP,0,c,1,0\n")
     (tmp_path / "notes.csv").write_text("when,what\n1,2\n")
     assert len(read_table(tmp_path).rows) == 1
-    with pytest.raises(DataError, match="when"):
+    with pytest.raises(DataError, match=r"notes\.csv has no column file"):
         read_table(tmp_path, ["notes"])
 
 
@@ -68,11 +79,90 @@ def test_no_patient_is_on_two_sides() -> None:
     assert min(np.bincount(folds)) > 320
 
 
+def test_what_is_not_labelled_is_masked(tmp_path: Path) -> None:
+    """Blank and -1 cells, and findings that another manifest lacks, are not labelled; any finding follows from it."""
+    cells = ["1.png,7,,,,,,1,", "2.png,8,,,,,,-1,0", "3.png,9,,,,,,0,-1.0", "4.png,9,,,,,,0,0"]
+    (tmp_path / "a.csv").write_text(HEAD + "\n".join(cells))
+    (tmp_path / "b.csv").write_text("file,patient_id,Mass\n5.png,4,1\n6.png,4,0\n")
+    table, nan = read_table(tmp_path), float("nan")
+    assert table.findings == ("Effusion", "Mass")
+    expected = [[1, nan], [nan, 0], [0, nan], [0, 0], [nan, 1], [nan, 0]]
+    np.testing.assert_array_equal(table.targets, expected)
+    np.testing.assert_array_equal(table.sick, [1, nan, nan, 0, 1, nan])
+    np.testing.assert_array_equal(targets_with_pathology(table)[:, -1], table.sick)
+
+
 @pytest.mark.parametrize(
-    ("line", "what"), [("1.png,7,50,F,AP,0,c,x,0", "line 2"), ("9.png,7,50,F,AP,0,c,1,0", r"9\.png")]
+    ("head", "message"),
+    [
+        ("file,patient_id,Effusion,Tuberculosis,Atelectasys", r"Tuberculosis, Atelectasys \(did you mean Atelectasis"),
+        ("file,patient,Effusion", r"no column patient_id \(is 'patient' meant to be it\?\)"),
+        ("image,patient_id,Effusion", "no column file"),
+        ("file,patient_id,melanoma", "no column of a finding"),
+        ("file,patient_id,Mass,Mass", "more than one column Mass"),
+    ],
+)
+def test_columns_that_are_missing_or_not_known(head: str, message: str, tmp_path: Path) -> None:
+    """The error names the column at fault, and the name that was meant, as far as it can be guessed."""
+    (tmp_path / "a.csv").write_text(f"{head}\n1.png,7,1{',0' * (head.count(',') - 2)}\n")
+    with pytest.raises(DataError, match=message):
+        read_table(tmp_path)
+
+
+def test_columns_are_ignored_or_learnt_by_name(tmp_path: Path) -> None:
+    """A column is left out, or taken for a finding, only if it is named."""
+    (tmp_path / "a.csv").write_text("file,patient_id,Effusion,Tuberculosis\n1.png,7,1,0\n")
+    assert read_table(tmp_path, ignored=["Tuberculosis"]).findings == ("Effusion",)
+    assert read_table(tmp_path, findings=["Tuberculosis", "Effusion"]).findings == ("Tuberculosis", "Effusion")
+
+
+def labelled_table(positives: dict[str, int], count: int = 200) -> Table:
+    """A table of `count` patients, of whom the first `positives` have each finding."""
+    rows = [tuple(float(i < n) for n in positives.values()) for i in range(count)]
+    return Table(tuple(positives), tuple(Row(f"{i}.png", Path("m.csv"), f"p{i}", 50, "F", "PA", 0, "m", t, max(t))
+                                         for i, t in enumerate(rows)))  # fmt: skip
+
+
+def test_stratified_folds_spread_each_finding_and_keep_patients_together() -> None:
+    """A finding's positives are spread evenly over the folds; all images of a patient are in one fold."""
+    table = labelled_table({"Effusion": 41, "Mass": 23, "Hernia": 3})
+    folds = stratified_folds(table, 5)
+    for k in range(3):
+        assert np.ptp(np.bincount(folds, table.targets[:, k], minlength=5)) <= 1
+    assert np.ptp(np.bincount(folds)) <= 4
+    paired = Table(table.findings, tuple(replace(row, patient_id=f"p{i // 2}") for i, row in enumerate(table.rows)))
+    together = stratified_folds(paired, 5)
+    assert all(len(set(together[paired.patients == patient])) == 1 for patient in set(paired.patients))
+
+
+def test_rare_findings_are_left_out_by_name() -> None:
+    """A finding with fewer than ten positives in either part is left out, its images stay sick, and it is said."""
+    table, said = labelled_table({"Effusion": 60, "Mass": 30, "Hernia": 9}), list[str]()
+    held = stratified_folds(table, 3) == 0
+    kept = common_findings(table, held, said.append)
+    assert kept.findings == ("Effusion", "Mass")
+    assert "Hernia (6 in training, 3 held out)" in said[0]
+    np.testing.assert_array_equal(kept.sick, table.sick)
+    with pytest.raises(DataError, match="no finding has 10 positive images"):
+        common_findings(labelled_table({"Hernia": 20}), held, said.append)
+
+
+@pytest.mark.parametrize(("positives", "count"), [(150, 10), (50, 5), (40, 4), (31, 3), (12, 10)])
+def test_as_much_is_held_out_as_rare_findings_need(positives: int, count: int) -> None:
+    """A tenth is held out, or more where this gives a finding its ten positives; nothing helps one that has too few."""
+    assert fitting_count(labelled_table({"Effusion": 160, "Mass": positives})) == count
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("1.png,7,50,F,AP,0,c,x,0", "line 2: Effusion is 'x'"),
+        ("1.png,7,50,F,AP,0,c,2,0", "expected 1"),
+        ("9.png,7,50,F,AP,0,c,1,0", r"9\.png"),
+    ],
 )
 def test_faults_name_the_place(tmp_path: Path, line: str, what: str) -> None:
-    """The error names the line of a finding that is not a number, and a picture that is missing."""
+    """The error names the line of a finding that is neither 0 nor 1, and a picture that is missing."""
     (tmp_path / "a.csv").write_text(HEAD + line + "\n")
     (tmp_path / "a").mkdir()
     with pytest.raises(DataError, match=what):

@@ -1,5 +1,6 @@
 """The mean of several networks as one network, in every engine, with class activation maps."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from inference.bundle import load_bundle
 from inference.ensemble import Ensemble, combined
 from inference.errors import BundleError
 from inference.evaluation.data import read_table
+from inference.evaluation.evaluate import evaluate
 from inference.networks import define_network, read_bundle_state
 from inference.preprocess import preprocess_all
 from inference.probability import sigmoid
@@ -19,7 +21,7 @@ from inference.training.averaging import drawn_together, steadiness, write_avera
 from inference.training.calls_card import calls_markdown
 from inference.training.crossvalidate import cross_validate, out_of_fold
 from inference.training.fit_calibration import fit_platt
-from inference.training.refit_calls import held_out, pooled_features, refit_calls
+from inference.training.refit_calls import held_out, pooled_features, refit_calls, score_out_of_fold
 from tests.inference.test_train import SMALL as SHORT
 from tests.inference.test_train import write_data
 from tests.support.bundles import SMALL, narrow_resnet, noise, small_bundle
@@ -84,6 +86,12 @@ def test_a_cross_validation_becomes_one_bundle(tmp_path: Path) -> None:
     for k in range(2):  # the constant of each member is lost in their mean
         assert known is not None
         assert np.ptp((again - known)[fold == k], axis=0).max() < 0.05
+    figures = evaluate(tmp_path / "data", bundle, tmp_path / "out", rounds=5, score=score_out_of_fold)
+    card = json.loads((tmp_path / "bundle/docs/cross_validation.json").read_text())["findings"]
+    for name, row in figures["findings"].items():  # the constants are lost in pooled figures too
+        assert row["auroc"] == pytest.approx(card[name]["auroc"], abs=0.02)
+    assert "160 of 160 images were trained on, but each was scored" in (tmp_path / "out/evaluation.md").read_text()
+    assert figures["gate"] == {}
     content = refit_calls(tmp_path / "data", bundle.directory, version="2")
     refitted = load_bundle(bundle.directory)
     assert refitted.version == "2"

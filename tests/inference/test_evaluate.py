@@ -1,15 +1,20 @@
 """The figures, compared with values worked out by hand, and for a bundle on generated pictures."""
 
+import csv
+import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from inference.bundle import load_bundle
-from inference.errors import DataError
+from inference.errors import BundleError, DataError
 from inference.evaluation.data import pictures, read_table
 from inference.evaluation.evaluate import evaluate
+from inference.evaluation.fingerprints import fingerprint, trained_on, write_fingerprints
 from inference.evaluation.metrics import (
     at_threshold,
     auroc,
@@ -22,6 +27,7 @@ from inference.evaluation.metrics import (
     roc,
     weighted_auroc,
 )
+from inference.pictures import display_values
 from inference.serving.classifier import Classifier
 from inference.training.crossvalidate import cross_validate, cross_validation_markdown
 from inference.training.fit_gate import Example, fit_gate
@@ -109,11 +115,72 @@ def test_a_trained_bundle_is_evaluated(tmp_path: Path) -> None:
     assert stored["groups"]["all"]["by_patient"]["pathology_auroc"] > 0.5
     assert "Each patient counting once" in (tmp_path / "out/evaluation.md").read_text()
     assert "of these with a call" in (tmp_path / "out/evaluation.md").read_text()
+    assert stored["trained_on"] == stored["images"]
+    said = (tmp_path / "out/evaluation.md").read_text()
+    assert f"{stored['images']} of {stored['images']} images were trained on: the figures are better" in said
+    assert "| findings in the mean |" in said
+    assert_follows_from(tmp_path / "out/predictions.csv", stored)
+
+
+def assert_follows_from(file: Path, stored: dict[str, Any]) -> None:
+    """Assert that the figures of each output can be computed anew, to 1e-6, from predictions.csv alone."""
+    with file.open(newline="") as lines:
+        rows = [row for row in csv.DictReader(lines) if row["counted"] == "1"]
+    for name, found in stored["findings"].items():
+        known = [row for row in rows if row[name]]
+        y, p = (np.array([float(row[column]) for row in known]) for column in (name, f"{name} probability"))
+        called = np.array([row[f"{name} call"] == "1" for row in known])
+        assert (len(known), y.sum()) == (found["images"], found["positives"])
+        pairs = p[y == 1][:, None] - p[y == 0][None]
+        assert found["auroc"] == pytest.approx(((pairs > 0) + (pairs == 0) / 2).mean(), abs=1e-6)
+        order = np.argsort(-p, kind="stable")
+        assert len(set(p)) == len(p), "with ties the sum below would depend on the order"
+        precision = np.cumsum(y[order]) / np.arange(1, len(y) + 1)
+        assert found["average_precision"] == pytest.approx(precision[y[order] == 1].mean(), abs=1e-6)
+        assert found["brier"] == pytest.approx(((p - y) ** 2).mean(), abs=1e-6)
+        assert found["accuracy"] == pytest.approx((called == (y == 1)).mean(), abs=1e-6)
+        if called.any():
+            assert found["precision"] == pytest.approx(y[called].mean(), abs=1e-6)
+        assert found["recall"] == pytest.approx(called[y == 1].mean(), abs=1e-6)
+        assert found["specificity"] == pytest.approx((~called)[y == 0].mean(), abs=1e-6)
+
+
+def test_labels_that_are_masked_count_in_no_figure(tmp_path: Path) -> None:
+    """The figures of a finding are those of the pictures in which it is labelled, and follow from predictions.csv."""
+    write_data(tmp_path / "data", 160)
+    bundle = train(tmp_path / "data", tmp_path / "bundle", SMALL, fold=0, folds=3, progress=False, threads=1)
+    manifest = tmp_path / "data/made.csv"
+    head, *lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join([head, *(line[:-1] if i % 4 else line for i, line in enumerate(lines))]))
+    result = evaluate(tmp_path / "data", bundle, tmp_path / "out", engine="torch", rounds=5, threads=1)
+    assert (result["images"], result["findings"]["Mass"]["images"]) == (160, 40)
+    assert result["findings"]["Effusion"]["images"] == 160
+    assert_follows_from(tmp_path / "out/predictions.csv", json.loads((tmp_path / "out/evaluation.json").read_text()))
+
+
+def test_fingerprints_know_the_picture_and_not_the_file(tmp_path: Path) -> None:
+    """The same picture has the same fingerprint in another file, and another one if one pixel is changed."""
+    picture = np.random.default_rng(0).integers(0, 256, (30, 20), dtype=np.uint8)
+    contents = {}
+    for kind in ("PNG", "TIFF"):
+        stream = io.BytesIO()
+        Pillow.fromarray(picture).save(stream, kind)
+        contents[kind] = fingerprint(display_values(stream.getvalue(), kind))
+    assert contents["PNG"] == contents["TIFF"] == fingerprint(picture / np.float32(255))
+    assert trained_on(tmp_path, [contents["PNG"]]) is None
+    write_fingerprints(tmp_path, [contents["PNG"], 5])
+    picture[0, 0] ^= 1
+    seen = trained_on(tmp_path, [fingerprint(picture / np.float32(255)), contents["PNG"]])
+    assert seen is not None
+    assert seen.tolist() == [False, True]
+    (tmp_path / "docs/trained_on.npy").write_bytes(b"x")
+    with pytest.raises(BundleError, match="damaged"):
+        trained_on(tmp_path, [1])
 
 
 def test_the_gate_is_judged_too(tmp_path: Path) -> None:
     """Chests are compared with counter-examples and a folder of other pictures: ROC, shares, tables and a plot."""
-    write_data(tmp_path / "data", 60)
+    write_data(tmp_path / "data", 100)
     bundle = train(tmp_path / "data", tmp_path / "bundle", SMALL, fold=0, folds=3, progress=False, threads=1)
     table = read_table(tmp_path / "data")
     chests = [Example(p, "made", r.patient_id) for p, r in zip(pictures(table), table.rows, strict=True)]
@@ -121,14 +188,14 @@ def test_the_gate_is_judged_too(tmp_path: Path) -> None:
     fitted, made = load_bundle(bundle.directory), tmp_path / "data/made"
     result = evaluate(tmp_path / "data", fitted, tmp_path / "out", engine="torch", rounds=20, threads=1, others=made)
     gate = result["gate"]
-    assert gate["refused"]["other pictures"] == {"pictures": 60, "share": pytest.approx(1 - gate["passed"])}
+    assert gate["refused"]["other pictures"] == {"pictures": 100, "share": pytest.approx(1 - gate["passed"])}
     assert gate["refused"]["page"]["share"] > 0.9
     assert gate["roc"][0] == (0.0, 0.0)
     assert gate["roc"][-1] == (1.0, 1.0)
     assert gate["auroc_interval"][0] <= gate["auroc"] <= gate["auroc_interval"][1]
     assert "| upside down | 100 |" in (tmp_path / "out/evaluation.md").read_text()
     assert (tmp_path / "out/evaluation.html").read_text().count("<svg") == 13
-    assert json.loads((tmp_path / "out/evaluation.json").read_text())["gate"]["pictures"] == 60
+    assert json.loads((tmp_path / "out/evaluation.json").read_text())["gate"]["pictures"] == 100
 
 
 def test_a_bundle_of_other_findings_is_refused(tmp_path: Path) -> None:

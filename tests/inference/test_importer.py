@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,18 @@ from torch.nn.functional import avg_pool2d, relu
 from inference.bundle import Bundle, load_bundle
 from inference.bundle_writer import LABELS
 from inference.errors import ImportRefused
-from inference.importing.importer import XRAYVISION, Wanted, import_model
+from inference.importing.importer import Wanted, import_model
+from inference.importing.labels import CHEXPERT, XRAYVISION
 from inference.importing.unpickle import isolate
 from inference.preprocess import preprocess_all
 from inference.probability import sigmoid
 from inference.serving.classifier import Classifier
 from tests.conftest import ROOT
 from tests.support.bundles import noise, small_bundle
-from tests.support.onnx_writer import write_classifier
+from tests.support.onnx_writer import SIGMOID, Step, write_classifier
 
 Images = list[np.ndarray]
+XRV = Wanted(labels_of="xrv18")
 
 
 class DenseLayer(nn.Module):
@@ -158,7 +161,7 @@ def test_torchvision_densenet121(tmp_path: Path) -> None:
 
     network = random_network(3, 14)
     save_file(network.state_dict(), tmp_path / "tv.safetensors")
-    bundle = import_model(tmp_path / "tv.safetensors", tmp_path / "out")
+    bundle = import_model(tmp_path / "tv.safetensors", tmp_path / "out", Wanted(labels_of="nih14"))
     assert bundle.labels == LABELS
     assert_same(bundle, network, coloured, squares(3))
 
@@ -174,7 +177,7 @@ def test_namings(naming: Callable[[dict[str, torch.Tensor]], dict[str, torch.Ten
     """Prefixes of wrappers, older names of the layers, and DenseNets of any size are understood."""
     network = random_network(1, 18, **SMALL)
     torch.save({"state_dict": naming(network.state_dict())}, tmp_path / "m.pth")
-    assert_same(import_model(tmp_path / "m.pth", tmp_path / "out"), network, grey, squares(2))
+    assert_same(import_model(tmp_path / "m.pth", tmp_path / "out", XRV), network, grey, squares(2))
 
 
 def test_larger_pictures_are_cropped_and_averaged(tmp_path: Path) -> None:
@@ -186,7 +189,7 @@ def test_larger_pictures_are_cropped_and_averaged(tmp_path: Path) -> None:
         return grey(image[:, 50:498].reshape(224, 2, 224, 2).mean(axis=(1, 3), dtype=np.float32))
 
     images = [image[:448, :548].copy() for image in noise(2, 450, 550)]
-    assert_same(import_model(tmp_path / "m.pt", tmp_path / "out"), network, prepare, images)
+    assert_same(import_model(tmp_path / "m.pt", tmp_path / "out", XRV), network, prepare, images)
 
 
 def test_labels_and_thresholds_of_ones_own(tmp_path: Path) -> None:
@@ -306,22 +309,111 @@ def test_what_is_run_all_the_same_reaches_nothing(tmp_path: Path, listener: sock
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("ends_in_sigmoid", [False, True])
-def test_onnx(ends_in_sigmoid: bool, tmp_path: Path) -> None:
-    """An ONNX file keeps its input size and its probabilities, whether it ends in logits or in a sigmoid."""
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def clipped(low: float, high: float) -> Step:
+    return "Clip", [np.array(float(low)), np.array(float(high))], {}
+
+
+SOFTMAX: Step = ("Softmax", [], {"axis": 1})
+ENDINGS: dict[str, tuple[list[Step], Callable[[np.ndarray], np.ndarray]]] = {
+    "logits": ([], sigmoid),
+    "logits, clipped": ([clipped(-20, 20)], sigmoid),
+    "sigmoid": ([SIGMOID], sigmoid),
+    "sigmoid, clip": ([SIGMOID, clipped(0, 1)], sigmoid),
+    "sigmoid, cast": ([SIGMOID, ("Cast", [], {"to": 10}), ("Cast", [], {"to": 1})], sigmoid),
+    "sigmoid, reshape": ([SIGMOID, ("Reshape", [np.array([-1, 3])], {})], sigmoid),
+    "sigmoid, identity, flatten": ([SIGMOID, ("Identity", [], {}), ("Flatten", [], {"axis": 1})], sigmoid),
+    "sigmoid, unsqueeze, squeeze": (
+        [SIGMOID, ("Unsqueeze", [np.array([2])], {}), ("Squeeze", [np.array([2])], {})], sigmoid
+    ),
+    "softmax": ([SOFTMAX], softmax),
+    "softmax, clip": ([SOFTMAX, clipped(0.01, 0.99)], softmax),
+}  # fmt: skip
+
+
+def small_onnx(path: Path, ending: list[Step]) -> np.ndarray:
+    """Write a network for three labels with this ending, and return the logits before it for squares(5, 64)."""
     rng = np.random.default_rng(0)
     conv, head, bias = rng.normal(size=(8, 1, 3, 3)) * 1e-3, rng.normal(size=(3, 8)), rng.normal(size=3)
-    write_classifier(tmp_path / "m.onnx", conv, head, bias, 64, ends_in_sigmoid)
-    bundle = import_model(tmp_path / "m.onnx", tmp_path / "out", Wanted(labels=["Mass", "Edema", "Hernia"]))
-    assert bundle.input_size == (64, 64)
+    write_classifier(path, conv, head, bias, 64, ending)
     batch = torch.from_numpy(np.stack([grey(image) for image in squares(5, 64)]))
     maps = relu(torch.conv2d(batch, torch.tensor(conv, dtype=torch.float32), stride=2, padding=1)).mean((2, 3))
-    expected = sigmoid((maps.double() @ torch.tensor(head.T) + torch.tensor(bias)).numpy())
+    return np.asarray((maps.double() @ torch.tensor(head.T) + torch.tensor(bias)).numpy())
+
+
+THREE = Wanted(labels=["Mass", "Edema", "Hernia"])
+
+
+def probabilities_of(bundle: Bundle) -> np.ndarray:
     answers = Classifier(bundle, precision="f32").predict(squares(5, 64))
-    given = np.array([[f.probability for f in answer.findings] for answer in answers])
-    assert np.abs(given - expected).max() < 1e-5
-    with pytest.raises(ImportRefused, match="3 outputs and 0 labels"):
-        import_model(tmp_path / "m.onnx", tmp_path / "other")
+    return np.array([[f.probability for f in answer.findings] for answer in answers])
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_onnx(name: str, tmp_path: Path) -> None:
+    """An ONNX file keeps its input size and its probabilities, whatever it ends in: none gets a second sigmoid."""
+    ending, expected = ENDINGS[name]
+    logits = small_onnx(tmp_path / "m.onnx", ending)
+    bundle = import_model(tmp_path / "m.onnx", tmp_path / "out", THREE)
+    assert bundle.input_size == (64, 64)
+    assert np.abs(probabilities_of(bundle) - expected(logits)).max() < (1e-3 if "cast" in name else 1e-5)
+
+
+def test_onnx_whose_end_is_not_understood(tmp_path: Path) -> None:
+    """Numbers that always lie from 0 to 1 without a sigmoid in sight are not guessed at: the user is asked."""
+    half = ("Mul", [np.array(0.5)], {})
+    logits = small_onnx(tmp_path / "m.onnx", [SIGMOID, half])
+    with pytest.raises(ImportRefused, match=r"numbers from 0 to 1.*--output probabilities"):
+        import_model(tmp_path / "m.onnx", tmp_path / "out", THREE)
+    bundle = import_model(tmp_path / "m.onnx", tmp_path / "out", replace(THREE, output="probabilities"))
+    assert np.abs(probabilities_of(bundle) - sigmoid(logits) / 2).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("ending", "output", "message"),
+    [
+        ([SIGMOID], "logits", "ends in a sigmoid or softmax"),
+        ([], "probabilities", "which are no probabilities"),
+        ([("LogSoftmax", [], {"axis": 1})], "", "LogSoftmax"),
+        ([], "sigmoid", "expected one of logits, softmax, probabilities"),
+    ],
+)
+def test_onnx_that_does_not_give_what_is_said(ending: list[Step], output: str, message: str, tmp_path: Path) -> None:
+    """What the network gives and what the user says of it must agree."""
+    small_onnx(tmp_path / "m.onnx", ending)
+    with pytest.raises(ImportRefused, match=message):
+        import_model(tmp_path / "m.onnx", tmp_path / "out", replace(THREE, output=output))
+    assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_one_of_n(tmp_path: Path) -> None:
+    """With --output softmax, logits become probabilities that sum to one, in each engine."""
+    network = random_network(1, 3, **SMALL)
+    torch.save(network.state_dict(), tmp_path / "m.pt")
+    bundle = import_model(tmp_path / "m.pt", tmp_path / "out", replace(THREE, output="softmax", size=64))
+    with torch.inference_mode():
+        expected = softmax(network(torch.from_numpy(np.stack([grey(i) for i in squares(5, 64)]))).double().numpy())
+    for engine in ("torch", "openvino"):
+        answers = Classifier(bundle, engine, "cpu", precision="f32").predict(squares(5, 64))
+        given = np.array([[f.probability for f in answer.findings] for answer in answers])
+        assert np.abs(given - expected).max() < 1e-5
+        assert given.sum(axis=1) == pytest.approx(np.ones(5), abs=1e-5)
+
+
+@pytest.mark.parametrize(("outputs", "known"), [(14, "nih14 or chexpert14"), (18, "xrv18"), (3, "--labels")])
+def test_outputs_without_names(outputs: int, known: str, tmp_path: Path) -> None:
+    """The number of outputs does not say which labels they have: they are asked for."""
+    torch.save(random_network(1, outputs, **SMALL).state_dict(), tmp_path / "m.pt")
+    with pytest.raises(ImportRefused, match=f"{outputs} outputs and 0 labels are named.*{known}"):
+        import_model(tmp_path / "m.pt", tmp_path / "out")
+    if outputs == 14:
+        bundle = import_model(tmp_path / "m.pt", tmp_path / "out", Wanted(labels_of="chexpert14", size=64))
+        assert bundle.outputs == CHEXPERT
+        assert "Effusion" in bundle.labels
 
 
 def test_monai_bundle(tmp_path: Path) -> None:

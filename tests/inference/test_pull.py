@@ -263,7 +263,8 @@ def test_the_command(server: Publisher, tmp_path: Path) -> None:
     listed = CliRunner().invoke(app, ["model", "pull", "--json"])
     assert {e["name"]: e for e in json.loads(listed.stdout)}["torchxrayvision-all"]["pickle"]
     mine = tmp_path / "own.toml"
-    mine.write_text(f'[mine]\nwhat = "x"\nurls = ["{server.url}"]\nlicence = "x"\nhome = "x"\npickle = false\n')
+    mine.write_text(f'[mine]\nwhat = "x"\nurls = ["{server.url}"]\nlicence = "x"\nhome = "x"\npickle = false\n'
+                    f"outputs = {json.dumps([[label, 0.5] for label in XRAYVISION])}\n")  # fmt: skip
     words = ["model", "pull", "mine", "--catalogue", str(mine), "--into", str(tmp_path / "models")]
     said_no = CliRunner().invoke(app, words, input="n\n")
     assert said_no.exit_code == 1

@@ -3,6 +3,9 @@
 import importlib.util
 import json
 import os
+import re
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, str]:
     if importlib.util.find_spec("mlflow") is None:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("MLflow is not installed")
     place = tmp_path_factory.mktemp("tracking")
-    write_data(place / "data", 60)
+    write_data(place / "data", 100)
     uri, note, here = f"sqlite:///{place / 'runs.db'}", place / "bundle.training/mlflow-run", Path.cwd()
     os.chdir(place)  # artifacts go to ./mlruns
     try:
@@ -61,12 +64,32 @@ def test_what_is_noted_down(run: tuple[Bundle, str]) -> None:
     assert noted.data.params["batch"] == str(SMALL.batch)
     assert noted.data.tags["digest"] == bundle.digest
     assert [m.step for m in client.get_metric_history(noted.info.run_id, "loss")] == list(range(1, SMALL.epochs + 1))
+    run_id, params, metrics = noted.info.run_id, noted.data.params, noted.data.metrics
+    assert [m.step for m in client.get_metric_history(run_id, "validation")] == list(range(1, SMALL.epochs + 1))
+    assert {"auroc Effusion", "auroc Mass", "seconds"} <= set(metrics)
+    assert params["data"].startswith("sha256:")
+    assert params["device"] in ("cpu", "cuda")
+    assert re.fullmatch(r"\d+ in training, \d+ held out", params["positives Effusion"])
     assert {a.path for a in client.list_artifacts(noted.info.run_id, "bundle")} >= {"bundle/configs", "bundle/models"}
     (version,) = client.search_model_versions("name='hilum'")
     assert (version.run_id, version.tags["digest"]) == (noted.info.run_id, bundle.digest)
     (row,) = registered_models(uri)
     del row["aliases"]
     assert row == {"model": "models:/hilum/1", "digest": bundle.digest, "run": noted.info.run_id}
+
+
+def test_a_server_that_refuses_ends_the_command_within_seconds(tmp_path: Path) -> None:
+    """Nobody listens: `hilum train` says so in a sentence with the way out, instead of trying again for minutes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    (tmp_path / "data").mkdir()
+    began = time.monotonic()
+    done = CliRunner().invoke(app, ["train", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"),
+                                    "--tracking-uri", f"http://127.0.0.1:{port}"])  # fmt: skip
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+    assert "cannot be reached" in done.stderr
+    assert "--no-track" in done.stderr
+    assert time.monotonic() - began < 10
 
 
 def command(*words: str | Path, uri: str = "") -> Result:

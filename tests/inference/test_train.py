@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from typer.testing import CliRunner
 
+from daemon.cli.main import app
 from inference.bundle import load_bundle
 from inference.evaluation.data import read_table
 from inference.networks import read_bundle_state
@@ -48,13 +50,23 @@ def weights(directory: Path) -> dict[str, np.ndarray]:
 def test_a_bundle_comes_out_that_has_learnt(tmp_path: Path) -> None:
     """Five short epochs give a bundle that loads, tells the findings of patients it never saw, and is calibrated."""
     write_data(tmp_path / "data", 160)
-    bundle = train(tmp_path / "data", tmp_path / "bundle", SMALL, fold=0, folds=3, progress=False, threads=1)
+    bundle = train(tmp_path / "data", tmp_path / "bundle", SMALL, fold=0, folds=3, progress=False, threads=1,
+                   licence="CC BY 4.0")  # fmt: skip
     assert bundle.trained
     assert bundle.labels == ("Effusion", "Mass")
     assert bundle.metadata["training"]["history"][-1]["validation"] > 0.9
     assert set(bundle.calibration["findings"]) == {"Effusion", "Mass"}
     Classifier(bundle, "torch", threads=1).self_check()
     assert not (tmp_path / "bundle.training").exists()
+    card, data = (tmp_path / "bundle/docs/README.md").read_text(), bundle.metadata["training"]["data"]
+    assert "160 images of 80 patients" in card
+    assert data["data"] in card
+    for name in bundle.labels:
+        trained, held = data["positives"][name]
+        assert f"| {name} | {trained} | {held} | {bundle.calibration['findings'][name]['auroc'][0]:.3f} (" in card
+    assert "| view | images |" in card
+    assert "CC BY 4.0" in card
+    assert (tmp_path / "bundle/LICENSE").read_text() == "CC BY 4.0\n"
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -98,6 +110,57 @@ def test_a_cohort_says_nothing_about_pathology_once_weighted(tmp_path: Path) -> 
     for cohort in ("sick", "healthy"):
         rows_ = table.cohorts == cohort
         assert np.average(y[rows_], weights=w[rows_]) == pytest.approx(0.5, abs=1e-5)
+
+
+RECIPES = [
+    ("x", "is not a recipe, which is JSON"),
+    ("[1]", "expected an object"),
+    ('{"stages": "x"}', 'stages is "x", expected pairs of pixels'),
+    ('{"stages": [[32, 0]]}', "expected pairs of pixels"),
+    ('{"batch": -1}', "batch is -1, expected a whole number"),
+    ('{"batch": true}', "batch is true"),
+    ('{"learning_rate": "fast"}', "expected a number above 0"),
+    ('{"epochs": 5}', "no key 'epochs'"),
+    ('{"patiense": 5}', "did you mean patience"),
+    ('{"network": "DenseNet121"}', "expected a network such as"),
+    ('{"cohort_weights": {"a": 1}}', "pairs of a cohort"),
+    ('{"probe": {"strength": 1}}', "an object with network"),
+    ('{"calls": {"ppv": "high"}}', "numbers for some of"),
+    ('{"network": {"_target_": "DenseNet121", "spatial_dims": 2, "in_channels": 1}}', '"initial": ""'),
+    ('{"network": {"_target_": "NoSuchNet"}, "initial": ""}', "NoSuchNet"),
+    ('{"network": {"_target_": "ResNet", "widths": 2}, "initial": ""}', "network_def: ResNet"),
+]
+
+
+@pytest.mark.parametrize(("recipe", "message"), RECIPES)
+def test_a_faulty_recipe_is_one_sentence(recipe: str, message: str, tmp_path: Path) -> None:
+    """Each fault of a recipe ends `hilum train` with status 1 and one sentence that names it, without a traceback."""
+    write_data(tmp_path / "data", 60)
+    (tmp_path / "recipe.json").write_text(recipe)
+    words = ["train", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--no-track",
+             "--recipe", str(tmp_path / "recipe.json")]  # fmt: skip
+    done = CliRunner().invoke(app, words)
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit), done.output
+    assert message in " ".join(done.stderr.split())
+
+
+def test_rare_findings_and_masked_labels(tmp_path: Path) -> None:
+    """A finding without enough positives is left out by name; labels that are blank or -1 do not stop the others."""
+    write_data(tmp_path / "data", 160)
+    manifest, said = tmp_path / "data/made.csv", list[str]()
+    head, *lines = manifest.read_text().splitlines()
+    cells = [line.split(",") for line in lines]
+    for i, row in enumerate(cells):
+        row[-1 - i % 2] = ("", "-1")[i // 2 % 2] if i % 5 == 0 else row[-1 - i % 2]
+    manifest.write_text(
+        "\n".join([head + ",Hernia", *(",".join(row) + f",{int(i < 12)}" for i, row in enumerate(cells))])
+    )
+    bundle = train(tmp_path / "data", tmp_path / "bundle", SMALL, fold=0, folds=3, progress=False, threads=1,
+                   remark=said.append)  # fmt: skip
+    assert bundle.labels == ("Effusion", "Mass")
+    assert "Hernia (8 in training, 4 held out)" in said[0]
+    assert bundle.metadata["training"]["history"][-1]["validation"] > 0.9
+    json.loads((bundle.directory / "configs/metadata.json").read_text(), parse_constant=pytest.fail)
 
 
 def test_a_full_directory_is_not_overwritten(tmp_path: Path) -> None:

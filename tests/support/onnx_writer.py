@@ -26,7 +26,8 @@ def field(number: int, value: int | float | str | bytes) -> bytes:
 
 def _tensor(name: str, array: np.ndarray) -> bytes:
     dims = b"".join(field(1, int(side)) for side in array.shape)
-    return dims + field(2, 1) + field(8, name) + field(9, array.astype("<f4").tobytes())
+    kind, form = (7, "<i8") if array.dtype.kind == "i" else (1, "<f4")
+    return dims + field(2, kind) + field(8, name) + field(9, array.astype(form).tobytes())
 
 
 def _value(name: str, shape: Iterable[int | str]) -> bytes:
@@ -43,10 +44,14 @@ def _node(kind: str, inputs: list[str], output: str, **attributes: list[int] | i
     return body
 
 
+Step = tuple[str, list[np.ndarray], dict[str, list[int] | int]]  # a node: its type, its further inputs, its attributes
+SIGMOID: Step = ("Sigmoid", [], {})
+
+
 def write_classifier(
-    path: Path, conv: np.ndarray, head: np.ndarray, bias: np.ndarray, side: int, sigmoid: bool
+    path: Path, conv: np.ndarray, head: np.ndarray, bias: np.ndarray, side: int, ending: Iterable[Step] = ()
 ) -> None:
-    """Write a network of Conv 3x3 (stride 2), ReLU, global average pooling, Gemm and, if asked for, a sigmoid.
+    """Write a network of Conv 3x3 (stride 2), ReLU, global average pooling, Gemm and the nodes of `ending`.
 
     It takes [n, channels, side, side] with any n.
     """
@@ -55,11 +60,14 @@ def write_classifier(
         _node("Relu", ["a"], "b"),
         _node("GlobalAveragePool", ["b"], "c"),
         _node("Flatten", ["c"], "d", axis=1),
-        _node("Gemm", ["d", "head", "bias"], "e" if sigmoid else "y", transB=1),
+        _node("Gemm", ["d", "head", "bias"], "e", transB=1),
     ]
-    nodes += [_node("Sigmoid", ["e"], "y")] if sigmoid else []
-    tensors = {"conv": conv, "head": head, "bias": bias}
+    tensors, last = {"conv": conv, "head": head, "bias": bias}, "e"
+    for number, (kind, inputs, attributes) in enumerate(ending):
+        named = {f"{kind}{number}.{i}": array for i, array in enumerate(inputs)}
+        nodes.append(_node(kind, [last, *named], f"end{number}", **attributes))
+        tensors, last = tensors | named, f"end{number}"
     graph = b"".join(field(1, node) for node in nodes) + field(2, "classifier")
     graph += b"".join(field(5, _tensor(name, array)) for name, array in tensors.items())
-    graph += field(11, _value("x", ["n", conv.shape[1], side, side])) + field(12, _value("y", ["n", len(head)]))
+    graph += field(11, _value("x", ["n", conv.shape[1], side, side])) + field(12, _value(last, ["n", len(head)]))
     path.write_bytes(field(1, 8) + field(8, field(1, "") + field(2, 17)) + field(7, graph))

@@ -3,15 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
-
+from daemon.cli.images.sheet import write_sheet
 from dicom_io.phantom.pages import page_of
 
 ACROSS = 3  # pages in a row
 TILE = (800, 600)  # columns and rows of a page, which has twice as many
-CAPTION = 40  # rows above a page
-GAP = 10  # columns between pages
-INK, GROUND = (230, 230, 230), (24, 24, 24)
 
 
 def write_contact_sheet(pacs: Path, captions: Mapping[str, str], file: Path) -> int:
@@ -25,14 +21,5 @@ def write_contact_sheet(pacs: Path, captions: Mapping[str, str], file: Path) -> 
     pages = sorted((page for page in found if page[0] in captions), key=lambda page: (order.index(page[0]), page[1]))
     if not pages:
         return 0
-    height = CAPTION + TILE[1]
-    sheet = Image.new("RGB", (ACROSS * (TILE[0] + GAP) - GAP, -(-len(pages) // ACROSS) * height), GROUND)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=26)
-    for number, (study, _, picture) in enumerate(pages):
-        left, top = number % ACROSS * (TILE[0] + GAP), number // ACROSS * height
-        draw.text((left + 10, top + 6), captions[study], fill=INK, font=font)
-        sheet.paste(picture.resize(TILE, Image.Resampling.BOX), (left, top + CAPTION))
-    part = file.with_suffix(".part")
-    sheet.save(part, "PNG")
-    part.replace(file)
+    write_sheet([(captions[study], picture) for study, _, picture in pages], file, TILE, ACROSS, font_size=26)
     return len(pages)

@@ -14,7 +14,7 @@ import numpy as np
 
 from inference.bundle import PACKAGED, load_bundle, pin_packaged
 from inference.errors import BundleError, DataError
-from inference.evaluation.data import Row, Source, Table, pictures, read_table
+from inference.evaluation.data import FINDINGS, Row, Source, Table, pictures, read_table
 from inference.pictures import display_values
 from inference.preprocess import Image
 from inference.serving.classifier import Classifier
@@ -27,8 +27,9 @@ COLUMNS = ("file", "finding", "x", "y", "w", "h")
 
 
 def refit_location(
-    data: Path, directory: Path, boxes: Path | None = None, *, manifests: Sequence[str] = (), method: str = "cam",
-    precision: str = "low", plain: int = 256, each: int = 300, seed: int = 0,
+    data: Path, directory: Path, boxes: Path | None = None, *, manifests: Sequence[str] = (),
+    ignored: Sequence[str] = (), method: str = "cam", precision: str = "low", plain: int = 256, each: int = 300,
+    seed: int = 0,
 ) -> dict[str, Any]:  # fmt: skip
     """Fit one method's rule for locations of the bundle in `directory`, and return what `fit_location` returns.
 
@@ -39,11 +40,8 @@ def refit_location(
     """
     if not (directory / "configs/metadata.json").is_file():
         raise BundleError(f"{directory} is not a bundle: it has no configs/metadata.json")
-    classifier, table, rng = (
-        Classifier(load_bundle(directory)),
-        read_table(data, manifests),
-        np.random.default_rng(seed),
-    )
+    classifier, rng = Classifier(load_bundle(directory)), np.random.default_rng(seed)
+    table = read_table(data, manifests, tuple(dict.fromkeys((*FINDINGS, *classifier.bundle.labels))), ignored)
     if boxes:
         rows = read_boxes(boxes, table, classifier.bundle.labels)
         boxed = {row.file for row, *_ in rows}

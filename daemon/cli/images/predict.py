@@ -3,15 +3,18 @@
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from config.settings import Settings
 from daemon import translate, wiring
 from daemon.cli import tables
+from daemon.cli.images.sheet import thumbnail, write_sheet
+from daemon.cli.images.sources import ImageFile, Unreadable, sources, told_apart
 from daemon.decisions import CannotWork
 from daemon.pipeline import SIZE_HINT
 from dicom_io.image.decode import decode
@@ -22,10 +25,11 @@ from dicom_io.results.contour import outlined_pixels
 from dicom_io.results.wording import NOT_EVALUATED
 from inference.errors import DataError, EngineError
 from inference.pictures import display_values
-from inference.prediction import Prediction, refused
+from inference.prediction import ABOVE, Prediction, refused
 from inference.serving.classifier import Classifier
 from inference.serving.location import NOT_ABOVE, Located, locations, with_locations
 
+TILE = (300, 300)  # columns and rows of a picture on the contact sheet
 NO_IMAGE = "neither DICOM, PNG nor JPEG"
 #: In a folder, a file that cannot be read as an image is reported only if it has one of these suffixes.
 IMAGES = {".dcm", ".png", ".jpg", ".jpeg"}
@@ -38,30 +42,38 @@ def predict(
     method: str = "cam",
     precision: str = "low",
     remark: Callable[[str], None] = lambda sentence: None,
+    sheet: Path | None = None,
+    each: Callable[[dict[str, Any]], None] = lambda answer: None,
+    tick: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[dict[str, Any]]:
     """Return the object of `hilum predict --json` for each file, in order.
 
-    In a folder, every image at any depth is used. With `explain`, each finding has its location, by `method` and
-    `precision`, and each contour is drawn on the picture and written to that folder. `remark` is called with what a
-    reader of the answers has to know of the model. Raises CannotWork if the model cannot be used.
+    The files are those of `sources`. `each` is called with an object as soon as it is there, and `tick(done, total)`
+    before each file. The pictures are drawn side by side into the PNG file `sheet`. With `explain`, each finding has
+    its location, by `method` and `precision`, and each contour is drawn on the picture and written to that folder.
+    `remark` is called with what a reader of the answers has to know of the model. Raises CannotWork if the model cannot
+    be used, or the sheet not written.
     """
     classifier = wiring.open_classifier(settings)
-    results = []
-    taken = Counter[str]()
-    for file, named in _files(paths):
-        pixels, reason, header = read(file, settings)
-        if reason == NO_IMAGE and not (named or file.suffix.lower() in IMAGES):
+    results, tiles, shown = [], list[tuple[str, Image.Image]](), list[str]()
+    found, explained = sources(paths), _Explainer(classifier, explain or Path(), method, precision)
+    for done, source in enumerate(found):
+        tick(done, len(found))
+        pixels, reason, header = _opened(source, settings)
+        if reason == NO_IMAGE and not (source.named or Path(source.name).suffix.lower() in IMAGES):
             continue
         view = projection(header) if header else ""  # only DICOM files can name one
         prediction = refused(reason) if pixels is None else classifier.predict([pixels], [view])[0]
-        answer = prediction.to_json(str(file), classifier.model)
+        answer = prediction.to_json(source.name, classifier.model)
         if explain and pixels is not None and prediction.analysed:
-            taken[file.stem] += 1
-            name = file.stem if taken[file.stem] == 1 else f"{file.stem}-{taken[file.stem]}"
-            found = _located(classifier, pixels, prediction, method, precision)
-            write_contours(explain, name, pixels, found)
-            answer = with_locations(answer, translate.located_in_file(header, pixels.shape, found) if header else found)
+            answer |= explained(source, pixels, header, prediction)
+        if sheet and pixels is not None:
+            shown.append(source.name)
+            tiles.append((_caption(answer), thumbnail(Image.fromarray(np.uint8(255 * pixels)), TILE)))
         results.append(answer)
+        each(answer)
+    if sheet and tiles:
+        _write_tiles(tiles, told_apart(shown), sheet)
     if not classifier.bundle.evaluated and any(result["analysed"] for result in results):
         remark(NOT_EVALUATED)
     return results
@@ -79,18 +91,35 @@ def fault_of(path: Path) -> str:
 
 
 def without_images(paths: Sequence[Path], results: Sequence[dict[str, Any]]) -> list[Path]:
-    """Return those of `paths` that are folders in which none of the `results` was found."""
-    folders = {folder for result in results for folder in Path(result["file"]).parents}
-    return [path for path in paths if path.is_dir() and path not in folders]
+    """Return those of `paths` that are folders or archives in which none of the `results` was found."""
+    files = [Path(result["file"]) for result in results]
+    places = {place for file in files for place in (file, *file.parents)}
+    return [path for path in paths if (path.is_dir() or path.suffix.lower() == ".zip") and path not in places]
 
 
-def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
-    """Yield each file, and whether it was named itself rather than found in a folder."""
-    for path in paths:
-        if path.is_dir():
-            yield from ((file, False) for file in sorted(path.rglob("*")) if file.is_file())
-        else:
-            yield path, True
+def _opened(source: ImageFile, settings: Settings) -> tuple[np.ndarray | None, str, Header | None]:
+    try:
+        with source.opened(settings.dicom.max_object_bytes) as file:
+            return read(file, settings)
+    except Unreadable as fault:
+        return None, str(fault), None
+
+
+def _caption(answer: Mapping[str, Any]) -> str:
+    """Return what a tile says of a picture: the findings above their threshold, or why it was not analysed."""
+    if not answer["analysed"]:
+        return str(answer["reason"])
+    above = [f"{f['finding']} {f['score']}" for f in answer["findings"] if f["call"] == ABOVE]
+    return ", ".join(above) or "none above threshold"
+
+
+def _write_tiles(tiles: Sequence[tuple[str, Image.Image]], names: Sequence[str], file: Path) -> None:
+    across = max(3, round(len(tiles) ** 0.5))
+    captioned = [(f"{name}: {said}", picture) for name, (said, picture) in zip(names, tiles, strict=True)]
+    try:
+        write_sheet(captioned, file, TILE, across, font_size=14)
+    except OSError as error:
+        raise CannotWork(f"{file} cannot be written: {error.strerror or error}") from error
 
 
 def read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str, Header | None]:
@@ -129,13 +158,30 @@ def read_picture(file: Path) -> tuple[np.ndarray | None, str]:
         return None, NO_IMAGE if strange else f"the picture cannot be read: {error.__cause__}"
 
 
-def _located(
-    classifier: Classifier, pixels: np.ndarray, prediction: Prediction, method: str, precision: str
-) -> dict[str, Located]:
-    try:
-        return locations(classifier, pixels, prediction, method, precision)
-    except EngineError as error:
-        raise CannotWork(str(error)) from error
+@dataclass
+class _Explainer:
+    """Says where findings were seen, and writes contours to `directory`, under a name of its own for each picture."""
+
+    classifier: Classifier
+    directory: Path
+    method: str
+    precision: str
+    taken: Counter[str] = field(default_factory=Counter)
+
+    def __call__(
+        self, source: ImageFile, pixels: np.ndarray, header: Header | None, prediction: Prediction
+    ) -> dict[str, Any]:
+        """Return the findings with their locations, as a part of the answer."""
+        stem = Path(source.name).stem
+        self.taken[stem] += 1
+        name = stem if self.taken[stem] == 1 else f"{stem}-{self.taken[stem]}"
+        try:
+            found = locations(self.classifier, pixels, prediction, self.method, self.precision)
+        except EngineError as error:
+            raise CannotWork(str(error)) from error
+        write_contours(self.directory, name, pixels, found)
+        answer = prediction.to_json(source.name, self.classifier.model)
+        return with_locations(answer, translate.located_in_file(header, pixels.shape, found) if header else found)
 
 
 def write_contours(directory: Path, name: str, pixels: np.ndarray, found: Mapping[str, Located]) -> None:
@@ -153,13 +199,13 @@ def show(results: Sequence[Any], as_json: bool, one: bool = False) -> None:
         return
     rows = [
         {
-            "file": Path(r["file"]).name,
+            "file": name,
             "pathology": r.get("pathology_probability"),
             "most_likely": (r.get("most_likely") or {}).get("finding"),
             "findings": r.get("findings") or [],
             "not_analysed_because": r.get("reason", ""),
         }
-        for r in results
+        for r, name in zip(results, told_apart([r["file"] for r in results]), strict=True)
     ]
     if rows:
         tables.show(rows, ["file", "pathology", "most_likely", "findings", "not_analysed_because"])

@@ -1,0 +1,1 @@
+"""`hilum predict`: what is looked at, and what is shown of it."""
