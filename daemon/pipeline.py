@@ -46,7 +46,7 @@ from storage.spool import Spool
 
 if TYPE_CHECKING:  # the receiver and the couriers import this module too, and must not load torch
     from inference.prediction import Prediction
-    from inference.serving.classifier import Classifier
+    from inference.serving.segmenter import Model
 
 
 # A picture is decoded to at least twice this many pixels a side. A Secondary Capture shows that many, and no network
@@ -136,7 +136,7 @@ def _read_image(instance: Instance, spool: Spool, rules: SelectionRules, max_pix
 
 
 def classify(
-    studies: Sequence[tuple[ExaminedImage, ...]], classifier: Classifier, batch: int
+    studies: Sequence[tuple[ExaminedImage, ...]], classifier: Model, batch: int
 ) -> list[tuple[ExaminedImage, ...]]:
     """Return the same images with predictions. The network gets up to `batch` images at a time, across studies."""
     seen = [(image.pixels, image.view) for study in studies for image in study if image.pixels is not None]
@@ -160,7 +160,7 @@ def _with_prediction(image: ExaminedImage, predictions: Iterator[Prediction]) ->
 
 
 def conclude(
-    study: Study, images: Sequence[ExaminedImage], classifier: Classifier, settings: Settings, started: datetime
+    study: Study, images: Sequence[ExaminedImage], classifier: Model, settings: Settings, started: datetime
 ) -> AnalysisOutcome:
     """Return what the journal is to keep of an analysed study, including the encoded result objects.
 
@@ -181,7 +181,7 @@ def conclude(
     )
 
 
-def _instance_outcome(image: ExaminedImage, classifier: Classifier) -> InstanceOutcome:
+def _instance_outcome(image: ExaminedImage, classifier: Model) -> InstanceOutcome:
     name = image.instance.sop_instance_uid
     result = result_with_locations(name, image.header, image.pixels, image.prediction, classifier)
     return InstanceOutcome(image.instance.id, image.verdict, image.reason, result)

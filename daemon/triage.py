@@ -14,7 +14,7 @@ from storage.records import Study
 
 if TYPE_CHECKING:  # the receiver imports this module too, and must not load torch
     from inference.prediction import Prediction
-    from inference.serving.classifier import Classifier
+    from inference.serving.segmenter import Model
 
 CALLS = {"above": ("above",), "near": ("above", "near")}
 
@@ -45,9 +45,12 @@ def raised(
     )
 
 
-def check_findings_of_alerts(alerts: Sequence[AlertSettings], classifier: Classifier) -> None:
+def check_findings_of_alerts(alerts: Sequence[AlertSettings], classifier: Model) -> None:
     """Raise CannotWork for an alert on a finding that the model does not know, or on which it never makes a call."""
-    known, called = classifier.calibration.names, classifier.calibration.called
+    from inference.serving.classifier import Classifier
+
+    calibration = classifier.calibration if isinstance(classifier, Classifier) else None
+    known, called = (calibration.names, calibration.called) if calibration else ((), ())
     for alert in alerts:
         if alert.finding and alert.finding not in known:
             raise CannotWork(f"alert {alert.name}: finding is {alert.finding!r}, expected {_listed(known)}")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dicom_io.services.store_scp import Callbacks, StoreScp
     from dicom_io.services.store_scu import Sender
     from inference.bundle import Bundle
-    from inference.serving.classifier import Classifier
+    from inference.serving.segmenter import Model
     from inference.serving.site_calibration import SiteCalibration
 
 
@@ -133,7 +133,7 @@ def _cache(settings: Settings) -> Path | None:
     return directory
 
 
-def open_classifier(settings: Settings) -> Classifier:
+def open_classifier(settings: Settings) -> Model:
     """Load the model and check it against its golden input.
 
     Raises CannotWork if the bundle or the site's calibration is missing, has another digest than the pinned one, or
@@ -141,15 +141,19 @@ def open_classifier(settings: Settings) -> Classifier:
     call.
     """
     from dicom_io.composite.codes import UnknownFinding, check_findings
+    from dicom_io.composite.structures import check_structures
     from inference.errors import InferenceError
-    from inference.serving.classifier import Classifier
+    from inference.serving.segmenter import open_model
 
     model, bundle = settings.model, open_bundle(settings)
     site = _site_calibration(settings, bundle)
     try:
-        classifier = Classifier(bundle, model.engine, model.device, model.threads, cache=_cache(settings), site=site)
+        classifier = open_model(bundle, model.engine, model.device, model.threads, cache=_cache(settings), site=site)
         classifier.self_check()
-        check_findings(bundle.labels)
+        if bundle.task == "segmentation":
+            check_structures(bundle.labels)
+        else:
+            check_findings(bundle.labels)
         check_findings_of_alerts(settings.alert, classifier)
     except (InferenceError, UnknownFinding) as error:
         raise CannotWork(f"model.bundle: {error}") from error

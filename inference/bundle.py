@@ -5,6 +5,9 @@
         {"labels": ["Atelectasis", ...],   findings, a subset of outputs, in the order of reports
          "outputs": ["Atelectasis", ...],  the name of each output of the network, in order; "" if unused.
                                            Optional, default: labels. May name more (e.g. "Pathology")
+         "task": "segmentation",           the network outlines structures: its output is a map for each of outputs.
+                                           Optional, default "classification"
+         "activation": "softmax",          the outputs exclude each other. Optional, default "sigmoid"
          "output": "logits",               or "probabilities" (foreign ONNX files). Optional
          "trained": true,                  false: every report says that the weights are untrained
          "input_size": [128, 128],         rows, columns of the network's input
@@ -15,6 +18,7 @@
                                 (inference/allowed.py) may be named unless the administrator pinned the digest.
     configs/calibration.json    optional, see inference/serving/calibration.py
     configs/gate.json           optional, see inference/serving/image_gate.py; with models/gate.safetensors
+    configs/structures.json     optional, of a segmentation, see inference/serving/structures.py
     configs/location.json       optional, see inference/serving/location_rule.py; with models/location.safetensors
     models/model.safetensors    the network's state dict (any float type; float32 in memory), or
     models/model.pt             the same, loaded with weights_only=True, or
@@ -57,6 +61,8 @@ class Bundle:
     labels: tuple[str, ...]
     outputs: tuple[str, ...]
     output_kind: str  # "logits" or "probabilities"
+    task: str  # "classification" or "segmentation"
+    activation: str  # "sigmoid" or "softmax": what makes probabilities of logits
     input_size: tuple[int, int]  # rows, columns
     input_channels: int
     test_time: tuple[str, ...]
@@ -86,12 +92,19 @@ class Bundle:
     @property
     def evaluated(self) -> bool:
         """Whether the calls were fitted and judged on labelled patients; not so for an imported model."""
+        if self.task == "segmentation":
+            return bool(self.structures)  # its thresholds come from pictures that were held out
         return int(self.calibration.get("format", 1)) > 1
 
     @cached_property
     def gate(self) -> dict[str, Any]:
         """configs/gate.json, or {} if the bundle has none."""
         return _read_optional(self.directory / "configs/gate.json")
+
+    @cached_property
+    def structures(self) -> dict[str, Any]:
+        """configs/structures.json, or {} if the bundle has none."""
+        return _read_optional(self.directory / "configs/structures.json")
 
     @cached_property
     def location(self) -> dict[str, Any]:
@@ -194,6 +207,8 @@ def _from_metadata(directory: Path, actual: str, pinned: bool) -> Bundle:
             labels=tuple(map(str, ours["labels"])),
             outputs=tuple(map(str, ours.get("outputs") or ours["labels"])),
             output_kind=str(ours.get("output", "logits")),
+            task=str(ours.get("task", "classification")),
+            activation=str(ours.get("activation", "sigmoid")),
             input_size=(int(rows), int(columns)),
             input_channels=int(ours.get("input_channels", 1)),
             test_time=tuple(map(str, ours.get("test_time", ()))),
@@ -212,6 +227,13 @@ def _check(bundle: Bundle) -> None:
         raise BundleError(f"{where}: labels must be distinct and among outputs; these are not: {strays}")
     if bundle.output_kind not in ("logits", "probabilities"):
         raise BundleError(f"{where}: output is {bundle.output_kind!r}, expected logits or probabilities")
+    if bundle.task not in ("classification", "segmentation"):
+        raise BundleError(f"{where}: task is {bundle.task!r}, expected classification or segmentation")
+    if bundle.activation not in ("sigmoid", "softmax"):
+        raise BundleError(f"{where}: activation is {bundle.activation!r}, expected sigmoid or softmax")
+    if bundle.task == "segmentation" and bundle.test_time:
+        raise BundleError(f"{where}: test_time is {list(bundle.test_time)}, but a segmentation has none: mirroring "
+                          "exchanges right and left")  # fmt: skip
     if set(bundle.test_time) - {"flip"}:
         raise BundleError(f'{where}: test_time is {list(bundle.test_time)}, but only "flip" is supported')
     if min(bundle.input_size) < 1 or max(bundle.input_size) > 4096:

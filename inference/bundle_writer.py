@@ -9,9 +9,8 @@ from safetensors.torch import save_file
 
 from inference import golden
 from inference.bundle import load_bundle
-from inference.preprocess import preprocess
 from inference.probability import sigmoid
-from inference.serving.classifier import Classifier
+from inference.serving.segmenter import open_model
 
 #: The fourteen labels of ChestX-ray14 (Wang et al., CVPR 2017), in the order of the outputs of published DenseNets such
 #: as CheXNet. `evaluation.data.FINDINGS` holds the same labels in the order of the manifests. Both orders are file
@@ -45,7 +44,7 @@ def base_metadata(
 
 def write_bundle(
     directory: Path, metadata: dict[str, Any], inference: dict[str, Any], state: dict[str, torch.Tensor] | None,
-    calibration: dict[str, Any] | None = None,
+    calibration: dict[str, Any] | None = None, structures: dict[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """Write the files of a bundle, and the answer to its golden input.
 
@@ -53,7 +52,8 @@ def write_bundle(
     """
     for folder in ("configs", "models", "docs"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
-    parts = {"metadata": metadata, "inference": inference, "calibration": calibration}
+    parts = {"metadata": metadata, "inference": inference, "calibration": calibration,
+             "structures": structures}  # fmt: skip
     for name, content in parts.items():
         if content is not None:
             (directory / f"configs/{name}.json").write_text(json.dumps(content, indent=2) + "\n")
@@ -70,8 +70,7 @@ def write_golden(directory: Path, tolerance: float = golden.TOLERANCE) -> None:
     golden.write_files(directory, {}, tolerance)
     bundle = load_bundle(directory)
     onnx = bundle.weights.suffix == ".onnx"
-    classifier = Classifier(bundle, "openvino" if onnx else "torch", "cpu", precision="f32")
-    batch = preprocess(classifier.transform, golden.read_input(bundle))[None]
-    probabilities = sigmoid(classifier.run(batch).logits[0])
+    model = open_model(bundle, "openvino" if onnx else "torch", "cpu", precision="f32")
+    probabilities = sigmoid(model.golden_logits()[0])
     named = {name: round(float(p), 6) for name, p in zip(bundle.outputs, probabilities, strict=True) if name}
     golden.write_files(directory, named, tolerance)

@@ -3,7 +3,8 @@
 Running it shows at each start whether the engine still computes what the network was trained to compute.
 
 golden/input.npy       uint8 [rows, columns]
-golden/expected.json   {"probabilities": {"Effusion": 0.1234, ...},   sigmoid of the outputs, before calibration
+golden/expected.json   {"probabilities": {"Effusion": 0.1234, ...},   sigmoid of the outputs, before calibration; of a
+                                                               segmentation, the mean over the places of its maps
                         "tolerance": 0.03}                            largest difference allowed: bf16 is less exact
 """
 

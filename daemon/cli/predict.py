@@ -12,6 +12,7 @@ from PIL import UnidentifiedImageError
 from config.settings import Settings
 from daemon import translate, wiring
 from daemon.cli import tables
+from daemon.cli.outlines import write_masks
 from daemon.decisions import CannotWork
 from daemon.pipeline import SIZE_HINT
 from dicom_io.image.decode import decode
@@ -55,9 +56,14 @@ def predict(
         view = projection(header) if header else ""  # only DICOM files can name one
         prediction = refused(reason) if pixels is None else classifier.predict([pixels], [view])[0]
         answer = prediction.to_json(str(file), classifier.model)
+        if header and prediction.outlined:
+            answer = translate.with_areas(answer, header, prediction)
         if explain and pixels is not None and prediction.analysed:
             taken[file.stem] += 1
             name = file.stem if taken[file.stem] == 1 else f"{file.stem}-{taken[file.stem]}"
+            if not isinstance(classifier, Classifier):
+                results.append(write_masks(explain, name, pixels, prediction.outlined, answer))
+                continue
             found = _located(classifier, pixels, prediction, method, precision)
             write_contours(explain, name, pixels, found)
             answer = with_locations(answer, translate.located_in_file(header, pixels.shape, found) if header else found)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from daemon.cli.site.calibration import evaluate_site
 
 if TYPE_CHECKING:
     from inference.training.recipe import Recipe
+    from inference.training.segmentation.outline_recipe import OutlineRecipe
 
 Data = Annotated[Path, typer.Option(help="The folder with the manifests and images.", exists=True, file_okay=False)]
 
@@ -30,14 +31,21 @@ def train(
     track: Annotated[bool, typer.Option(help="Track the run with MLflow.")] = True,
 ) -> None:
     """Train a network on radiographs and write a calibrated bundle."""
+    from inference.training.segmentation.train_outlines import train_outlines
     from inference.training.tracking import MlflowTracker
     from inference.training.train import train as run
 
+    part = None if fold < 0 else fold
+    if outlines := _read_outline_recipe(recipe):
+        say_pin(
+            tried(lambda: train_outlines(data, out, outlines, fold=part, folds=folds, device=device, threads=threads))
+        )
+        return
     chosen = _read_recipe(recipe)
     note = out.with_name(f"{out.name}.training") / "mlflow-run"
     tracker = tried(lambda: MlflowTracker(uri=tracking_uri, note=note)) if track else None
     bundle = tried(
-        lambda: run(data, out, chosen, fold=None if fold < 0 else fold, folds=folds, device=device, threads=threads,
+        lambda: run(data, out, chosen, fold=part, folds=folds, device=device, threads=threads,
                     tracker=tracker)
     )  # fmt: skip
     say_pin(bundle)
@@ -80,9 +88,13 @@ def evaluate(
     from inference.evaluation.evaluation_page import evaluation_markdown
 
     part = None if fold < 0 else fold
-    result = tried(
-        lambda: run(data, load_bundle(bundle or DEFAULT), out, fold=part, folds=folds, rounds=rounds, others=others)
-    )
+    opened = tried(lambda: load_bundle(bundle or DEFAULT))
+    if opened.task == "segmentation":
+        from daemon.cli.outlines import evaluate_segmentation
+
+        evaluate_segmentation(data, opened, out, as_json)
+        return
+    result = tried(lambda: run(data, opened, out, fold=part, folds=folds, rounds=rounds, others=others))
     typer.echo(json.dumps(result, indent=1, default=float) if as_json else evaluation_markdown(result))
 
 
@@ -220,10 +232,32 @@ def calls(
 
 
 def _read_recipe(file: Path | None) -> "Recipe":
-    """Return the recipe with the changes in a JSON file. Raises BadParameter."""
+    """Return the recipe of a classification with the changes in a JSON file. Raises BadParameter."""
     from inference.training.recipe import Recipe
 
     try:
-        return Recipe(**(json.loads(file.read_text()) if file else {}))
+        return Recipe(**_changes(file))
     except (TypeError, ValueError) as fault:
         raise typer.BadParameter(f"{file}: {fault}") from None
+
+
+def _read_outline_recipe(file: Path | None) -> "OutlineRecipe | None":
+    """Return the recipe in a JSON file whose "task" is "segmentation"; None for another. Raises BadParameter."""
+    from inference.training.segmentation.outline_recipe import OutlineRecipe
+
+    changes = _changes(file)
+    try:
+        return OutlineRecipe(**changes) if changes.get("task") == "segmentation" else None
+    except (TypeError, ValueError) as fault:
+        raise typer.BadParameter(f"{file}: {fault}") from None
+
+
+def _changes(file: Path | None) -> dict[str, Any]:
+    """Return what a JSON file changes of a recipe; {} without a file. Raises BadParameter."""
+    try:
+        found = json.loads(file.read_text()) if file else {}
+    except ValueError as fault:
+        raise typer.BadParameter(f"{file}: {fault}") from None
+    if not isinstance(found, dict):
+        raise typer.BadParameter(f"{file} holds a {type(found).__name__}, expected an object")
+    return found

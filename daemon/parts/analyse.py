@@ -24,7 +24,7 @@ from daemon.runtime.limits import limit_memory
 from daemon.runtime.shared import Shared
 from daemon.runtime.stopping import on_sigterm
 from daemon.runtime.vitals import DATABASE_SECONDS, WAITING_SECONDS, Vital
-from inference.serving.classifier import Classifier
+from inference.serving.segmenter import Model
 from storage.errors import DatabaseUnavailable
 from storage.journal import Journal
 from storage.records import AnalysisOutcome, ResultObject, Study
@@ -87,7 +87,7 @@ class Analyser:
         shared: Shared,
         journal: Journal,
         spool: Spool,
-        classifier: Classifier,
+        classifier: Model,
         vital: Vital,
     ):
         self._settings, self._shared, self._vital = settings, shared, vital

@@ -90,8 +90,12 @@ class Classifier:
 
         Raises SelfCheckFailed if it is too large, BundleError if the bundle has no golden input.
         """
+        return golden.compare(self.bundle, self.golden_logits(), self.engine.name)
+
+    def golden_logits(self) -> Image:
+        """Return the logits [1, outputs] for the golden input. Raises BundleError if the bundle has none."""
         batch = preprocess(self.transform, golden.read_input(self.bundle))[None]
-        return golden.compare(self.bundle, self.run(batch).logits, self.engine.name)
+        return self.run(batch).logits
 
     def summary(self, predictions: Sequence[Prediction]) -> Prediction:
         """Return the answer for a study from those for its images, see `study_summary`."""
