@@ -12,6 +12,7 @@
          "trained": true,                  false: every report says that the weights are untrained
          "input_size": [128, 128],         rows, columns of the network's input
          "input_channels": 1,              optional, default 1
+         "channels": 3,                    the preprocessing takes colour, [rows, columns, 3]. Optional, default 1
          "test_time": ["flip"]}            optional: the mirrored picture is run too, and the logits are averaged
     configs/inference.json      "preprocessing": a monai.transforms.Compose that takes float32 [rows, columns] in 0..1
                                 and returns float32 [channels, S, S]; "network_def": a network. Only listed classes
@@ -65,6 +66,7 @@ class Bundle:
     activation: str  # "sigmoid" or "softmax": what makes probabilities of logits
     input_size: tuple[int, int]  # rows, columns
     input_channels: int
+    channels: int  # of the picture that the preprocessing takes: 1, [rows, columns], or 3, [rows, columns, 3]
     test_time: tuple[str, ...]
     metadata: dict[str, Any]
 
@@ -211,6 +213,7 @@ def _from_metadata(directory: Path, actual: str, pinned: bool) -> Bundle:
             activation=str(ours.get("activation", "sigmoid")),
             input_size=(int(rows), int(columns)),
             input_channels=int(ours.get("input_channels", 1)),
+            channels=int(ours.get("channels", 1)),
             test_time=tuple(map(str, ours.get("test_time", ()))),
             metadata=metadata,
         )
@@ -229,6 +232,8 @@ def _check(bundle: Bundle) -> None:
         raise BundleError(f"{where}: output is {bundle.output_kind!r}, expected logits or probabilities")
     if bundle.task not in ("classification", "segmentation"):
         raise BundleError(f"{where}: task is {bundle.task!r}, expected classification or segmentation")
+    if bundle.channels not in (1, 3):
+        raise BundleError(f"{where}: channels is {bundle.channels}, expected 1 (grey) or 3 (red, green, blue)")
     if bundle.activation not in ("sigmoid", "softmax"):
         raise BundleError(f"{where}: activation is {bundle.activation!r}, expected sigmoid or softmax")
     if bundle.task == "segmentation" and bundle.test_time:

@@ -17,6 +17,9 @@ from inference.evaluation.outlines import read_outlined
 from inference.prediction import Outlined
 from inference.serving.segmenter import Segmenter
 
+#: Of the table of `hilum predict` for a segmentation.
+COLUMNS = ["file", "structure", "count", "area_pixels", "area_share", "share_of", "not_analysed_because"]
+
 
 def evaluate_segmentation(data: Path, bundle: Bundle, out: Path | None, as_json: bool) -> None:
     """Print what a segmentation is worth on outlined pictures; write evaluation.json and .md to `out`, if given."""
@@ -27,6 +30,16 @@ def evaluate_segmentation(data: Path, bundle: Bundle, out: Path | None, as_json:
         (out / "evaluation.json").write_text(content + "\n")
         (out / "evaluation.md").write_text(table + "\n")
     typer.echo(content if as_json else table)
+
+
+def rows_of(results: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return a row of the table of `hilum predict` for each structure, and for each file that was not analysed."""
+    rows = []
+    for result in results:
+        file, reason = Path(result["file"]).name, result.get("reason", "")
+        for row in result.get("structures") or [{}]:
+            rows.append({"file": file, "not_analysed_because": reason, **{key: row.get(key) for key in COLUMNS[1:-1]}})
+    return rows
 
 
 def write_masks(

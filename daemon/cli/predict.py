@@ -12,7 +12,7 @@ from PIL import UnidentifiedImageError
 from config.settings import Settings
 from daemon import translate, wiring
 from daemon.cli import tables
-from daemon.cli.outlines import write_masks
+from daemon.cli.outlines import COLUMNS, rows_of, write_masks
 from daemon.decisions import CannotWork
 from daemon.pipeline import SIZE_HINT
 from dicom_io.image.decode import decode
@@ -50,7 +50,7 @@ def predict(
     results = []
     taken = Counter[str]()
     for file, named in _files(paths):
-        pixels, reason, header = read(file, settings)
+        pixels, reason, header = read(file, settings, classifier.bundle.channels)
         if reason == NO_IMAGE and not (named or file.suffix.lower() in IMAGES):
             continue
         view = projection(header) if header else ""  # only DICOM files can name one
@@ -99,22 +99,24 @@ def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
             yield path, True
 
 
-def read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str, Header | None]:
+def read(file: Path, settings: Settings, channels: int = 1) -> tuple[np.ndarray | None, str, Header | None]:
     """Return the picture, float32 [rows, columns] in 0..1, "", and the header of a DICOM file.
+
+    With three `channels`, a PNG or JPEG file is read in colour, [rows, columns, 3].
 
     Where there is no picture: None, why the file is not analysed, and None.
     """
     try:
-        return _read(file, settings)
+        return _read(file, settings, channels)
     except OSError as error:
         return None, f"the file cannot be read: {error.strerror or type(error).__name__}", None
 
 
-def _read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str, Header | None]:
+def _read(file: Path, settings: Settings, channels: int) -> tuple[np.ndarray | None, str, Header | None]:
     try:
         header = read_header(file)
     except NotDicom:
-        return *read_picture(file), None
+        return *read_picture(file, channels), None
     except NoPicture as refusal:
         return None, str(refusal), None
     verdict = select(header, translate.selection_rules(settings.select))
@@ -126,10 +128,10 @@ def _read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str, Heade
         return None, str(refusal), None
 
 
-def read_picture(file: Path) -> tuple[np.ndarray | None, str]:
+def read_picture(file: Path, channels: int = 1) -> tuple[np.ndarray | None, str]:
     """Return a PNG or JPEG file as training reads it, and ""; or None and why it is not analysed."""
     try:
-        return display_values(file.read_bytes(), file.name), ""
+        return display_values(file.read_bytes(), file.name, channels), ""
     except DataError as error:
         strange = isinstance(error.__cause__, UnidentifiedImageError)
         return None, NO_IMAGE if strange else f"the picture cannot be read: {error.__cause__}"
@@ -156,6 +158,9 @@ def show(results: Sequence[Any], as_json: bool, one: bool = False) -> None:
     """Print the results as a table or as a JSON array. With `one`, for a single file, print its JSON object only."""
     if as_json:
         tables.print_json(results[0] if one else results)
+        return
+    if any("structures" in result for result in results):
+        tables.show(rows_of(results), COLUMNS)
         return
     rows = [
         {

@@ -27,7 +27,7 @@ def evaluate_outlines(table: OutlinedTable, segmenter: Segmenter) -> dict[str, A
     rows: dict[str, list[tuple[float, float, int, int]]] = {label: [] for label in labels}
     refused, counted = 0, {s.label for s in segmenter.structures.all if s.counted}
     for picture in table.rows:
-        pixels, regions = picture.read()
+        pixels, regions = picture.read(segmenter.bundle.channels)
         (prediction,) = segmenter.predict([pixels])
         refused += not prediction.analysed
         for found in prediction.outlined:

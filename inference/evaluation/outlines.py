@@ -33,14 +33,16 @@ class OutlinedPicture:
     patient_id: str
     masks: tuple[Path, ...]
 
-    def read(self) -> tuple[Image, Numbers]:
+    def read(self, channels: int = 1) -> tuple[Image, Numbers]:
         """Return the picture, float32 [rows, columns], and the numbers of its regions, [structures, rows, columns].
+
+        With three `channels` the picture is in colour, [rows, columns, 3].
 
         Raises DataError.
         """
-        picture = display_values(_content(self.file), self.file.name)
+        picture = display_values(_content(self.file), self.file.name, channels)
         regions = [_numbers(path) for path in self.masks]
-        other = [path.name for path, mask in zip(self.masks, regions, strict=True) if mask.shape != picture.shape]
+        other = [path.name for path, mask in zip(self.masks, regions, strict=True) if mask.shape != picture.shape[:2]]
         if other:
             raise DataError(f"{self.file} has {list(picture.shape)} pixels, but these masks have not: {other}")
         return picture, np.stack(regions)

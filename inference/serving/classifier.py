@@ -9,7 +9,7 @@ from inference import golden
 from inference.bundle import Bundle
 from inference.outputs import Outputs
 from inference.prediction import Prediction, refused, study_summary
-from inference.preprocess import Image, build, check_image, preprocess, preprocess_all
+from inference.preprocess import Image, build, check_image, in_colour, preprocess, preprocess_all
 from inference.probability import log_odds
 from inference.serving.calibration import Calibration
 from inference.serving.engines import open_engine
@@ -53,6 +53,7 @@ class Classifier:
         it is constant, if it has values that are not finite, or if the bundle's gate rejects it. Raises BadImage for an
         array of another type or shape.
         """
+        images = [in_colour(image, self.bundle.channels) for image in images]
         faults = [fault(image) for image in images]
         good = [image for image, reason in zip(images, faults, strict=True) if not reason]
         known = [view for view, reason in zip(views or [""] * len(images), faults, strict=True) if not reason]
@@ -68,7 +69,8 @@ class Classifier:
     def run(self, batch: Image) -> Outputs:
         """Return the Outputs for preprocessed pictures [n, channels, S, S].
 
-        They hold logits even if the network ends in a sigmoid.
+        They hold logits even if the network ends in a sigmoid; of outputs that exclude each other (softmax), the
+        log-odds of each against all others.
 
         If the bundle asks for test-time mirroring, the logits are averaged over the picture and its mirror image;
         features and maps are those of the picture itself.
@@ -81,6 +83,10 @@ class Classifier:
 
     def _run(self, batch: Image) -> Outputs:
         outputs = self.engine.run(batch)
+        if self.bundle.output_kind == "logits" and self.bundle.activation == "softmax":
+            powers = np.exp(outputs.logits - outputs.logits.max(axis=1, keepdims=True))
+            logits = log_odds(powers / powers.sum(axis=1, keepdims=True))
+            return Outputs(np.asarray(logits, np.float32), outputs.features, outputs.maps)
         if self.bundle.output_kind == "probabilities":
             return Outputs(np.asarray(log_odds(outputs.logits), np.float32), outputs.features, outputs.maps)
         return outputs

@@ -13,7 +13,7 @@ from inference.arrays import Array, FloatArray
 from inference.bundle import Bundle
 from inference.errors import BundleError
 from inference.prediction import Prediction, refused
-from inference.preprocess import Image, build, preprocess, preprocess_all
+from inference.preprocess import Image, build, in_colour, preprocess, preprocess_all
 from inference.probability import log_odds, sigmoid
 from inference.serving.classifier import Classifier, fault
 from inference.serving.engines import open_engine
@@ -52,6 +52,7 @@ class Segmenter:
         Its `outlined` hold a mask of each structure, bool [rows, columns] of the picture. `views` makes no difference.
         A picture is refused, with a reason, as by `Classifier.predict`. Raises BadImage as that does.
         """
+        images = [in_colour(image, self.bundle.channels) for image in images]
         return [refused(reason) if (reason := fault(image)) else self._predict(image) for image in images]
 
     def _predict(self, image: Image) -> Prediction:

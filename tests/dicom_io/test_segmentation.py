@@ -12,8 +12,10 @@ from pydicom.dataset import Dataset
 
 from dicom_io.composite.analysis import Analysis, SourceImage
 from dicom_io.composite.codes import UnknownFinding
+from dicom_io.composite.options import ReportOptions
 from dicom_io.composite.structures import Mask, OutlinedStructure, check_structures
 from dicom_io.results.outlines.segmentation import KIND, segmentations
+from dicom_io.results.report import structured_report
 from tests.conftest import require
 from tests.support.sample_results import FAILED, FOUND, MODEL, STARTED, header, part10, read, save
 from tests.support.validators import iod_errors
@@ -97,6 +99,31 @@ def test_only_outlined_images_have_one() -> None:
     assert len({ds.SeriesInstanceUID for ds in read_back}) == 1
     assert len({one.sop_instance_uid for one in encoded}) == 2
     assert part10(encoded[0]) != part10(encoded[1])
+
+
+@pytest.mark.parametrize("outputs", [("sr",), ("sr", "seg"), ("sc", "sr", "seg")])
+@pytest.mark.parametrize("title", ["imaging-measurement-report", "ai-chest-radiograph-result"])
+def test_the_report_measures_what_was_outlined(outputs: tuple[str, ...], title: Any, tmp_path: Path) -> None:
+    """The report is valid; each structure has a group with its numbers, and refers to its segment if there is one."""
+    image = outlined_image()
+    options = ReportOptions(sr_title=title, outputs=outputs)
+    report = structured_report([image], MODEL, options, [], STARTED)
+    assert iod_errors(save(report, tmp_path / "sr.dcm")) == []
+    said, segmentation = str(read(report)), made(image).sop_instance_uid
+    assert (segmentation in said) == ("seg" in outputs)
+    assert said.count("Referenced Segmentation Frame") == (3 if "seg" in outputs else 0)
+    assert said.count("Number of separate regions") == 1
+    assert said.count("Share of the area of the image") == 3
+
+
+@pytest.mark.parametrize(("plane", "unit"), [("patient", "mm2"), ("detector", "{pixels}")])
+def test_square_millimetres_are_those_of_the_patient(plane: Any, unit: str) -> None:
+    """What was measured at the detector is not coded as an area in the patient; the words say where it holds."""
+    image = outlined_image()
+    outlined = tuple(replace(one, area_mm2=123.4, plane=plane) for one in image.outlined)
+    said = str(read(structured_report([replace(image, outlined=outlined)], MODEL, ReportOptions(), [], STARTED)))
+    assert (unit in said, "123.4" in said) == (True, plane == "patient")
+    assert f"cm2 {'in the patient' if plane == 'patient' else 'at the detector'}" in said
 
 
 def test_an_unknown_structure_is_named_at_the_start() -> None:

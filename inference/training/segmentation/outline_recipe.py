@@ -19,7 +19,7 @@ class OutlineRecipe:
     task: str = "segmentation"
     network: dict[str, Any] = field(default_factory=small_unet)
     size: int = 160  # pixels a side of the bundle's input
-    channels: int = 1
+    channels: int = 1  # of the pictures: 3 for colour
     epochs: int = 16
     batch: int = 8
     learning_rate: float = 3e-3
@@ -31,7 +31,7 @@ class OutlineRecipe:
 
     def network_def(self, outputs: int) -> dict[str, Any]:
         """Return the network's MONAI configuration with this number of outputs."""
-        return {**self.network, "out_channels": outputs}
+        return {**self.network, "in_channels": self.channels, "out_channels": outputs}
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as JSON values."""

@@ -22,7 +22,7 @@ from inference.serving.structures import without_small
 from inference.training.segmentation.outline_recipe import OutlineRecipe
 from inference.training.train import LICENCE, half
 
-THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # of which the best for the held out pictures is taken
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)  # of which the best for the held out pictures is taken
 
 
 def train_outlines(
@@ -55,14 +55,14 @@ def train_outlines(
 
 
 def _samples(table: OutlinedTable, recipe: OutlineRecipe) -> tuple[Array, list[Numbers], Array]:
-    """Return inputs [n, 1, S, S], the numbers of the regions at that size, and the share of each pixel inside."""
-    transform, inputs, regions, targets = build_from(standard_preprocessing(recipe.size)), [], [], []
+    """Return inputs [n, channels, S, S], the numbers of the regions at that size, and each pixel's share inside."""
+    transform, inputs, regions, targets = build_from(standard_preprocessing(recipe.size, recipe.channels)), [], [], []
     for row in table.rows:
-        picture, numbers = row.read()
+        picture, numbers = row.read(recipe.channels)
         inputs.append(preprocess(transform, picture))
         inside = torch.from_numpy((numbers > 0).astype(np.float32))[None]
         targets.append(F.interpolate(inside, (recipe.size, recipe.size), mode="area")[0].numpy())
-        down, across = (((np.arange(recipe.size) + 0.5) * side / recipe.size).astype(int) for side in picture.shape)
+        down, across = (((np.arange(recipe.size) + 0.5) * side / recipe.size).astype(int) for side in picture.shape[:2])
         regions.append(numbers[:, down[:, None], across])
     return np.stack(inputs), regions, np.stack(targets)
 
@@ -148,13 +148,17 @@ def _write(
     name: str, version: str,
 ) -> None:  # fmt: skip
     labels = table.structures
-    metadata = base_metadata(name, version, f"Outlines: {', '.join(labels)}.", labels, recipe.size, trained=True)
+    metadata = base_metadata(name, version, f"Outlines: {', '.join(labels)}.", labels, recipe.size, True,
+                             recipe.channels)  # fmt: skip
     metadata["task"] = "Segmentation of radiographs"
     answer = metadata["network_data_format"]["outputs"]["pred"]
     answer |= {"format": "segmentation", "spatial_shape": [recipe.size, recipe.size]}
-    metadata["hilum"] |= {"task": "segmentation"}
+    metadata["hilum"] |= {"task": "segmentation"} | ({"channels": 3} if recipe.channels == 3 else {})
     metadata["training"] = recipe.to_json() | {"pictures": len(table.rows)}
-    inference = {"preprocessing": standard_preprocessing(recipe.size), "network_def": recipe.network_def(len(labels))}
+    inference = {
+        "preprocessing": standard_preprocessing(recipe.size, recipe.channels),
+        "network_def": recipe.network_def(len(labels)),
+    }
     write_bundle(out, metadata, inference, half(network.state_dict()), structures=structures)
     (out / "LICENSE").write_text(LICENCE)
     card = out / "docs/README.md"
