@@ -51,7 +51,7 @@ def test_masks_are_written(drawn: Path, tmp_path: Path) -> None:
 
 
 def test_areas_of_a_dicom_file_are_in_its_pixels(tmp_path: Path) -> None:
-    """A large image is reduced before it is analysed; areas count its stored pixels, and say in which plane they lie."""
+    """A large image is reduced before it is analysed; areas count its stored pixels, and name their plane."""
     levels, _ = draw_chest(SEED, "mass", 0, 2100, 2060)
     spacing = {"ImagerPixelSpacing": [0.2, 0.2], "PixelSpacing": [0.2, 0.2]}
     write(tmp_path / "a.dcm", levels, BitsStored=12, WindowCenter=2048, WindowWidth=4096, **spacing)

@@ -121,9 +121,10 @@ def test_square_millimetres_are_those_of_the_patient(plane: Any, unit: str) -> N
     """What was measured at the detector is not coded as an area in the patient; the words say where it holds."""
     image = outlined_image()
     outlined = tuple(replace(one, area_mm2=123.4, plane=plane) for one in image.outlined)
-    said = str(read(structured_report([replace(image, outlined=outlined)], MODEL, ReportOptions(), [], STARTED)))
+    report = structured_report([replace(image, outlined=outlined)], MODEL, ReportOptions(), [], STARTED)
+    said = str(read(report))
     assert (unit in said, "123.4" in said) == (True, plane == "patient")
-    assert f"cm2 {'in the patient' if plane == 'patient' else 'at the detector'}" in said
+    assert f"cm2 {'in the patient' if plane == 'patient' else 'at the detector'}".encode() in report.data
 
 
 def test_an_unknown_structure_is_named_at_the_start() -> None:
