@@ -21,6 +21,7 @@ MODULES = {
     "sr": "dicom_io.results.report",
     "sc": "dicom_io.results.secondary_capture",
     "gsps": "dicom_io.results.presentation_state",
+    "seg": "dicom_io.results.outlines.segmentation",
     "kos": "dicom_io.results.key_objects",
     "pdf": "dicom_io.results.encapsulated_pdf",
     "rejection-note": "dicom_io.results.rejection_note",  # last: it depends on what the others made

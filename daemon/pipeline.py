@@ -48,7 +48,7 @@ from storage.spool import Spool
 
 if TYPE_CHECKING:  # the receiver and the couriers import this module too, and must not load torch
     from inference.prediction import Prediction
-    from inference.serving.classifier import Classifier
+    from inference.serving.segmenter import Model
 
 
 # A picture is decoded to at least twice this many pixels a side. A Secondary Capture shows that many, and no network
@@ -151,7 +151,7 @@ def _selected(image: ReadImage, verdict: Verdict) -> ExaminedImage:
 
 
 def classify(
-    studies: Sequence[tuple[ExaminedImage, ...]], classifier: Classifier, batch: int
+    studies: Sequence[tuple[ExaminedImage, ...]], classifier: Model, batch: int
 ) -> list[tuple[ExaminedImage, ...]]:
     """Return the same images with predictions. The network gets up to `batch` images at a time, across studies."""
     seen = [(image.pixels, image.view) for study in studies for image in study if image.pixels is not None]
@@ -175,7 +175,7 @@ def _with_prediction(image: ExaminedImage, predictions: Iterator[Prediction]) ->
 
 
 def opinions(
-    studies: Sequence[tuple[ReadImage, ...]], route: Route, classifier: Classifier, batch: int
+    studies: Sequence[tuple[ReadImage, ...]], route: Route, classifier: Model, batch: int
 ) -> list[ModelOpinion]:  # fmt: skip
     """Return what the model of this route makes of each study."""
     seen = classify([selected(images, route) for images in studies], classifier, batch)
@@ -243,7 +243,7 @@ def model_outcome(
     )
 
 
-def _instance_outcome(image: ExaminedImage, classifier: Classifier) -> InstanceOutcome:
+def _instance_outcome(image: ExaminedImage, classifier: Model) -> InstanceOutcome:
     name = image.instance.sop_instance_uid
     result = result_with_locations(name, image.header, image.pixels, image.prediction, classifier)
     return InstanceOutcome(image.instance.id, image.verdict, image.reason, result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from config.models import ModelSettings
@@ -22,10 +23,12 @@ from dicom_io.composite.analysis import (
     Side,
     SourceImage,
 )
+from dicom_io.composite.structures import OutlinedStructure, Plane
 from dicom_io.image.header import Header
 from dicom_io.image.orientation import Side as StatedSide
-from dicom_io.image.orientation import orientation, stored_points
+from dicom_io.image.orientation import orientation, reduction, stored_mask, stored_points
 from dicom_io.image.selection import SelectionRules, projection, stated_view
+from dicom_io.image.spacing import spacing
 from dicom_io.image.subject import subject_digest
 from dicom_io.radiographs import radiograph_class
 from dicom_io.services.store_scp import Arrived
@@ -33,9 +36,9 @@ from storage.analyses import EarlierObject, ResultObject, UsedModel
 from storage.records import ReceivedObject, Spooled, Study
 
 if TYPE_CHECKING:
-    from inference.prediction import Prediction
-    from inference.serving.classifier import Classifier
+    from inference.prediction import Outlined, Prediction
     from inference.serving.location import Located
+    from inference.serving.segmenter import Model
 
 
 def received_object(header: Header, arrived: Arrived, spooled: Spooled) -> ReceivedObject:
@@ -88,17 +91,18 @@ def selection_rules(select: SelectSettings, model: ModelSettings | None = None) 
     )
 
 
-def used_model(name: str, classifier: Classifier) -> UsedModel:
+def used_model(name: str, classifier: Model) -> UsedModel:
     """Return a model as the journal names it."""
     bundle = classifier.bundle
-    return UsedModel(name, bundle.name, bundle.version, bundle.digest, classifier.calibration.site.digest)
+    return UsedModel(name, bundle.name, bundle.version, bundle.digest, classifier.model.get("site_calibration", ""))
 
 
-def model_identity(classifier: Classifier) -> ModelIdentity:
+def model_identity(classifier: Model) -> ModelIdentity:
     """Return what a report says about the model."""
     bundle = classifier.bundle
+    site = classifier.model.get("site_calibration", "")
     return ModelIdentity(name=bundle.name, version=bundle.version, digest=bundle.digest, trained=bundle.trained,
-                         evaluated=bundle.evaluated, site_calibration=classifier.calibration.site.digest)  # fmt: skip
+                         evaluated=bundle.evaluated, task=bundle.task, site_calibration=site)  # fmt: skip
 
 
 def acquisition(header: Header) -> dict[str, str]:
@@ -126,10 +130,42 @@ def source_image(header: Header, prediction: Prediction | None, reason: str, rem
     )  # fmt: skip
     if prediction is None or not prediction.analysed:
         return image
+    if prediction.outlined:
+        return replace(image, outlined=outlined_structures(header, prediction))
     findings = finding_results(prediction)
     named = {result.finding for result in findings}
     others = tuple(f.finding for f in prediction.findings if f.finding not in named)
     return replace(image, findings=findings, pathology=_pathology(prediction), not_assessed=others)
+
+
+def outlined_structures(header: Header, prediction: Prediction) -> tuple[OutlinedStructure, ...]:
+    """Return what a segmentation outlined in an image, in pixels of the file and, where they are known, in mm2."""
+    return tuple(_outlined(header, one) for one in prediction.outlined)
+
+
+def _outlined(header: Header, one: Outlined) -> OutlinedStructure:
+    area, plane = area_of(header, one)
+    pixels = one.area_pixels * reduction(header, one.mask.shape) ** 2
+    return OutlinedStructure(one.structure, one.mask, pixels, one.count, one.share, one.share_of, area, plane,
+                             partial(stored_mask, header, one.mask))  # fmt: skip
+
+
+def area_of(header: Header, one: Outlined) -> tuple[float | None, Plane]:
+    """Return an outlined area in mm2, and the plane in which it holds; None and "" where the header leaves it open."""
+    found = spacing(header)
+    if found is None:
+        return None, ""
+    pixels = one.area_pixels * reduction(header, one.mask.shape) ** 2
+    return pixels * found.row * found.column, found.plane
+
+
+def with_areas(answer: dict[str, Any], header: Header, prediction: Prediction) -> dict[str, Any]:
+    """Return the answer for a DICOM file with its areas in pixels of the file, and in mm2 where they are known."""
+    rows = []
+    for row, one in zip(answer["structures"], outlined_structures(header, prediction), strict=True):
+        measured = {"area_mm2": round(one.area_mm2, 1), "plane": one.plane} if one.area_mm2 is not None else {}
+        rows.append(row | {"area_pixels": one.area_pixels} | measured)
+    return answer | {"structures": rows}
 
 
 def _side(header: Header) -> Side:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dicom_io.services.store_scp import Callbacks, StoreScp
     from dicom_io.services.store_scu import Sender
     from inference.bundle import Bundle
-    from inference.serving.classifier import Classifier
+    from inference.serving.segmenter import Model
     from inference.serving.site_calibration import SiteCalibration
 
 
@@ -148,25 +148,29 @@ def open_models(settings: Settings) -> Models:
     return models
 
 
-def open_classifier(settings: Settings, model: ModelSettings | None = None) -> Classifier:
+def open_classifier(settings: Settings, model: ModelSettings | None = None) -> Model:
     """Load a model, by default the first one in use, and check it against its golden input.
 
     Raises CannotWork if the bundle or the site's calibration is missing, has another digest than the pinned one, or
     does not load, and if the bundle does not give the golden results.
     """
     from dicom_io.composite.codes import UnknownFinding, add_findings, check_findings
+    from dicom_io.composite.structures import check_structures
     from inference.errors import InferenceError
-    from inference.serving.classifier import Classifier
+    from inference.serving.segmenter import open_model
 
     model = model or settings.model_in_use()
     bundle = open_bundle(model)
     site = _site_calibration(model, bundle)
     try:
-        classifier = Classifier(bundle, model.engine, model.device, model.threads, cache=_cache(settings), site=site)
+        classifier = open_model(bundle, model.engine, model.device, model.threads, cache=_cache(settings), site=site)
         classifier.self_check()
         if model.findings:
             add_findings(Path(model.findings))
-        check_findings(bundle.labels)
+        if bundle.task == "segmentation":
+            check_structures(bundle.labels)
+        else:
+            check_findings(bundle.labels)
     except (InferenceError, UnknownFinding) as error:
         raise CannotWork(f"{_key(model)}.bundle: {error}") from error
     return classifier

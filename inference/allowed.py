@@ -10,6 +10,7 @@ from typing import Any
 from inference.errors import BundleForbidden
 
 _NETWORKS = (
+    "BasicUNet", "UNet",
     "DenseNet", "DenseNet121", "DenseNet169", "DenseNet201", "DenseNet264", "EfficientNet", "EfficientNetBN", "ResNet",
     "SEResNet50", "SEResNet101", "SEResNet152", "SEResNext50", "SEResNext101", "SENet154",
     "resnet10", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",

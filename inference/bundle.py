@@ -5,11 +5,14 @@
         {"labels": ["Atelectasis", ...],   findings, a subset of outputs, in the order of reports
          "outputs": ["Atelectasis", ...],  the name of each output of the network, in order; "" if unused.
                                            Optional, default: labels. May name more (e.g. "Pathology")
+         "task": "segmentation",           the network outlines structures: its output is a map for each of outputs.
+                                           Optional, default "classification"
          "output": "logits",               of findings of which each can be there; "softmax": logits of a network of
                                            which exactly one output is right; "probabilities". Optional
          "trained": true,                  false: every report says that the weights are untrained
          "input_size": [128, 128],         rows, columns of the network's input
          "input_channels": 1,              optional, default 1
+         "channels": 3,                    the preprocessing takes colour, [rows, columns, 3]. Optional, default 1
          "test_time": ["flip"]}            optional: the mirrored picture is run too, and the logits are averaged
     configs/inference.json      "preprocessing": a monai.transforms.Compose that takes float32 [rows, columns] in 0..1
                                 and returns float32 [channels, S, S]; "network_def": a network. Only listed classes
@@ -17,6 +20,7 @@
                                 other ids are for MONAI's own tools, see inference/workflow/ids.py
     configs/calibration.json    optional, see inference/serving/calibration.py
     configs/gate.json           optional, see inference/serving/image_gate.py; with models/gate.safetensors
+    configs/structures.json     optional, of a segmentation, see inference/serving/structures.py
     configs/location.json       optional, see inference/serving/location_rule.py; with models/location.safetensors
     models/model.safetensors    the network's state dict (any float type; float32 in memory), or
     models/model.pt             the same, loaded with weights_only=True, or
@@ -62,8 +66,10 @@ class Bundle:
     labels: tuple[str, ...]
     outputs: tuple[str, ...]
     output_kind: str  # one of OUTPUT_KINDS
+    task: str  # "classification" or "segmentation"
     input_size: tuple[int, int]  # rows, columns
     input_channels: int
+    channels: int  # of the picture that the preprocessing takes: 1, [rows, columns], or 3, [rows, columns, 3]
     test_time: tuple[str, ...]
     metadata: dict[str, Any]
 
@@ -91,12 +97,19 @@ class Bundle:
     @property
     def evaluated(self) -> bool:
         """Whether the calls were fitted and judged on labelled patients; not so for an imported model."""
+        if self.task == "segmentation":
+            return bool(self.structures)  # its thresholds come from pictures that were held out
         return int(self.calibration.get("format", 1)) > 1
 
     @cached_property
     def gate(self) -> dict[str, Any]:
         """configs/gate.json, or {} if the bundle has none."""
         return _read_optional(self.directory / "configs/gate.json")
+
+    @cached_property
+    def structures(self) -> dict[str, Any]:
+        """configs/structures.json, or {} if the bundle has none."""
+        return _read_optional(self.directory / "configs/structures.json")
 
     @cached_property
     def location(self) -> dict[str, Any]:
@@ -199,8 +212,10 @@ def _from_metadata(directory: Path, actual: str, pinned: bool) -> Bundle:
             labels=tuple(map(str, ours["labels"])),
             outputs=tuple(map(str, ours.get("outputs") or ours["labels"])),
             output_kind=str(ours.get("output", "logits")),
+            task=str(ours.get("task", "classification")),
             input_size=(int(rows), int(columns)),
             input_channels=int(ours.get("input_channels", 1)),
+            channels=int(ours.get("channels", 1)),
             test_time=tuple(map(str, ours.get("test_time", ()))),
             metadata=metadata,
         )
@@ -217,6 +232,13 @@ def _check(bundle: Bundle) -> None:
         raise BundleError(f"{where}: labels must be distinct and among outputs; these are not: {strays}")
     if bundle.output_kind not in OUTPUT_KINDS:
         raise BundleError(f"{where}: output is {bundle.output_kind!r}, expected one of {', '.join(OUTPUT_KINDS)}")
+    if bundle.task not in ("classification", "segmentation"):
+        raise BundleError(f"{where}: task is {bundle.task!r}, expected classification or segmentation")
+    if bundle.channels not in (1, 3):
+        raise BundleError(f"{where}: channels is {bundle.channels}, expected 1 (grey) or 3 (red, green, blue)")
+    if bundle.task == "segmentation" and bundle.test_time:
+        raise BundleError(f"{where}: test_time is {list(bundle.test_time)}, but a segmentation has none: mirroring "
+                          "exchanges right and left")  # fmt: skip
     if set(bundle.test_time) - {"flip"}:
         raise BundleError(f'{where}: test_time is {list(bundle.test_time)}, but only "flip" is supported')
     if min(bundle.input_size) < 1 or max(bundle.input_size) > 4096:

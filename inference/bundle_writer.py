@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from inference import golden
 from inference.arrays import Array
 from inference.bundle import Bundle, load_bundle, strict_json
-from inference.preprocess import build, preprocess, preprocess_all
+from inference.preprocess import build, preprocess_all
 from inference.probability import sigmoid
-from inference.serving.classifier import Classifier
 from inference.serving.engines import open_engine
+from inference.serving.segmenter import open_model
 from inference.workflow.ids import described, workflow
 
 #: The fourteen labels of ChestX-ray14 (Wang et al., CVPR 2017), in the order of the outputs of published DenseNets such
@@ -51,18 +51,20 @@ def base_metadata(
 
 def write_bundle(
     directory: Path, metadata: dict[str, Any], inference: dict[str, Any], state: dict[str, torch.Tensor] | None,
-    calibration: dict[str, Any] | None = None,
+    calibration: dict[str, Any] | None = None, structures: dict[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """Write the files of a bundle, and the answer to its golden input.
 
-    What MONAI's own tools need is added, unless the network is an ONNX file, which they do not run. Pass None as
-    `state` if the weights are already in `directory`. Raises what `load_bundle` and `Classifier` raise.
+    What MONAI's own tools need is added to a classification, unless the network is an ONNX file, which they do not run.
+    Pass None as `state` if the weights are already in `directory`. Raises what `load_bundle` and `open_model` raise.
     """
     for folder in ("configs", "models", "docs"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
-    if "network_def" in inference:
-        inference = inference | workflow(metadata)
-    parts = {"metadata": described(metadata), "inference": inference, "calibration": calibration}
+    if structures is None:
+        inference = inference | (workflow(metadata) if "network_def" in inference else {})
+        metadata = described(metadata)
+    parts = {"metadata": metadata, "inference": inference, "calibration": calibration,
+             "structures": structures}  # fmt: skip
     for name, content in parts.items():
         if content is not None:
             (directory / f"configs/{name}.json").write_text(strict_json(content))
@@ -79,9 +81,8 @@ def write_golden(directory: Path, tolerance: float = golden.TOLERANCE) -> None:
     golden.write_files(directory, {}, tolerance)
     bundle = load_bundle(directory)
     onnx = bundle.weights.suffix == ".onnx"
-    classifier = Classifier(bundle, "openvino" if onnx else "torch", "cpu", precision="f32")
-    batch = preprocess(classifier.transform, golden.read_input(bundle))[None]
-    probabilities = sigmoid(classifier.run(batch).logits[0])
+    model = open_model(bundle, "openvino" if onnx else "torch", "cpu", precision="f32")
+    probabilities = sigmoid(model.golden_logits()[0])
     named = {name: round(float(p), 6) for name, p in zip(bundle.outputs, probabilities, strict=True) if name}
     golden.write_files(directory, named, tolerance)
 

@@ -3,7 +3,8 @@
 Running it shows at each start whether the engine still computes what the network was trained to compute.
 
 golden/input.npy       uint8 [rows, columns]
-golden/expected.json   {"probabilities": {"Effusion": 0.1234, ...},   sigmoid of the outputs, before calibration
+golden/expected.json   {"probabilities": {"Effusion": 0.1234, ...},   sigmoid of the outputs, before calibration; of a
+                                                               segmentation, the mean over the places of its maps
                         "tolerance": 0.03}                            largest difference allowed: bf16 is less exact
 """
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from inference.bundle import Bundle
 from inference.errors import BundleError, SelfCheckFailed
-from inference.preprocess import Image
+from inference.preprocess import Image, in_colour
 from inference.probability import sigmoid
 
 TOLERANCE = 0.03  # of a probability
@@ -40,7 +41,7 @@ def write_files(directory: Path, probabilities: dict[str, float], tolerance: flo
 
 
 def read_input(bundle: Bundle) -> Image:
-    """Return the golden picture as display values, float32 [rows, columns] in 0..1.
+    """Return the golden picture as display values, float32 [rows, columns] in 0..1, in colour if the bundle takes that.
 
     Raises BundleError if the bundle has no golden input.
     """
@@ -48,7 +49,7 @@ def read_input(bundle: Bundle) -> Image:
     if not path.is_file() or not (bundle.directory / "golden/expected.json").is_file():
         raise BundleError(f"{bundle.directory} has no golden input (golden/input.npy, golden/expected.json)")
     pixels = np.load(path, allow_pickle=False)
-    return np.asarray(pixels, np.float32) / np.float32(255)
+    return in_colour(np.asarray(pixels, np.float32) / np.float32(255), bundle.channels)
 
 
 def compare(bundle: Bundle, logits: Image, engine: str) -> float:

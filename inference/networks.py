@@ -1,4 +1,4 @@
-"""The network of a bundle in torch, which also returns its features and class activation maps."""
+"""The network of a bundle in torch, with its three outputs: logits, features and maps."""
 
 from typing import Any
 
@@ -106,20 +106,38 @@ class Mapped(nn.Module):
         return logits, features.mean((2, 3)), conv2d(features, self.head.weight[:, :, None, None])
 
 
-def mapped(bundle: Bundle) -> Mapped:
+class Outlining(nn.Module):
+    """A network that gives a map of logits for each structure, with the three outputs of `Mapped`.
+
+    The maps [n, k, h, w] are what the network gives, the logits [n, k] their means; features are empty (c = 0).
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        maps = self.network(batch)
+        return maps.mean((2, 3)), maps.new_zeros((len(batch), 0)), maps
+
+
+def mapped(bundle: Bundle) -> Mapped | Outlining:
     """Return the bundle's network with its three outputs, in eval mode.
 
-    Raises what `build_network` raises, and WeightsMismatch if the number of outputs differs from metadata.json.
+    Raises what `build_network` raises, and WeightsMismatch if the outputs differ from what metadata.json says.
     """
     example = torch.zeros((1, bundle.input_channels, *bundle.input_size))
     network = build_network(bundle)
+    outlines = bundle.task == "segmentation"
     with torch.inference_mode():
-        wrapped = Mapped(network, example)
-        logits, *_ = wrapped(example)
-    if logits.shape != (1, len(bundle.outputs)):
-        raise WeightsMismatch(f"{bundle.directory}: the network gives {list(logits.shape)}, but metadata.json names "
-                              f"{len(bundle.outputs)} outputs")  # fmt: skip
-    return wrapped.eval()
+        found = network(example).shape
+        if len(found) != (4 if outlines else 2) or found[:2] != (1, len(bundle.outputs)):
+            expected = (
+                f"a map for each of {len(bundle.outputs)} outputs" if outlines else f"{len(bundle.outputs)} outputs"
+            )
+            raise WeightsMismatch(f"{bundle.directory}: the network gives {list(found)}, but metadata.json names "
+                                  f"{expected}")  # fmt: skip
+        return Outlining(network).eval() if outlines else Mapped(network, example).eval()
 
 
 def _ending(network: nn.Module, example: torch.Tensor) -> tuple[nn.Module | None, nn.Linear | None]:

@@ -1,8 +1,11 @@
 """The classifier's answer for an image, and for a study."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from inference.probability import sigmoid
 
@@ -36,14 +39,36 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Outlined:
+    """One structure that a segmentation found in a picture."""
+
+    structure: str  # the label of the bundle
+    mask: npt.NDArray[np.bool_] = field(compare=False, repr=False)  # [rows, columns] of the picture
+    count: int | None  # how many regions the mask has; None where they are not counted
+    area_pixels: int  # of the mask, in pixels of the picture
+    share: float | None  # of the area of `share_of` that the mask covers; None where that is empty
+    share_of: str  # "picture", or labels of the bundle joined by " + "
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `hilum predict --json` says of the structure; the share is rounded to four decimals."""
+        counted = {} if self.count is None else {"count": self.count}
+        area = {"area_pixels": self.area_pixels, "area_share": _rounded(self.share), "share_of": self.share_of}
+        return {"structure": self.structure} | counted | area
+
+
+@dataclass(frozen=True)
 class Prediction:
-    """The answer for one image, or the summary of a study. If `analysed` is False, only `reason` is filled in."""
+    """The answer for one image, or the summary of a study. If `analysed` is False, only `reason` is filled in.
+
+    A classification has findings, a segmentation has structures that are outlined.
+    """
 
     analysed: bool
     reason: str = ""
     any_finding: Finding | None = None  # above if one of the findings is; near if one is near
     most_likely: Finding | None = None  # None unless any finding is above, and if the bundle has no rule for it
     findings: tuple[Finding, ...] = ()
+    outlined: tuple[Outlined, ...] = ()
 
     @property
     def pathology(self) -> bool | None:
@@ -65,6 +90,8 @@ class Prediction:
         head: dict[str, Any] = {"file": file, "analysed": self.analysed}
         if not self.analysed:
             return head | {"reason": self.reason, "model": model}
+        if self.outlined:
+            return head | {"structures": [one.to_json() for one in self.outlined], "model": model}
         likely, overall = self.most_likely, self.any_finding
         return head | {
             "pathology": self.pathology,

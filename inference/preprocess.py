@@ -33,7 +33,7 @@ class CentreSquare:
         return picture[..., top : top + side, left : left + side]
 
 
-def standard_preprocessing(size: int) -> dict[str, Any]:
+def standard_preprocessing(size: int, channels: int = 1) -> dict[str, Any]:
     """Return the configuration of the usual preprocessing.
 
     Each picture is resized to a square of `size` pixels by area, whatever its shape, then brought to mean 0 and
@@ -42,7 +42,7 @@ def standard_preprocessing(size: int) -> dict[str, Any]:
     return {
         "_target_": "monai.transforms.Compose",
         "transforms": [
-            {"_target_": "monai.transforms.EnsureChannelFirst", "channel_dim": "no_channel"},
+            {"_target_": "monai.transforms.EnsureChannelFirst", "channel_dim": -1 if channels == 3 else "no_channel"},
             {"_target_": "monai.transforms.Resize", "spatial_size": [size, size], "mode": "area"},
             {"_target_": "monai.transforms.NormalizeIntensity"},
         ],
@@ -75,10 +75,10 @@ def reduced(image: Image) -> Image:
     edge are cut off. The decoder of DICOM files reduces in the same order while it decodes, so that nothing is left to
     reduce here; the same picture from another kind of file becomes the same, bit for bit.
     """
-    factor = min(image.shape) // LEAST_SIDE
+    factor = min(image.shape[:2]) // LEAST_SIDE
     if factor < 2:
         return image
-    rows, columns = (side // factor * factor for side in image.shape)
+    rows, columns = (side // factor * factor for side in image.shape[:2])
     kept = image[:rows, :columns]
     across = kept[0::factor].copy()
     for offset in range(1, factor):
@@ -92,6 +92,8 @@ def reduced(image: Image) -> Image:
 
 def preprocess(transform: Transform, image: Image) -> Image:
     """Return the network's input, float32 [channels, S, S], for a picture, float32 [rows, columns] in 0..1.
+
+    A bundle of three channels takes [rows, columns, 3], see `in_colour`.
 
     The same pixels give the same result, bit for bit, whoever calls: torch computes in one thread, and MONAI's
     MetaTensor is switched off meanwhile. Raises BadImage.
@@ -109,13 +111,25 @@ def preprocess(transform: Transform, image: Image) -> Image:
     return np.ascontiguousarray(torch.as_tensor(picture).numpy(), dtype=np.float32)
 
 
+def in_colour(image: Image, channels: int) -> Image:
+    """Return a picture with the channels that a bundle takes: a grey one as three equal channels, colour as its mean.
+
+    Raises BadImage.
+    """
+    check_image(image)
+    if channels == 3:
+        return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+    return image if image.ndim == 2 else np.asarray(image.mean(axis=2), np.float32)
+
+
 def preprocess_all(transform: Transform, images: Sequence[Image]) -> Image:
     """Return the network's input for several pictures, at least one, as a batch, float32 [n, channels, S, S]."""
     return np.stack([preprocess(transform, image) for image in images])
 
 
 def check_image(image: Image) -> None:
-    """Raise BadImage for anything but a float32 picture [rows, columns] with at least one pixel."""
-    if not isinstance(image, np.ndarray) or image.ndim != 2 or image.dtype != np.float32 or min(image.shape) < 1:
+    """Raise BadImage for anything but a float32 picture [rows, columns], or [rows, columns, 3], with any pixel."""
+    fits = isinstance(image, np.ndarray) and (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3))
+    if not fits or image.dtype != np.float32 or min(image.shape) < 1:
         found = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
         raise BadImage(f"found {found}, expected float32 [rows, columns] with values in 0..1")

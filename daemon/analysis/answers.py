@@ -18,7 +18,7 @@ from storage.analyses import ResultObject
 from storage.records import Study
 
 if TYPE_CHECKING:  # the receiver and the couriers must not load torch
-    from inference.serving.classifier import Classifier
+    from inference.serving.segmenter import Model
 
 # Of a study in which no image is analysed: the images that a destination is told of, by what they seem to show and by
 # its `report_ignored`. Results are never answered: two programs that answer each other's results would never end.
@@ -29,7 +29,7 @@ def result_objects(
     study: Study,
     in_scope: Sequence[ExaminedImage],
     images: Sequence[ExaminedImage],
-    classifier: Classifier,
+    classifier: Model,
     destinations: Sequence[DestinationSettings],
     started: datetime,
     others: Collection[str] = (),
@@ -71,7 +71,7 @@ def _answered(
     return [([images[n] for n in numbers], told) for numbers, told in groups.items() if numbers]
 
 
-def _source_image(image: ExaminedImage, classifier: Classifier) -> SourceImage:
+def _source_image(image: ExaminedImage, classifier: Model) -> SourceImage:
     """Return an image as the result objects name it, with the picture and the place of its strongest finding."""
     return replace(
         translate.source_image(image.header, image.prediction, image.reason, image.remark),

@@ -15,7 +15,7 @@ from storage.records import Instance
 
 if TYPE_CHECKING:  # the receiver and the couriers must not load torch
     from inference.prediction import Prediction
-    from inference.serving.classifier import Classifier
+    from inference.serving.segmenter import Model
 
 
 @dataclass(frozen=True)
@@ -58,5 +58,5 @@ class ModelOpinion:
     """What one model makes of the images of a study."""
 
     route: Route
-    classifier: Classifier
+    classifier: Model
     images: tuple[ExaminedImage, ...]

@@ -9,27 +9,25 @@ from typing import TYPE_CHECKING
 from config.models import ModelSettings
 
 if TYPE_CHECKING:
-    from inference.serving.classifier import Classifier
+    from inference.serving.segmenter import Model
 
 
 class Models:
     """Classifiers by the names of their models. At most `limit` are in memory; the one used longest ago gives way."""
 
-    def __init__(
-        self, settings: Sequence[ModelSettings], load: Callable[[ModelSettings], Classifier], limit: int
-    ) -> None:
+    def __init__(self, settings: Sequence[ModelSettings], load: Callable[[ModelSettings], Model], limit: int) -> None:
         self._settings = {model.name: model for model in settings}
         self._load, self._limit = load, limit
-        self._loaded: OrderedDict[str, Classifier] = OrderedDict()
+        self._loaded: OrderedDict[str, Model] = OrderedDict()
 
-    def load_all(self) -> list[Classifier]:
+    def load_all(self) -> list[Model]:
         """Load every model, so that a bundle that cannot work is known before the first study comes.
 
         Raises what `load` raises.
         """
         return [self.classifier(name) for name in self._settings]
 
-    def classifier(self, name: str) -> Classifier:
+    def classifier(self, name: str) -> Model:
         """Return the classifier of a model, loaded again where it had to give way. Raises what `load` raises."""
         if name not in self._loaded:
             while len(self._loaded) >= self._limit:

@@ -16,13 +16,13 @@ from storage.records import Study
 from storage.spool import Spool
 
 if TYPE_CHECKING:
-    from inference.serving.classifier import Classifier
+    from inference.serving.segmenter import Model
 
 NOT_PROCESSED = "the software could not process it; the PACS administrator can see why"
 
 
 def notices(
-    study: Study, spool: Spool, routes: Sequence[Route], classifier: Callable[[str], Classifier], started: datetime
+    study: Study, spool: Spool, routes: Sequence[Route], classifier: Callable[[str], Model], started: datetime
 ) -> tuple[ResultObject, ...]:
     """Return the objects that say so, in the name of the first model in use that an image is for.
 

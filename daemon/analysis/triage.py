@@ -14,7 +14,7 @@ from storage.records import Study
 
 if TYPE_CHECKING:  # the receiver imports this module too, and must not load torch
     from inference.prediction import Prediction
-    from inference.serving.classifier import Classifier
+    from inference.serving.segmenter import Model
 
 CALLS = {"above": ("above",), "near": ("above", "near")}
 
@@ -54,10 +54,13 @@ def joined(raised: Sequence[Raised | None]) -> Raised | None:
     return Raised(tuple(alerts), tuple(notice for one in some for notice in one.notices))
 
 
-def check_findings_of_alerts(alerts: Sequence[AlertSettings], classifiers: Sequence[Classifier]) -> None:
+def check_findings_of_alerts(alerts: Sequence[AlertSettings], models: Sequence[Model]) -> None:
     """Raise CannotWork for an alert on a finding that no model knows, or on which none ever makes a call."""
-    known = list(dict.fromkeys(name for one in classifiers for name in one.calibration.names))
-    called = list(dict.fromkeys(name for one in classifiers for name in one.calibration.called))
+    from inference.serving.classifier import Classifier
+
+    calibrations = [model.calibration for model in models if isinstance(model, Classifier)]
+    known = list(dict.fromkeys(name for one in calibrations for name in one.names))
+    called = list(dict.fromkeys(name for one in calibrations for name in one.called))
     for alert in alerts:
         if alert.finding and alert.finding not in known:
             raise CannotWork(f"alert {alert.name}: finding is {alert.finding!r}, expected {_listed(known)}")

@@ -53,10 +53,16 @@ def evaluate(
     from inference.evaluation.evaluation_page import evaluation_markdown
     from inference.training.refit_calls import score_out_of_fold
 
+    opened = tried(lambda: load_bundle(bundle or DEFAULT))
+    if opened.task == "segmentation":
+        from daemon.cli.images.outlines import evaluate_segmentation
+
+        evaluate_segmentation(data, opened, out, as_json)
+        return
     part, score = None if fold < 0 else fold, score_out_of_fold if out_of_fold else None
     with progress("images") as tick:
         result = tried(
-            lambda: run(data, load_bundle(bundle or DEFAULT), out, fold=part, folds=folds, rounds=rounds, others=others,
+            lambda: run(data, opened, out, fold=part, folds=folds, rounds=rounds, others=others,
                         ignored=ignored or (), score=score, tick=tick)
         )  # fmt: skip
     typer.echo(strict_json(result, 1).rstrip() if as_json else evaluation_markdown(result))

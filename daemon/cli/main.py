@@ -117,15 +117,22 @@ def phantom(
         int, typer.Option(help="The first seed. The demonstration draws with the seeds from 0 on.", min=0)
     ] = 100_000,
     dicom: Annotated[bool, typer.Option("--dicom", help="Write them as DICOM files too, to dicom/.")] = False,
+    masks: Annotated[
+        bool, typer.Option("--masks", help="Draw round opacities too, and write outlined.csv with masks instead.")
+    ] = False,
 ) -> None:
     """Draw chest radiographs of nobody, with and without findings, as a folder for `hilum train`.
 
     A fifth shows none of the findings, each of the others one: an effusion, a pneumothorax, a large heart or a mass, on
-    a random side and of random strength.
+    a random side and of random strength. With --masks: up to six round opacities more, and the exact masks of lung
+    fields and opacities, from which `hilum train` learns to outline them.
     """
+    from daemon.cli.demonstration.outlined import write_outlined
     from daemon.cli.demonstration.phantom import write_drawings
 
-    say(str(write_drawings(out, count, seed, dicom)))
+    if masks and dicom:
+        raise typer.BadParameter("--masks writes pictures alone: leave out --dicom")
+    say(str(write_outlined(out, count, seed) if masks else write_drawings(out, count, seed, dicom)))
 
 
 # added after the commands above, so that --help lists those first

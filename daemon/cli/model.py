@@ -122,12 +122,12 @@ def verify(
     """
     from inference.bundle import load_bundle
     from inference.importing.pull import check_remembered
-    from inference.serving.classifier import Classifier
+    from inference.serving.segmenter import open_model
 
     with found_at(bundle, tracking_uri) as directory:
         found = tried(lambda: load_bundle(directory, sha256 or None))
         tried(lambda: check_remembered(found))
-        difference = tried(lambda: Classifier(found, threads=1).self_check())
+        difference = tried(lambda: open_model(found, threads=1).self_check())
     typer.echo(f"{found.digest}  golden input within {difference:.4f} of the expected probabilities")
 
 

@@ -12,6 +12,7 @@ from daemon.cli.tables import say
 
 if TYPE_CHECKING:
     from inference.training.recipe import Recipe
+    from inference.training.segmentation.outline_recipe import OutlineRecipe
 
 Data = Annotated[Path, typer.Option(help="The folder with the manifests and images.", exists=True, file_okay=False)]
 
@@ -40,14 +41,21 @@ def train(
     track: Annotated[bool, typer.Option(help="Track the run with MLflow.")] = True,
 ) -> None:
     """Train a network on radiographs and write a calibrated bundle."""
+    from inference.training.segmentation.train_outlines import train_outlines
     from inference.training.tracking import MlflowTracker
     from inference.training.train import train as run
 
+    part = None if fold < 0 else fold
+    if outlines := _read_outline_recipe(recipe):
+        say_pin(
+            tried(lambda: train_outlines(data, out, outlines, fold=part, folds=folds, device=device, threads=threads))
+        )
+        return
     chosen = _read_recipe(recipe)
     note = out.with_name(f"{out.name}.training") / "mlflow-run"
     tracker = tried(lambda: MlflowTracker(uri=tracking_uri, note=note, name=out.name)) if track else None
     bundle = tried(
-        lambda: run(data, out, chosen, fold=None if fold < 0 else fold, folds=folds, findings=_named(findings),
+        lambda: run(data, out, chosen, fold=part, folds=folds, findings=_named(findings),
                     ignored=ignored or (), device=device, threads=threads, licence=licence, tracker=tracker,
                     remark=_remark)
     )  # fmt: skip
@@ -226,3 +234,15 @@ def _named(findings: str) -> tuple[str, ...]:
 
 def _remark(sentence: str) -> None:
     say(sentence, err=True)
+
+
+def _read_outline_recipe(file: Path | None) -> "OutlineRecipe | None":
+    """Return the recipe in a JSON file whose "task" is "segmentation"; None for another. Raises BadParameter."""
+    from inference.training.segmentation.outline_recipe import OutlineRecipe
+
+    try:
+        changes = json.loads(file.read_text()) if file else {}
+        asked = isinstance(changes, dict) and changes.get("task") == "segmentation"
+        return OutlineRecipe(**changes) if asked else None
+    except (TypeError, ValueError) as fault:
+        raise typer.BadParameter(f"{file}: {fault}") from None

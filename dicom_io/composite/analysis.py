@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from dicom_io.composite import codes, copying
+from dicom_io.composite.structures import OutlinedStructure, check_structures
 from dicom_io.identity import derived_uid
 
 #: A probability above, near or below the threshold. No call says that a finding is absent.
@@ -95,6 +96,8 @@ class SourceImage:
     side: Side = "unknown"
     pixels: NDArray[np.floating[Any]] | None = field(default=None, compare=False, repr=False)
     """The picture as it is to be shown, float [rows, columns], 0 black to 1 white; None if it was not decoded."""
+    outlined: tuple[OutlinedStructure, ...] = ()
+    """What a segmentation outlined in `pixels`; () of a classification."""
     location: Callable[[], Location | None] = field(default=no_location, compare=False, repr=False)
     """Computes where the strongest finding was seen in `pixels`; called only by a kind of object that shows it."""
 
@@ -111,6 +114,8 @@ class ModelIdentity:
     digest: str
     trained: bool = True
     evaluated: bool = True
+    task: str = "classification"
+    """Or "segmentation"."""
     site_calibration: str = ""
     """The digest of the site's own calibration, where one is in force."""
 
@@ -227,6 +232,7 @@ def check_analysis(images: Sequence[SourceImage], started: datetime) -> None:
         raise ReportError(f"scores lie in 0..100, found {scores[:3]}")
     codes.check_findings(result.finding for image in images for result in image.findings)
     codes.check_findings(never_assessed(images))
+    check_structures(one.structure for image in images for one in image.outlined)
 
 
 def result_uid(kind: str, images: Sequence[SourceImage], model: ModelIdentity, *parts: str) -> str:
@@ -237,6 +243,7 @@ def result_uid(kind: str, images: Sequence[SourceImage], model: ModelIdentity, *
         said += [image.remark] if image.remark else []
         if image.pathology:
             said.append(f"any finding {percent(image.pathology.probability)} {image.pathology.call}")
+        said += [one.parts for one in image.outlined]
         if image.not_assessed:
             said.append(f"not assessed {' '.join(image.not_assessed)}")
     return derived_uid(*said)

@@ -64,6 +64,17 @@ def longs(keyword: str, *values: int) -> bytes:
     return element(keyword, pack(f"<{len(values)}l", *values))
 
 
+def unsigned_longs(keyword: str, *values: int) -> bytes:
+    """Encode one element of VR UL with one or more values."""
+    return element(keyword, pack(f"<{len(values)}L", *values))
+
+
+def tag_of(keyword: str, pointed: str) -> bytes:
+    """Encode one element of VR AT, whose value is the tag of the keyword `pointed`."""
+    tag, _ = tag_and_vr(pointed)
+    return element(keyword, pack("<HH", tag >> 16, tag & 0xFFFF))
+
+
 def floats(keyword: str, *values: float) -> bytes:
     """Encode one element of VR FL with one or more values."""
     return element(keyword, pack(f"<{len(values)}f", *values))

@@ -80,7 +80,7 @@ def _contributing_equipment(model: ModelIdentity, started: datetime, source: Dat
         element("DeviceUID", model.device_uid),
         element("SoftwareVersions", plain(model.version, 64) or "unknown"),
         element("ContributionDateTime", day + time),
-        element("ContributionDescription", f"Classification of radiographs{trained}{site}"),
+        element("ContributionDescription", f"{model.task.capitalize()} of radiographs{trained}{site}"),
         sequence("PurposeOfReferenceCodeSequence", [code_item(codes.PROCESSING_EQUIPMENT)]),
     )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dicom_io.image.header import Header
@@ -66,6 +67,11 @@ def orientation(header: Header) -> Orientation:
     return Orientation(side, transposed, mirrored, upended)
 
 
+def reduction(header: Header, shape: tuple[int, ...]) -> int:
+    """Return how many stored pixels, a side, one pixel of the picture [rows, columns] was made from."""
+    return max(1, round(max(header.rows, header.columns) / max(shape)))
+
+
 def stored_points(header: Header, shape: tuple[int, int], points: Sequence[Point]) -> list[Point]:
     """Return points of the picture that `decode` gives as points of the pixels that are stored, both (x, y).
 
@@ -75,10 +81,26 @@ def stored_points(header: Header, shape: tuple[int, int], points: Sequence[Point
     stated = orientation(header)
     rows, columns = header.rows, header.columns
     shown_rows, shown_columns = (columns, rows) if stated.transposed else (rows, columns)
-    factor = max(1, round(max(shown_rows, shown_columns) / max(shape)))
+    factor = reduction(header, shape)
     found = []
     for x, y in points:
         x, y = min(x * factor, shown_columns), min(y * factor, shown_rows)
         x, y = shown_columns - x if stated.mirrored else x, shown_rows - y if stated.upended else y
         found.append((y, x) if stated.transposed else (x, y))
     return found
+
+
+def stored_mask(header: Header, mask: NDArray[Any]) -> NDArray[Any]:
+    """Return a mask [rows, columns] over the picture that `decode` gives as one over the stored pixels.
+
+    That is [Rows, Columns]; the picture may be smaller by a whole factor, and turned. What the picture leaves out at
+    the lower and right edge is outside.
+    """
+    stated = orientation(header)
+    turned = mask[::-1] if stated.upended else mask
+    turned = turned[:, ::-1] if stated.mirrored else turned
+    turned = turned.T if stated.transposed else turned
+    factor = reduction(header, mask.shape)
+    large = turned.repeat(factor, axis=0).repeat(factor, axis=1)[: header.rows, : header.columns]
+    missing = ((0, header.rows - large.shape[0]), (0, header.columns - large.shape[1]))
+    return np.pad(large, missing)

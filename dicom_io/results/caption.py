@@ -34,6 +34,8 @@ def _answer(images: Sequence[SourceImage], language: Language) -> str:
     overall = highest_pathology(done)
     if not above(done) and overall and overall.call == "above":
         return language.say("any above")
+    if any(image.outlined for image in done):
+        return language.say("outlined")
     if number := above(done):
         return language.say("{number} above", number=number)
     return language.say("none above")

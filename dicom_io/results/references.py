@@ -5,13 +5,16 @@ side can name the other without making it, and there is no circle.
 """
 
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 
+import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     Comprehensive3DSRStorage,
     ComprehensiveSRStorage,
     EnhancedSRStorage,
     SecondaryCaptureImageStorage,
+    SegmentationStorage,
 )
 
 from dicom_io.composite import codes, copying
@@ -23,9 +26,11 @@ from dicom_io.composite.analysis import (
     series_uid,
 )
 from dicom_io.composite.encode import element, item, sequence
-from dicom_io.composite.evidence import hierarchy
+from dicom_io.composite.evidence import hierarchy, reference
 from dicom_io.composite.macros import code_item, sop_reference
 from dicom_io.composite.options import ReportOptions
+from dicom_io.composite.structures import OutlinedStructure, coded_structure
+from dicom_io.identity import derived_uid
 
 SOP_CLASSES = {
     "comprehensive-3d": str(Comprehensive3DSRStorage),
@@ -33,6 +38,7 @@ SOP_CLASSES = {
     "enhanced": str(EnhancedSRStorage),
 }
 PAGE_CLASS = str(SecondaryCaptureImageStorage)
+SEGMENTATION_CLASS = str(SegmentationStorage)
 
 
 def report_uid(images: Sequence[SourceImage], model: ModelIdentity, options: ReportOptions) -> str:
@@ -67,6 +73,27 @@ def pages_by_series(
         return {}
     uids = page_uids(images, model, options)
     return {series_uid(uids[0]): [sop_reference(PAGE_CLASS, uid) for uid in uids]}
+
+
+def segmentation_uid(image: SourceImage, model: ModelIdentity) -> str:
+    """The SOP Instance UID of an image's segmentation, which depends on every pixel of its masks."""
+    state = sha256()
+    for one in image.outlined:
+        state.update(f"{one.structure} {one.mask.shape}".encode() + np.packbits(one.mask).tobytes())
+    return result_uid("segmentation", [image], model, state.hexdigest())
+
+
+def tracking_uid(image: SourceImage, one: OutlinedStructure) -> str:
+    """The Tracking UID of a structure in an image, by which the report and the segmentation name the same thing."""
+    return derived_uid("tracking", reference(image)[1], coded_structure(one.structure).display)
+
+
+def segmentations_by_series(
+    images: Sequence[SourceImage], model: ModelIdentity, options: ReportOptions
+) -> dict[str, list[bytes]]:
+    """The segmentations by their series, as the report's evidence names them; {} where the destination gets none."""
+    uids = [segmentation_uid(image, model) for image in images if image.outlined and options.outlines]
+    return {series_uid(uids[0]): [sop_reference(SEGMENTATION_CLASS, uid) for uid in uids]} if uids else {}
 
 
 def to_report(images: Sequence[SourceImage], model: ModelIdentity, options: ReportOptions) -> dict[str, bytes]:

@@ -37,11 +37,13 @@ from dicom_io.composite.evidence import evidence, reference
 from dicom_io.composite.macros import code_item
 from dicom_io.composite.options import ReportOptions
 from dicom_io.composite.repertoire import repertoire
+from dicom_io.composite.structures import COUNT
 from dicom_io.identity import MANUFACTURER, derived_uid
 from dicom_io.results import references, wording
 from dicom_io.results import templates as tid
 from dicom_io.results.caption import caption
 from dicom_io.results.language import Language
+from dicom_io.results.outlines.measurements import measurement_groups
 from dicom_io.results.references import SOP_CLASSES
 
 __all__ = [
@@ -99,7 +101,8 @@ def _codes_used(images: Sequence[SourceImage], options: ReportOptions) -> tuple[
     found = [coded(result.finding).code for image in images for result in image.findings if result.call != "below"]
     overall = [codes.PATHOLOGY for image in images if image.pathology and image.pathology.call != "below"]
     scores = [codes.SCORE] if found or overall else []
-    return (codes.TITLES[options.sr_title], *found, *overall, *scores)
+    outlined = [COUNT for image in images if image.outlined]
+    return (codes.TITLES[options.sr_title], *found, *overall, *scores, *outlined)
 
 
 def _series(number: int, sop_instance_uid: str, said: str, started: datetime, source: Dataset) -> dict[str, bytes]:
@@ -114,7 +117,8 @@ def _document(
     """SR Document General, PS3.3 C.17.2; Content Date and Time are those of the analysis (IHE AIR)."""
     source = images[0].dataset
     day, time = iod.day_and_time(started, source)
-    pages = references.pages_by_series(images, model, options)
+    others = references.pages_by_series(images, model, options)
+    others |= references.segmentations_by_series(images, model, options)
     elements = {
         "ContentDate": element("ContentDate", day),
         "ContentTime": element("ContentTime", time),
@@ -124,7 +128,7 @@ def _document(
         "PreliminaryFlag": element("PreliminaryFlag", "PRELIMINARY"),
         "PerformedProcedureCodeSequence": sequence("PerformedProcedureCodeSequence"),
         "CurrentRequestedProcedureEvidenceSequence": sequence(
-            "CurrentRequestedProcedureEvidenceSequence", evidence(images, pages)
+            "CurrentRequestedProcedureEvidenceSequence", evidence(images, others)
         ),
     }
     if requests := copying.referenced_requests(source):
@@ -185,6 +189,7 @@ def _measurement_groups(images: Sequence[SourceImage], model: ModelIdentity, opt
         if image.pathology:
             results.insert(0, (ANY_FINDING, image.pathology))
         groups += [_group(image, *one, model, options) for one in results if one[1].call != "below"]
+        groups += measurement_groups(image, model, options)
     return groups
 
 

@@ -96,7 +96,7 @@ def _general_image(page: Page) -> dict[str, bytes]:
         **_as_the_source_says(page, "BurnedInAnnotation"),
         **_as_the_source_says(page, "RecognizableVisualFeatures"),
         "ImageComments": element("ImageComments", comment),
-        "DerivationDescription": element("DerivationDescription", "Radiograph with the results of a classification"),
+        "DerivationDescription": element("DerivationDescription", f"Radiograph with the results of a {model.task}"),
         "SourceImageSequence": sequence("SourceImageSequence", [_source(image) for image in sources]),
     }
 

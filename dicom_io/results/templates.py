@@ -51,7 +51,11 @@ def date(relationship: str, name: Code, value: bytes) -> bytes:
 
 
 def image(relationship: str, name: Code, sop_class_uid: str, sop_instance_uid: str) -> bytes:
-    reference = sop_reference(sop_class_uid, sop_instance_uid)
+    return image_of_item(relationship, name, sop_reference(sop_class_uid, sop_instance_uid))
+
+
+def image_of_item(relationship: str, name: Code, reference: bytes) -> bytes:
+    """An IMAGE whose reference is encoded already."""
     return item(sequence("ReferencedSOPSequence", [reference]), _head(relationship, "IMAGE", name))
 
 

@@ -23,6 +23,7 @@ from dicom_io.composite.codes import Code, coded
 from dicom_io.composite.located import is_above
 from dicom_io.results import reasons
 from dicom_io.results.language import Language, marked
+from dicom_io.results.outlines import words
 
 MOST_LINES = 8  # of a summary
 NOT_EVALUATED = marked("Nobody has measured how often the calls of this model are right.")
@@ -53,7 +54,7 @@ def processing(images: Sequence[SourceImage]) -> Code:
     done = analysed(images)
     if not done:
         return codes.NONE_SUCCEEDED
-    found = any(map(is_above, done))
+    found = any(map(is_above, done)) or words.regions(done) > 0
     if all(not image.reason for image in images if image.in_scope):
         return codes.ALL_SUCCEEDED_WITH if found else codes.ALL_SUCCEEDED_WITHOUT
     return codes.NOT_ALL_SUCCEEDED_WITH if found else codes.NOT_ALL_SUCCEEDED_WITHOUT
@@ -63,6 +64,8 @@ def headline(images: Sequence[SourceImage], language: Language) -> str:
     """The answer in one line."""
     if not (done := analysed(images)):
         return language.say("AI: no result for this image") if len(images) == 1 else language.say("AI: no result")
+    if outlined := words.headline(done, language):
+        return outlined
     if number := above(done):
         return language.say_many(
             "AI: {number} finding above threshold", "AI: {number} findings above threshold", number
@@ -102,17 +105,16 @@ def replaced(replaces: Replaced, language: Language) -> str:
 
 
 def called(image: SourceImage, language: Language) -> list[str]:
-    """A line for each finding of an image that is above or near its threshold, the strongest first."""
-    return [line(result, language) for result in ranked(image.findings) if result.call != "below"]
+    """A line for each finding of an image above or near its threshold, the strongest first, and for each structure."""
+    found = (line(result, language) for result in ranked(image.findings) if result.call != "below")
+    return [*found, *words.lines(image, language)]
 
 
 def by_image(images: Sequence[SourceImage], language: Language) -> list[str]:
-    """A line for each image that was analysed, which names its findings above and near threshold."""
-    return [
-        language.say("Image {number}: {calls}.", number=number, calls=_calls(image, language))
-        for number, image in enumerate(images, start=1)
-        if not image.reason
-    ]
+    """A line for each image that was analysed: its findings above and near threshold, or what was outlined."""
+    said = [(n, words.lines(image, language)) for n, image in enumerate(images, start=1) if not image.reason]
+    calls = [(n, "; ".join(lines) or _calls(images[n - 1], language)) for n, lines in said]
+    return [language.say("Image {number}: {calls}.", number=number, calls=one) for number, one in calls]
 
 
 def _calls(image: SourceImage, language: Language) -> str:

@@ -10,7 +10,7 @@ from inference import golden
 from inference.bundle import Bundle
 from inference.outputs import Outputs
 from inference.prediction import Prediction, refused, study_summary
-from inference.preprocess import Image, build, check_image, preprocess, preprocess_all
+from inference.preprocess import Image, build, check_image, in_colour, preprocess, preprocess_all
 from inference.probability import log_odds
 from inference.serving.calibration import Calibration
 from inference.serving.engines import open_engine
@@ -54,6 +54,7 @@ class Classifier:
         it is constant, if it has values that are not finite, or if the bundle's gate rejects it. Raises BadImage for an
         array of another type or shape.
         """
+        images = [in_colour(image, self.bundle.channels) for image in images]
         faults = [fault(image) for image in images]
         good = [image for image, reason in zip(images, faults, strict=True) if not reason]
         known = [view for view, reason in zip(views or [""] * len(images), faults, strict=True) if not reason]
@@ -93,8 +94,12 @@ class Classifier:
 
         Raises SelfCheckFailed if it is too large, BundleError if the bundle has no golden input.
         """
+        return golden.compare(self.bundle, self.golden_logits(), self.engine.name)
+
+    def golden_logits(self) -> Image:
+        """Return the logits [1, outputs] for the golden input. Raises BundleError if the bundle has none."""
         batch = preprocess(self.transform, golden.read_input(self.bundle))[None]
-        return golden.compare(self.bundle, self.run(batch).logits, self.engine.name)
+        return self.run(batch).logits
 
     def summary(self, predictions: Sequence[Prediction]) -> Prediction:
         """Return the answer for a study from those for its images, see `study_summary`."""

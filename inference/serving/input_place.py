@@ -12,7 +12,7 @@ import torch
 
 from inference.arrays import Array, FloatArray
 from inference.bundle import Bundle
-from inference.preprocess import build_from, preprocess
+from inference.preprocess import build_from, in_colour, preprocess
 
 _MOVING = ("CenterSpatialCrop", "CentreSquare", "EnsureChannelFirst", "RepeatChannel", "Resize", "ResizeWithPadOrCrop",
            "SpatialPad", "SqueezeDim")  # fmt: skip
@@ -47,8 +47,9 @@ def input_place(bundle: Bundle, shape: tuple[int, int]) -> InputPlace | None:
         return None
     transform = build_from({"_target_": "monai.transforms.Compose", "transforms": steps}) if steps else _unchanged
     rows, columns = (np.arange(side, dtype=np.float32) + np.float32(0.5) for side in shape)
-    down = preprocess(transform, np.repeat(rows[:, None], shape[1], axis=1))[0]
-    across = preprocess(transform, np.repeat(columns[None], shape[0], axis=0))[0]
+    places = (np.ascontiguousarray(np.broadcast_to(one, shape)) for one in (rows[:, None], columns))
+    y, x = (in_colour(place, bundle.channels) for place in places)
+    down, across = preprocess(transform, y)[0], preprocess(transform, x)[0]
     (scale_x, offset_x), (scale_y, offset_y) = _line(across[across.shape[0] // 2]), _line(down[:, down.shape[1] // 2])
     return InputPlace((scale_x, scale_y), (offset_x, offset_y))
 

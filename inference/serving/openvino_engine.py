@@ -61,6 +61,8 @@ class OpenVinoEngine:
         request = self.requests[size]
         request.infer({0: np.ascontiguousarray(batch)})
         arrays = [np.array(tensor.data, dtype=np.float32) for tensor in request.output_tensors]
+        if self.foreign and arrays[0].ndim == 4:
+            return Outputs(arrays[0].mean((2, 3)), np.zeros((size, 0), np.float32), arrays[0])
         if self.foreign:
             return Outputs(arrays[0], np.zeros((size, 0), np.float32), np.zeros((size, 0, 1, 1), np.float32))
         return Outputs(*arrays)
@@ -132,7 +134,9 @@ def _read_onnx(core: Any, bundle: Bundle) -> Any:
     except RuntimeError as error:
         raise WeightsMismatch(f"OpenVINO cannot read {bundle.weights}: {_last(error)}") from error
     shape = model.output(0).get_partial_shape()
-    if shape.rank.get_length() != 2 or (shape[1].is_static and shape[1].get_length() != len(bundle.outputs)):
+    if shape.rank.get_length() != (4 if bundle.task == "segmentation" else 2) or (
+        shape[1].is_static and shape[1].get_length() != len(bundle.outputs)
+    ):
         raise WeightsMismatch(f"{bundle.weights} gives {shape}, but metadata.json names {len(bundle.outputs)} outputs")
     return model
 

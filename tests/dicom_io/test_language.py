@@ -8,7 +8,7 @@ import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
-from dicom_io.composite import codes
+from dicom_io.composite import codes, structures
 from dicom_io.results.language import LOCALES, Language, languages, offered
 from tests.conftest import ROOT
 
@@ -19,9 +19,10 @@ Message = str | tuple[str, ...]
 
 
 def said() -> set[Message]:
-    """Every sentence of the modules that radiologists' text is in, and the names of findings."""
+    """Every sentence of the modules that radiologists' text is in, and the names of findings and structures."""
     found = extract_from_dir(ROOT / "dicom_io" / "results", [("**.py", "python")], keywords=KEYWORDS)
     names = {finding.display for finding in codes.findings().values()} | {codes.PATHOLOGY.meaning}
+    names |= {structure.display for structure in structures.structures().values()}
     return {message for _, _, message, _, _ in found} | names
 
 

@@ -10,7 +10,7 @@ from pydicom import uid
 
 from dicom_io.image.decode import decode
 from dicom_io.image.header import read_header
-from dicom_io.image.orientation import Orientation, Side, orientation, stored_points
+from dicom_io.image.orientation import Orientation, Side, orientation, stored_mask, stored_points
 from dicom_io.phantom.studies import compressed, draw_thorax
 from tests.dicom_io.test_decode import write
 
@@ -150,3 +150,18 @@ def bright_corners(picture: NDArray[Any]) -> list[tuple[float, float]]:
     """Two opposite corners of the bright part, (x, y)."""
     rows, columns = np.nonzero(picture > picture.max() / 2)
     return [(float(columns.min()), float(rows.min())), (float(columns.max() + 1), float(rows.max() + 1))]
+
+
+@pytest.mark.parametrize("stated", STORED)
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_mask_lies_on_the_stored_pixels(tmp_path: Path, stated: str, factor: int) -> None:
+    """A mask over the picture, which may be smaller and turned, comes back to the pixels that it was drawn on."""
+    shown = np.zeros((611, 533), np.uint16)
+    shown[100:200, 40:90] = 4095
+    file = stored(tmp_path, stated, shown)
+    header = read_header(file)
+    small = shown[: 611 // factor * factor : factor, : 533 // factor * factor : factor] > 0
+    expected = STORED[stated](shown) > 0
+    found = stored_mask(header, small)
+    assert found.shape == expected.shape
+    assert np.count_nonzero(found != expected) <= (0 if factor == 1 else 2 * 2 * (100 + 50))

@@ -13,6 +13,7 @@ from dicom_io.image.header import read_header
 from dicom_io.image.no_picture import NoPicture
 from dicom_io.image.selection import select
 from dicom_io.phantom.studies import BITS, FINDINGS, PhantomStudy, draw_thorax, phantom_studies
+from dicom_io.phantom.thorax import draw_chest
 from tests.support.selection import rules
 
 SIZE = (430, 350)  # a pixel is a millimetre
@@ -124,3 +125,19 @@ def test_each_study_gets_what_it_expects(studies: list[PhantomStudy], tmp_path: 
 
 def _stream(study: PhantomStudy) -> BytesIO:
     return BytesIO(study.data)
+
+
+def test_masks_are_exact() -> None:
+    """Round opacities lie in a lung field, do not touch, and are where the drawing changes; without any, none does."""
+    plain, healthy = draw_chest(5, "none", 0, *SIZE)
+    assert np.array_equal(plain, draw_thorax(5, "none", *SIZE))
+    assert healthy.opacities == ()
+    drawn, regions = draw_chest(5, "none", 4, *SIZE)
+    field = regions.right_lung | regions.left_lung
+    together = np.sum(regions.opacities, axis=0)
+    assert 1 <= len(regions.opacities) <= 4
+    assert together.max() == 1
+    assert field[together > 0].all()
+    changed = drawn.astype(int) - plain
+    assert changed[together > 0].mean() > 50 > np.abs(changed[together == 0]).mean()
+    assert not (regions.right_lung & regions.left_lung).any()

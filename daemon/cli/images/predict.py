@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from config.settings import Settings
 from daemon import translate, wiring
 from daemon.cli import tables
+from daemon.cli.images.outlines import COLUMNS, rows_of, write_masks
 from daemon.cli.images.sheet import thumbnail, write_sheet
 from daemon.cli.images.sources import ImageFile, Unreadable, sources, told_apart
 from daemon.decisions import CannotWork
@@ -28,6 +29,7 @@ from inference.pictures import display_values
 from inference.prediction import ABOVE, Prediction, refused
 from inference.serving.classifier import Classifier
 from inference.serving.location import NOT_ABOVE, Located, locations, with_locations
+from inference.serving.segmenter import Model
 
 TILE = (300, 300)  # columns and rows of a picture on the contact sheet
 NO_IMAGE = "neither DICOM, PNG nor JPEG"
@@ -59,14 +61,16 @@ def predict(
     found, explained = sources(paths), _Explainer(classifier, explain or Path(), method, precision)
     for done, source in enumerate(found):
         tick(done, len(found))
-        pixels, reason, header = _opened(source, settings)
+        pixels, reason, header = _opened(source, settings, classifier.bundle.channels)
         if reason == NO_IMAGE and not (source.named or Path(source.name).suffix.lower() in IMAGES):
             continue
         view = projection(header) if header else ""  # only DICOM files can name one
         prediction = refused(reason) if pixels is None else classifier.predict([pixels], [view])[0]
         answer = prediction.to_json(source.name, classifier.model)
+        if header and prediction.outlined:
+            answer = translate.with_areas(answer, header, prediction)
         if explain and pixels is not None and prediction.analysed:
-            answer |= explained(source, pixels, header, prediction)
+            answer = explained(source, pixels, header, prediction, answer)
         if sheet and pixels is not None:
             shown.append(source.name)
             tiles.append((_caption(answer), thumbnail(Image.fromarray(np.uint8(255 * pixels)), TILE)))
@@ -97,10 +101,10 @@ def without_images(paths: Sequence[Path], results: Sequence[dict[str, Any]]) -> 
     return [path for path in paths if (path.is_dir() or path.suffix.lower() == ".zip") and path not in places]
 
 
-def _opened(source: ImageFile, settings: Settings) -> tuple[np.ndarray | None, str, Header | None]:
+def _opened(source: ImageFile, settings: Settings, channels: int) -> tuple[np.ndarray | None, str, Header | None]:
     try:
         with source.opened(settings.dicom.max_object_bytes) as file:
-            return read(file, settings)
+            return read(file, settings, channels)
     except Unreadable as fault:
         return None, str(fault), None
 
@@ -109,6 +113,8 @@ def _caption(answer: Mapping[str, Any]) -> str:
     """Return what a tile says of a picture: the findings above their threshold, or why it was not analysed."""
     if not answer["analysed"]:
         return str(answer["reason"])
+    if "structures" in answer:
+        return ", ".join(f"{s['structure']} {s.get('count', '')}".strip() for s in answer["structures"])
     above = [f"{f['finding']} {f['score']}" for f in answer["findings"] if f["call"] == ABOVE]
     return ", ".join(above) or "none above threshold"
 
@@ -122,25 +128,28 @@ def _write_tiles(tiles: Sequence[tuple[str, Image.Image]], names: Sequence[str],
         raise CannotWork(f"{file} cannot be written: {error.strerror or error}") from error
 
 
-def read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str, Header | None]:
+def read(file: Path, settings: Settings, channels: int = 1) -> tuple[np.ndarray | None, str, Header | None]:
     """Return the picture, float32 [rows, columns] in 0..1, "", and the header of a DICOM file.
+
+    With three `channels`, a PNG or JPEG file is read in colour, [rows, columns, 3].
 
     Where there is no picture: None, why the file is not analysed, and None.
     """
     try:
-        return _read(file, settings)
+        return _read(file, settings, channels)
     except OSError as error:
         return None, f"the file cannot be read: {error.strerror or type(error).__name__}", None
 
 
-def _read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str, Header | None]:
+def _read(file: Path, settings: Settings, channels: int) -> tuple[np.ndarray | None, str, Header | None]:
     try:
         header = read_header(file)
     except NotDicom:
-        return *read_picture(file), None
+        return *read_picture(file, channels), None
     except NoPicture as refusal:
         return None, str(refusal), None
-    verdict = select(header, translate.selection_rules(settings.select))
+    model = settings.model_in_use()
+    verdict = select(header, translate.selection_rules(settings.selection(model), model))
     if not verdict.eligible:
         return None, verdict.reason, None
     try:
@@ -149,10 +158,10 @@ def _read(file: Path, settings: Settings) -> tuple[np.ndarray | None, str, Heade
         return None, str(refusal), None
 
 
-def read_picture(file: Path) -> tuple[np.ndarray | None, str]:
+def read_picture(file: Path, channels: int = 1) -> tuple[np.ndarray | None, str]:
     """Return a PNG or JPEG file as training reads it, and ""; or None and why it is not analysed."""
     try:
-        return display_values(file.read_bytes(), file.name), ""
+        return display_values(file.read_bytes(), file.name, channels), ""
     except DataError as error:
         strange = isinstance(error.__cause__, UnidentifiedImageError)
         return None, NO_IMAGE if strange else f"the picture cannot be read: {error.__cause__}"
@@ -160,27 +169,30 @@ def read_picture(file: Path) -> tuple[np.ndarray | None, str]:
 
 @dataclass
 class _Explainer:
-    """Says where findings were seen, and writes contours to `directory`, under a name of its own for each picture."""
+    """Says where findings and structures were seen, and writes contours and masks to `directory`, under a name of its
+    own for each picture."""
 
-    classifier: Classifier
+    classifier: Model
     directory: Path
     method: str
     precision: str
     taken: Counter[str] = field(default_factory=Counter)
 
     def __call__(
-        self, source: ImageFile, pixels: np.ndarray, header: Header | None, prediction: Prediction
-    ) -> dict[str, Any]:
-        """Return the findings with their locations, as a part of the answer."""
+        self, source: ImageFile, pixels: np.ndarray, header: Header | None, prediction: Prediction,
+        answer: dict[str, Any],
+    ) -> dict[str, Any]:  # fmt: skip
+        """Return the answer, in which each finding has its location, or each structure its mask."""
         stem = Path(source.name).stem
         self.taken[stem] += 1
         name = stem if self.taken[stem] == 1 else f"{stem}-{self.taken[stem]}"
+        if not isinstance(self.classifier, Classifier):
+            return write_masks(self.directory, name, pixels, prediction.outlined, answer)
         try:
             found = locations(self.classifier, pixels, prediction, self.method, self.precision)
         except EngineError as error:
             raise CannotWork(str(error)) from error
         write_contours(self.directory, name, pixels, found)
-        answer = prediction.to_json(source.name, self.classifier.model)
         return with_locations(answer, translate.located_in_file(header, pixels.shape, found) if header else found)
 
 
@@ -196,6 +208,9 @@ def show(results: Sequence[Any], as_json: bool, one: bool = False) -> None:
     """Print the results as a table or as a JSON array. With `one`, for a single file, print its JSON object only."""
     if as_json:
         tables.print_json(results[0] if one else results)
+        return
+    if any("structures" in result for result in results):
+        tables.show(rows_of(results), COLUMNS)
         return
     rows = [
         {

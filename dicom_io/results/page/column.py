@@ -8,6 +8,8 @@ from PIL import ImageDraw
 
 from dicom_io.composite.analysis import FindingResult
 from dicom_io.results import wording
+from dicom_io.results.contour import COLOURS
+from dicom_io.results.outlines import words
 from dicom_io.results.page import sentences
 from dicom_io.results.page.content import Page
 from dicom_io.results.page.typesetting import (
@@ -89,7 +91,7 @@ def _parts(page: Page, width: int) -> list[tuple[str, Callable[[int], Block]]]:
     """Return the column's parts from top to bottom: each makes its block for so much room of its kind."""
     return [
         ("head", cache(lambda most: _head(page, most, width))),
-        ("rows", cache(lambda most: _called_findings(page, most, width))),
+        ("rows", cache(lambda most: _called_findings(page, most, width) or _outlined(page, most, width))),
         ("place", cache(lambda most: _place(page, most, width))),
         ("reasons", cache(lambda most: _reasons(page, most, width))),
         ("below", cache(lambda most: _below(page, most, width))),
@@ -119,6 +121,17 @@ def _called_findings(page: Page, most: int, width: int) -> Block:
     rest = [result.finding for result in called[most:]]
     also = _names("also", rest, page, width, 3, WHITE)
     return [*rows, *also, *_text([sentences.scale(page.language)])] if rows else []
+
+
+def _outlined(page: Page, most: int, width: int) -> Block:
+    """The structures that were outlined, each in the colour of its line, with what was measured."""
+    found = page.image.outlined if page.image and page.analysed else ()
+    rows: Block = []
+    for place, one in list(enumerate(found))[:most]:
+        colour = COLOURS[place % len(COLOURS)]
+        rows += _text(shortened(words.name_of(one, page.language), NAME, width, 2), NAME, colour)
+        rows += _text(shortened(words.measured(one, page.language), LEAST, width, 3), LEAST, WHITE)
+    return rows
 
 
 def _row(result: FindingResult, page: Page, width: int) -> Iterator[Line]:

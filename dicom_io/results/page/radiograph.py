@@ -28,6 +28,8 @@ def radiograph(page: Page) -> Image.Image:
         return square
     grey, location = fitted(image.pixels), page.location()
     drawn = contour.outlined(grey, location.polygons) if location else grey.convert("RGB")
+    if image.outlined:
+        drawn = contour.edged(grey, [one.mask for one in image.outlined])
     left, top = (SIDE - grey.width) // 2, (SIDE - grey.height) // 2
     square.paste(drawn, (left, top))
     if min(grey.size) < NARROWEST:

@@ -1,0 +1,1 @@
+"""Training of a network that outlines structures, on pictures with masks, and what it is worth."""
