@@ -73,7 +73,8 @@ class ImageGate:
             return np.ones(len(batch), np.float32)
         scores = [apply_gate(own_tensors(self.tensors, judge), describe(names, batch, outputs), outputs.features)
                   for judge, names in self.features.items()]  # fmt: skip
-        return np.asarray(np.min(scores, axis=0), np.float32)
+        lowest: Array = np.min(scores, axis=0).astype(np.float32)
+        return lowest
 
     def reason(self, score: float) -> str:
         """Return why a picture with this score is refused; "" if it passes."""
