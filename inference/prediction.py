@@ -91,7 +91,8 @@ class Prediction:
         if not self.analysed:
             return head | {"reason": self.reason, "model": model}
         if self.outlined:
-            return head | {"structures": [one.to_json() for one in self.outlined], "model": model}
+            structures = [one.to_json() for one in self.outlined]
+            return head | {"findings": [], "structures": structures, "model": model}
         likely, overall = self.most_likely, self.any_finding
         return head | {
             "pathology": self.pathology,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from dicom_io.composite.analysis import SourceImage
+from dicom_io.composite.analysis import SourceImage, percent
 from dicom_io.composite.structures import OutlinedStructure, Plane, coded_structure
 from dicom_io.results.language import Language, marked
 
@@ -56,14 +56,14 @@ def measured(one: OutlinedStructure, language: Language) -> str:
     if one.count is not None:
         said.append(language.say_many("{number} region", "{number} regions", one.count))
     if one.share is not None:
-        share = language.decimal(f"{100 * one.share:.1f}")
+        share = f"{language.decimal(percent(one.share))} %"
         if one.share_of == "picture":
-            said.append(language.say("{share} % of the area of the image", share=share))
+            said.append(language.say("{share} of the area of the image", share=share))
         else:
             names = " + ".join(
                 _lowered(language.say(coded_structure(label).display)) for label in one.share_of.split(" + ")
             )
-            said.append(language.say("{share} % of the area of {structures}", share=share, structures=names))
+            said.append(language.say("{share} of the area of {structures}", share=share, structures=names))
     if one.area_mm2 is not None and one.plane:
         area = language.decimal(f"{one.area_mm2 / 100:.1f}")
         said.append(language.say(_PLANES[one.plane], area=area))
