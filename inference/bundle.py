@@ -35,7 +35,6 @@ the sorted order of their relative names: name, NUL, length as eight bytes big-e
 """
 
 import json
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -259,18 +258,3 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_optional(path: Path) -> dict[str, Any]:
     return _read_json(path) if path.is_file() else {}
-
-
-def strict_json(content: Any, indent: int | None = 2) -> str:
-    """Return the content as JSON, with null in place of a number that is not finite. Numbers of numpy are numbers."""
-    return json.dumps(_finite(content), indent=indent, allow_nan=False) + "\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, str | bool | int) or value is None:
-        return value
-    return float(value) if math.isfinite(value) else None

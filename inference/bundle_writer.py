@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 from inference import golden
 from inference.arrays import Array
-from inference.bundle import Bundle, load_bundle, strict_json
+from inference.bundle import Bundle, load_bundle
+from inference.files.strict_json import strict_json
 from inference.preprocess import build, preprocess_all
 from inference.probability import sigmoid
 from inference.serving.engines import open_engine

@@ -48,9 +48,10 @@ def evaluate(
         return
     if data is None:
         raise typer.BadParameter("give --data DIR with labelled radiographs, or --site")
-    from inference.bundle import DEFAULT, load_bundle, strict_json
+    from inference.bundle import DEFAULT, load_bundle
     from inference.evaluation.evaluate import evaluate as run
     from inference.evaluation.evaluation_page import evaluation_markdown
+    from inference.files.strict_json import strict_json
     from inference.training.refit_calls import score_out_of_fold
 
     opened = tried(lambda: load_bundle(bundle or DEFAULT))

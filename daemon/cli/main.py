@@ -15,6 +15,7 @@ from daemon.cli.conflicts import conflicts
 from daemon.cli.evaluation import evaluate
 from daemon.cli.images.command import predict
 from daemon.cli.model import model
+from daemon.cli.model_import import import_
 from daemon.cli.options import Config, settings_of
 from daemon.cli.quarantine import quarantine, replay, retry
 from daemon.cli.site.feedback import feedback
@@ -142,6 +143,7 @@ app.add_typer(conflicts, name="conflicts")
 app.add_typer(alerts, name="alerts")
 app.add_typer(model, name="model")
 app.add_typer(rules, name="rules")
+model.command("import")(import_)
 model.command()(promote)
 model.command()(rollback)
 for command in (predict, compare, feedback, retry, replay, train, evaluate, crossvalidate):

@@ -171,7 +171,7 @@ def pull(
                 report=lambda done, total: bar.update(task, completed=done, total=total),
             )
         )  # fmt: skip
-    _say(made)
+    say_made(made)
 
 
 def _agreed(file: Path, digest: str, home: str) -> bool:
@@ -185,7 +185,7 @@ def _agreed(file: Path, digest: str, home: str) -> bool:
         return False
 
 
-def _say(made: Any) -> None:
+def say_made(made: Any) -> None:
     """Print the folder of a new bundle, and the two lines for [model] with which it may run."""
     typer.echo(made.directory)
     say_pin(made)
@@ -194,67 +194,3 @@ def _say(made: Any) -> None:
 def say_pin(made: Any, err: bool = False) -> None:
     """Print the two lines for [model] with which a bundle may run."""
     typer.echo(f'bundle = "{made.directory.resolve()}"\ndigest = "{made.digest}"', err=err)
-
-
-@model.command("import")
-def import_(
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="A state dict (.pt, .safetensors), ONNX file, MONAI bundle, Hugging Face folder, models:/NAME@ALIAS."
-        ),
-    ],
-    directory: Annotated[Path, typer.Argument(help="The new bundle's folder; must not exist.")],
-    name: Annotated[str, typer.Option(help="The model's name in reports.")] = "",
-    version: Annotated[str, typer.Option(help="Its version.")] = "imported",
-    labels: Annotated[
-        str, typer.Option(help="Comma-separated labels of its outputs; nothing: an output without meaning.")
-    ] = "",
-    findings: Annotated[
-        Path | None, typer.Option(help="A TOML file with your own findings and their codes, for model.findings.")
-    ] = None,
-    labels_of: Annotated[
-        str, typer.Option(help="Instead of --labels: nih14, xrv18 or chexpert14, the order of published networks.")
-    ] = "",
-    output: Annotated[
-        str, typer.Option(help="What it gives: logits, softmax (logits, one label is right) or probabilities.")
-    ] = "",
-    size: Annotated[int, typer.Option(help="Side of its input in pixels; 0: as the file says, else 224.")] = 0,
-    preprocessing: Annotated[
-        str, typer.Option(help="xrayvision, imagenet or standard; default: its own or by channels.")
-    ] = "",
-    thresholds: Annotated[str, typer.Option(help="LABEL=0.4,LABEL=0.3; default: its own, else 0.5.")] = "",
-    trust_pickle: Annotated[bool, typer.Option(help="Unpickle a whole module, in a process without network.")] = False,
-    tracking_uri: TrackingUri = "",
-) -> None:
-    """Make a bundle of your own model. It runs once its digest is pinned in model.digest."""
-    from inference.importing.importer import Wanted, import_model
-
-    try:
-        by_label = {k: float(v) for k, v in (part.split("=") for part in thresholds.split(",") if part)}
-    except ValueError:
-        raise typer.BadParameter(f"{thresholds!r}: write LABEL=0.4,LABEL=0.3") from None
-    wanted = Wanted(
-        name=name, version=version, labels=labels.split(",") if labels else (), labels_of=labels_of, output=output,
-        size=size, preprocessing=preprocessing, thresholds=by_label, trust_pickle=trust_pickle,
-    )  # fmt: skip
-    with found_at(source, tracking_uri) as place:
-        made = tried(lambda: import_model(place, directory, wanted, lambda bundle: _ensure_coded(bundle, findings)))
-    for number, label in enumerate(made.outputs):
-        say(f"output {number}: {label or '(without meaning)'}", err=True)
-    _say(made)
-    if findings:
-        typer.echo(f'findings = "{findings.resolve()}"')
-
-
-def _ensure_coded(made: Any, findings: Path | None) -> None:
-    """Raise ImportRefused for a label that no report could name."""
-    from dicom_io.composite.codes import UnknownFinding, add_findings, check_findings
-    from inference.errors import ImportRefused
-
-    try:
-        if findings:
-            add_findings(findings)
-        check_findings(made.labels)
-    except UnknownFinding as error:
-        raise ImportRefused(str(error)) from error

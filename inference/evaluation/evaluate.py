@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inference.arrays import Array, FloatArray
-from inference.bundle import Bundle, strict_json
+from inference.bundle import Bundle
 from inference.errors import DataError
 from inference.evaluation.data import COMMON, FINDINGS, PATHOLOGY, Table, pictures, read_table
 from inference.evaluation.evaluate_calls import evaluate_calls, make_calls
@@ -35,6 +35,7 @@ from inference.evaluation.metrics import (
     weighted_auroc,
 )
 from inference.evaluation.predictions import write_predictions
+from inference.files.strict_json import strict_json
 from inference.preprocess import preprocess
 from inference.serving.classifier import Classifier
 

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from inference.arrays import Array
-from inference.bundle import PACKAGED, Bundle, load_bundle, pin_packaged, strict_json
+from inference.bundle import PACKAGED, Bundle, load_bundle, pin_packaged
 from inference.bundle_writer import write_golden
 from inference.errors import BundleError
 from inference.evaluation.data import Table, targets_with_pathology
+from inference.files.strict_json import strict_json
 from inference.networks import read_bundle_state
 from inference.training.averaging import as_steady
 from inference.training.crossvalidate import report

@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import save_file
 
 from inference.arrays import Array
-from inference.bundle import strict_json
 from inference.evaluation.data import COMMON, FINDINGS, Table, read_table, targets_with_pathology
 from inference.evaluation.evaluation_page import with_interval
 from inference.evaluation.fingerprints import write_fingerprints
 from inference.evaluation.metrics import auroc, average_precision, bootstrap, interval
 from inference.evaluation.parts import common_findings_of_folds
+from inference.files.strict_json import strict_json
 from inference.training.fit_calibration import fit_logistic
 from inference.training.recipe import Recipe
 from inference.training.train import fit, half, read_samples

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from inference.arrays import Array
-from inference.bundle import PACKAGED, Bundle, load_bundle, pin_packaged, strict_json
+from inference.bundle import PACKAGED, Bundle, load_bundle, pin_packaged
 from inference.ensemble import Ensemble
 from inference.errors import BundleError
 from inference.evaluation.data import FINDINGS, PATHOLOGY, Table, pictures, read_table
 from inference.evaluation.evaluate import Scored, calibrated
 from inference.evaluation.fingerprints import fingerprint
+from inference.files.strict_json import strict_json
 from inference.networks import define_network, read_bundle_state
 from inference.preprocess import preprocess
 from inference.serving.classifier import Classifier

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
-from dicom_io.image.dicomdir import is_dicomdir, referenced_files
+from dicom_io.dicomdir import is_dicomdir, referenced_files
 
 
 class Unreadable(Exception):
