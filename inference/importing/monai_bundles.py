@@ -64,11 +64,11 @@ def read_monai(directory: Path, keep_preprocessing: bool = True) -> MonaiBundle:
 
 
 def _output_kind(metadata: dict[str, Any], inference: dict[str, Any]) -> str:
-    """Return what a hilum bundle says; "softmax" if the postprocessing of another one has an Activations with it."""
+    """Return what a hilum bundle says; "softmax" if the postprocessing of another one has it, or takes the largest."""
     stated = str(metadata.get("hilum", {}).get("output", ""))
     after = inference.get("postprocessing")
     steps = after.get("transforms", []) if isinstance(after, dict) else []
-    exclusive = any(isinstance(step, dict) and step.get("softmax") is True for step in steps)
+    exclusive = any(isinstance(step, dict) and True in (step.get("softmax"), step.get("argmax")) for step in steps)
     return stated or ("softmax" if exclusive else "logits")
 
 
