@@ -27,7 +27,7 @@ def outlined_pixels(
     pixels: NDArray[np.floating[Any]], polygons: Iterable[Sequence[tuple[float, float]]]
 ) -> Image.Image:
     """Return a picture, float [rows, columns] in 0..1, in RGB with closed lines on it, (x, y) in its pixels."""
-    rows, columns = pixels.shape
+    rows, columns = pixels.shape[:2]
     shares = [[(x / columns, y / rows) for x, y in polygon] for polygon in polygons]
     return outlined(Image.fromarray(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)), shares)
 

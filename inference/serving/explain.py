@@ -10,7 +10,7 @@ import numpy as np
 
 from inference.arrays import Array
 from inference.errors import EngineError
-from inference.preprocess import preprocess
+from inference.preprocess import in_colour, preprocess
 from inference.serving.classifier import Classifier
 
 METHODS = ("cam", "occlusion")
@@ -34,7 +34,9 @@ def grids(classifier: Classifier, image: Array, method: str = "cam", precision: 
 
 def _activations(classifier: Classifier, image: Array) -> Array:
     """Return the class activation maps of all outputs [outputs, h, w]."""
-    maps = classifier.engine.run(preprocess(classifier.transform, image)[None]).maps
+    maps = classifier.engine.run(
+        preprocess(classifier.transform, in_colour(image, classifier.bundle.channels))[None]
+    ).maps
     if not maps.shape[1]:
         raise EngineError(f"the network of {classifier.bundle.name} does not end in average pooling and a linear "
                           "layer, so it has no class activation maps: use --method occlusion")  # fmt: skip
@@ -51,7 +53,7 @@ def _falls(classifier: Classifier, image: Array, precision: str, batch: int = 32
     if precision not in PRECISION:
         raise ValueError(f"precision is {precision!r}, expected one of {', '.join(PRECISION)}")
     cells = PRECISION[precision]
-    picture = preprocess(classifier.transform, image)
+    picture = preprocess(classifier.transform, in_colour(image, classifier.bundle.channels))
     hidden = [_hide(picture, row, column, cells) for row in range(cells) for column in range(cells)]
     whole = classifier.run(picture[None]).logits[0]
     chunks = (np.stack(hidden[start : start + batch]) for start in range(0, len(hidden), batch))

@@ -53,7 +53,7 @@ def locate(
     """
     rule = classifier.location if method == "cam" else LocationRule(classifier.bundle, method, precision)
     reasons = {finding: rule.why_not(finding) for finding in findings}
-    place = None if all(reasons.values()) else input_place(classifier.bundle, image.shape)
+    place = None if all(reasons.values()) else input_place(classifier.bundle, image.shape[:2])
     if place is None:
         return {finding: Located(reason=reason or UNKNOWN_PLACE) for finding, reason in reasons.items()}
     maps, labels = grids(classifier, image, method, precision), classifier.bundle.labels
@@ -63,7 +63,7 @@ def locate(
             found[finding] = Located(reason=reason)
             continue
         z = enlarge(rule.scaled(finding, maps[labels.index(finding)])[None], classifier.bundle.input_size)[0]
-        found[finding] = _located(rule, finding, z, place, image.shape)
+        found[finding] = _located(rule, finding, z, place, image.shape[:2])
     return found
 
 
