@@ -46,10 +46,10 @@ PLACES = {
         ".": {"files"},
         "serving": {"files", "."},
         "workflow": {"."},
-        "bundle_writer": {"serving", "workflow", "."},
+        "bundle_writer": {"serving", "workflow", "files", "."},
         "importing": {"bundle_writer", "files", "."},
-        "evaluation": {"serving", "."},
-        "training": {"importing", "evaluation", "serving", "bundle_writer", "."},
+        "evaluation": {"serving", "files", "."},
+        "training": {"importing", "evaluation", "serving", "bundle_writer", "files", "."},
         "registry": {"training", "."},
     },
     "storage": {

@@ -1,6 +1,7 @@
 """`hilum train`, `crossvalidate`, and `hilum model probe`, `gate`, `calls` and `location`."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -240,9 +241,12 @@ def _read_outline_recipe(file: Path | None) -> "OutlineRecipe | None":
     """Return the recipe in a JSON file whose "task" is "segmentation"; None for another. Raises BadParameter."""
     from inference.training.segmentation.outline_recipe import OutlineRecipe
 
+    changes: Any = None
+    with suppress(ValueError):  # `_read_recipe` says what is wrong with it
+        changes = json.loads(file.read_text()) if file else None
+    if not isinstance(changes, dict) or changes.get("task") != "segmentation":
+        return None
     try:
-        changes = json.loads(file.read_text()) if file else {}
-        asked = isinstance(changes, dict) and changes.get("task") == "segmentation"
-        return OutlineRecipe(**changes) if asked else None
+        return OutlineRecipe(**changes)
     except (TypeError, ValueError) as fault:
         raise typer.BadParameter(f"{file}: {fault}") from None

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from config.sections import ModelSettings
+from config.models import ModelSettings
 from inference.bundle import Bundle, load_bundle
 from inference.errors import BadImage, BundleError, EngineError, SelfCheckFailed
 from inference.networks import build_network
