@@ -57,6 +57,8 @@ def record_life(journal: Journal) -> None:
     journal.record("AUDIT_READ", at(0), actor="operator jörg", detail={"command": "audit studies --patient=PÄT1"})
     for event in ("RELOADED", "RELOAD_REFUSED"):
         journal.record(event, at(0), actor="operator jörg", detail={"keys": ["model.digest"]})
+    journal.promote("next", "chest", at(0), "operator jörg")
+    journal.roll_back(at(0), "operator jörg")
     analysed(journal, "1.1", "pacs", "gone", committing=("pacs",))
     journal.received(image("1.1"), at(62))  # the same bytes
     held = image("1.1").spooled.sha256

@@ -73,6 +73,11 @@ PLAIN = {
         "the image file cannot be read. Send it again, if possible without compression.", ""),
     "another part: hand (Body Part Examined)": ("does not show the chest alone.", ""),
     "30000 x 30000 x 1 pixels, the limit is 120000000": ("the image file is too large.", ""),
+    "the view is AP, and the model is for PA": ("the model is not meant for images of this kind or device.", ""),
+    "SOP Class 1.2.840 is not one that the model is for": (
+        "the model is not meant for images of this kind or device.", ""),
+    "the model is for images of other senders": ("the model is not meant for images of this kind or device.", ""),
+    "older than 60 years: the model is meant for younger patients": ("patient older than 60 years.", ""),
     "a reason that somebody adds next year": (
         "the model cannot use this image. The administrator of the AI system can say why.", ""),
 }  # fmt: skip

@@ -36,7 +36,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     network = {**narrow_resnet(), "n_input_channels": 3, "num_classes": 3, "conv1_t_size": 3}
     inference = {"preprocessing": standard_preprocessing(SIZE, 3), "network_def": network}
     metadata = base_metadata("skin", "1", "Drawn spots.", tuple(COLOURS), SIZE, trained=True, channels=3)
-    metadata["hilum"] |= {"channels": 3, "activation": "softmax"}
+    metadata["hilum"] |= {"channels": 3, "output": "softmax"}
     transform = build_from(inference["preprocessing"])
     pictures = [preprocess(transform, values(photograph(n % 3, n))) for n in range(90)]
     write_bundle(directory, metadata, inference, trained(inference, np.stack(pictures)).state_dict())
