@@ -15,8 +15,8 @@ from tests.inference.test_train import SMALL, write_data
 
 
 def documented(begin: str) -> list[str]:
-    """The words of the one line in docs/models.md, after its heading, that begins so, without its remark."""
-    page = (ROOT / "docs/models.md").read_text().partition("## Your own training")[2]
+    """The words of the one line in docs/models.md, in its section, that begins so, without its remark."""
+    page = (ROOT / "docs/models.md").read_text().partition("\n## Your own training")[2].partition("\n## ")[0]
     (line,) = re.findall(rf"^hilum ({begin} .*?)\s*(?:#.*)?$", page, re.MULTILINE)
     return shlex.split(line)
 
