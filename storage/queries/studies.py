@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, exists, func, select
+from sqlalchemy import Connection, exists, func, select
 
 from storage.analyses import analysis
 from storage.analyses import finding as finding_table
@@ -42,9 +42,6 @@ _CONFLICTS = select(
 
 class StudyQueries(AnalysisQueries):
     """The queries of administrators; no method changes anything. Rows are dictionaries that can be written as JSON."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
 
     def studies(
         self,
