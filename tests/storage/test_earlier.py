@@ -4,6 +4,7 @@ from sqlalchemy import Engine
 
 from storage.analyses import UsedModel
 from storage.journal import Journal
+from storage.queries import Queries
 from storage.records import Compared, Likeness
 from tests.support.studies import analysed, at, image, outcome, report, take_up
 
@@ -37,3 +38,14 @@ def test_a_correction_counts_until_the_next_result(engine: Engine) -> None:
     journal.received(image(number=3), at(400))
     (study,) = take_up(journal, 500)
     assert not study.corrected
+
+
+def test_an_image_in_another_version_has_no_result_yet(engine: Engine) -> None:
+    """What a model said of the former header is not said of the corrected one until that was analysed."""
+    journal = Journal(engine)
+    analysed(journal, "1.2.3", "pacs")
+    assert [one["analysed"] for one in Queries(engine).results("1.2.3")] == [True]
+    corrected = image(sha256="new", spooled=image(number=7).spooled, patient_id="A-1")
+    journal.received(corrected, at(70), Compared(image().spooled.sha256, Likeness.CORRECTED))
+    (result,) = Queries(engine).results("1.2.3")
+    assert (result["analysed"], result["reason"]) == (False, "not analysed yet")
